@@ -1,0 +1,186 @@
+"""Everything that depends on which OpenMMLab family and version is installed.
+
+Two families have the same import names: stock OpenMMLab and its continuation OneDL. Nothing else
+in the package asks which one is there.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import itertools
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any, NoReturn
+
+INSTALL_HINT = (
+    "install them with: pip install 'mmcomformer[onedl]' "
+    "(or 'mmcomformer[openmmlab]' for the stock OpenMMLab releases)"
+)
+_OPS_HINT = (
+    'mmcv was installed without compiled operators and this one has no PyTorch form. Build mmcv '
+    'with MMCV_WITH_OPS=1 pip install --no-build-isolation onedl-mmcv (or mmcv), with torch '
+    'installed first.'
+)
+
+# lowest supported version (inclusive), first unsupported version
+SUPPORTED = {
+    'torch': ((2, 1), (3,)),
+    'mmengine': ((0, 10, 7), (0, 11)),
+    'mmcv': ((2, 1), (2, 4)),
+    'mmdet': ((3, 3), (3, 6)),
+    'mmseg': ((1, 2, 2), (1, 5)),
+}
+
+
+class _MissingOps(ModuleType):
+    """Stand-in for ``mmcv._ext``: importing works, calling a compiled operator explains itself."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith('__'):
+            raise AttributeError(name)
+
+        def missing(*args: Any, **kwargs: Any) -> NoReturn:
+            raise RuntimeError(f'mmcv operator {name!r}: {_OPS_HINT}')
+
+        return missing
+
+
+def check_versions() -> None:
+    """Check that every library is there in a supported version.
+
+    Raises:
+        ImportError: It names the library, the version found and the line that installs it.
+    """
+    for name, (lowest, end) in SUPPORTED.items():
+        expected = f'>={_dotted(lowest)},<{_dotted(end)}'
+        try:
+            # mmcv, mmdet and mmseg check each other's versions when imported
+            version = importlib.import_module(name).__version__
+        except (ImportError, AssertionError, AttributeError) as error:
+            raise ImportError(
+                f'mmcomformer needs {name} {expected}, which cannot be imported ({error}); '
+                f'{INSTALL_HINT}'
+            ) from error
+        numbers = _numbers(version)
+        if not lowest <= numbers < end:
+            raise ImportError(
+                f'mmcomformer needs {name} {expected}, but {version} is installed; {INSTALL_HINT}'
+            )
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return '.'.join(map(str, version))
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    digits = itertools.takewhile(str.isdigit, version.split('+')[0].split('.'))
+    return tuple(int(part) for part in digits)
+
+
+def enable_uncompiled_ops() -> None:
+    """Make ``mmcv.ops`` importable where mmcv has no compiled operators; else do nothing.
+
+    Mask2Former needs only operators that mmcv also has in PyTorch. Deformable attention takes the
+    PyTorch path on every device then.
+    """
+    if 'mmcv._ext' in sys.modules or importlib.util.find_spec('mmcv._ext') is not None:
+        return
+    stand_in = _MissingOps('mmcv._ext', 'Stand-in for operators that were not compiled.')
+    stand_in.__spec__ = ModuleSpec('mmcv._ext', loader=None)
+    sys.modules['mmcv._ext'] = stand_in
+    ops = importlib.import_module('mmcv.ops')
+    attention = importlib.import_module('mmcv.ops.multi_scale_deform_attn')
+    for flag in ('IS_CUDA_AVAILABLE', 'IS_MLU_AVAILABLE', 'IS_NPU_AVAILABLE'):
+        if hasattr(attention, flag):
+            setattr(attention, flag, False)
+    _replace_placeholders(ops)
+
+
+def _replace_placeholders(ops: ModuleType) -> None:
+    """Give mmdet modules that were imported before us the real operators.
+
+    OneDL's mmdet defines a raising placeholder for each operator that it could not import.
+    """
+    for name, module in list(sys.modules.items()):
+        if name.startswith('mmdet.') and module is not None:
+            for attribute, value in list(vars(module).items()):
+                if getattr(value, '__module__', None) == name and attribute in ops.__all__:
+                    setattr(module, attribute, getattr(ops, attribute))
+
+
+def allow_resume() -> None:
+    """Let torch >= 2.6 resume checkpoints that mmengine wrote, without unpickling code.
+
+    Stock mmengine 0.10.7 calls ``torch.load`` with torch's default ``weights_only=True``, and its
+    checkpoints hold its own ``HistoryBuffer`` and NumPy arrays.
+    """
+    import numpy as np
+    import torch
+    from mmengine.logging import HistoryBuffer
+
+    multiarray = importlib.import_module(
+        'numpy._core.multiarray' if hasattr(np, '_core') else 'numpy.core.multiarray'
+    )
+    dtypes = {type(np.dtype(kind)) for kind in ('f8', 'f4', 'i8', 'i4', 'b1', 'u1')}
+    torch.serialization.add_safe_globals(
+        [HistoryBuffer, multiarray._reconstruct, multiarray.scalar, np.ndarray, np.dtype, *dtypes]
+    )
+
+
+def enable_panoptic_inferencer() -> None:
+    """Let mmdet's ``DetInferencer`` return panoptic maps without panopticapi.
+
+    It needs two names of that package: the id of VOID and the function that packs an id into a
+    colour.
+    """
+    module = importlib.import_module('mmdet.apis.det_inferencer')
+    if module.VOID is None:
+        from .datasets.panoptic_png import ids_to_rgb
+
+        module.VOID = 0
+        module.id2rgb = ids_to_rgb
+
+
+def skip_trained_batches(loop: Any) -> None:
+    """Make a resumed training loop skip the batches it has trained on without loading them.
+
+    OneDL's mmengine does so itself. Stock mmengine draws and discards them, which for a late step
+    of a long training means hours of image loading.
+
+    Args:
+        loop: The ``IterBasedTrainLoop`` of a runner that has resumed, before its first iteration.
+    """
+    iterator = loop.dataloader_iterator
+    if loop.iter > 0 and not hasattr(iterator, 'skip_iter'):
+        loop.dataloader_iterator = _SkippingIterator(loop.dataloader, loop.iter)
+
+
+class _SkippingIterator:
+    """Data iterator whose first ``skip`` items are None and cost nothing."""
+
+    def __init__(self, dataloader: Any, skip: int) -> None:
+        sampler = dataloader.sampler
+        # the loop's own iterator may have drawn indices already: start the stream again
+        sampler.indices = itertools.islice(
+            sampler._indices_of_rank(), skip * dataloader.batch_size, None
+        )
+        self._dataloader = dataloader
+        self._to_skip = skip
+        self._iterator: Any = None
+
+    def __next__(self) -> Any:
+        if self._to_skip:
+            self._to_skip -= 1
+            return None
+        if self._iterator is None:
+            self._iterator = iter(self._dataloader)
+        return next(self._iterator)
+
+
+def prepare() -> None:
+    """Check the libraries and adapt to them; called once, when the package is imported."""
+    check_versions()
+    enable_uncompiled_ops()
+    allow_resume()

@@ -1,0 +1,27 @@
+"""The registries in which the package puts its components.
+
+They are mmengine's root registries: a lookup in mmdet's or mmseg's registry falls back to them, so
+a config finds the components under either ``default_scope``.
+"""
+
+from mmengine.registry import (
+    DATASETS,
+    HOOKS,
+    METRICS,
+    MODELS,
+    OPTIM_WRAPPER_CONSTRUCTORS,
+    TASK_UTILS,
+    TRANSFORMS,
+    VISUALIZERS,
+)
+
+__all__ = [
+    'DATASETS',
+    'HOOKS',
+    'METRICS',
+    'MODELS',
+    'OPTIM_WRAPPER_CONSTRUCTORS',
+    'TASK_UTILS',
+    'TRANSFORMS',
+    'VISUALIZERS',
+]

@@ -1,0 +1,331 @@
+"""Class arithmetic of a continual-learning scenario.
+
+Pure Python: no torch, no OpenMMLab library, no file access.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What a setting lets a step see: which images, and which labels in them."""
+
+    keeps_image: Callable[[Collection[int], Scenario], bool]
+    shows_label: Callable[[int, Scenario], bool]
+
+
+def _has_current(labels: Collection[int], scenario: Scenario) -> bool:
+    return not scenario.current_labels.isdisjoint(labels)
+
+
+def _has_current_and_nothing_later(labels: Collection[int], scenario: Scenario) -> bool:
+    return _has_current(labels, scenario) and scenario.later_labels.isdisjoint(labels)
+
+
+SETTINGS: Mapping[str, _Setting] = {
+    'overlap': _Setting(_has_current, lambda label, scenario: label in scenario.current_labels),
+    'disjoint': _Setting(
+        _has_current_and_nothing_later, lambda label, scenario: label in scenario.current_labels
+    ),
+    'sequential': _Setting(
+        _has_current_and_nothing_later, lambda label, scenario: label in scenario.seen_labels
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Which classes are learned at which step, and how two label spaces map to each other.
+
+    *Dataset labels* number the classes as the dataset does: things first, then stuff.
+    *Learning indices* number them in the order in which they are learned. Steps count from 0.
+
+    Args:
+        increments: Number of classes that each step adds; they add up to the classes to learn.
+        thing_classes: Names of the thing classes, in dataset label order.
+        stuff_classes: Names of the stuff classes, in dataset label order; they follow the things.
+        class_order: Every class to learn, by name, in learning order; dataset classes that it
+            leaves out are never learned. Defaults to all classes in dataset label order.
+        setting: ``overlap``, ``disjoint`` or ``sequential`` (reference: CoMFormer, section 4,
+            after Cermelli et al., "Modeling the Background", 2020).
+        step: The current step, in ``[0, len(increments))``; a string of digits is accepted because
+            ``{{'$STEP:0'}}`` in a config may give one.
+
+    Raises:
+        TypeError: If an increment or the step is not an integer.
+        ValueError: If a name is unknown or repeated, the increments do not fit the order, the
+            setting is unknown, or the step is out of range.
+
+    Example:
+        >>> scenario = Scenario(
+        ...     increments=[2, 1],
+        ...     thing_classes=['cat', 'dog'],
+        ...     stuff_classes=['sky'],
+        ...     class_order=['sky', 'dog', 'cat'],
+        ...     step=1,
+        ... )
+        >>> scenario.current_classes, scenario.old_classes
+        (('cat',), ('sky', 'dog'))
+        >>> scenario.learning_to_label
+        (2, 1, 0)
+    """
+
+    increments: Sequence[int]
+    thing_classes: Sequence[str]
+    stuff_classes: Sequence[str]
+    class_order: Sequence[str] | None = None
+    setting: str = 'overlap'
+    step: int = 0
+
+    classes: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    order: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    learning_to_label: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    current_labels: frozenset[int] = field(init=False, repr=False, compare=False)
+    seen_labels: frozenset[int] = field(init=False, repr=False, compare=False)
+    later_labels: frozenset[int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Normalise the arguments to tuples, check them and derive the label sets."""
+        derive = object.__setattr__
+        derive(self, 'thing_classes', _names('thing_classes', self.thing_classes))
+        derive(self, 'stuff_classes', _names('stuff_classes', self.stuff_classes))
+        derive(self, 'classes', (*self.thing_classes, *self.stuff_classes))
+        derive(self, 'increments', _check_increments(self.increments))
+        derive(self, 'order', self._check_order())
+        if self.class_order is not None:
+            derive(self, 'class_order', self.order)
+        if self.setting not in SETTINGS:
+            raise ValueError(
+                f'scenario.setting: expected one of {sorted(SETTINGS)}, got {self.setting!r}'
+            )
+        derive(self, 'step', parse_step(self.step, num_steps=self.num_steps))
+        to_label = {name: label for label, name in enumerate(self.classes)}
+        labels = tuple(to_label[name] for name in self.order)
+        derive(self, 'learning_to_label', labels)
+        first, last = self._bounds(self.step)
+        derive(self, 'current_labels', frozenset(labels[first:last]))
+        derive(self, 'seen_labels', frozenset(labels[:last]))
+        derive(self, 'later_labels', frozenset(labels[last:]))
+
+    def _check_order(self) -> tuple[str, ...]:
+        _check_unique('thing_classes + stuff_classes', self.classes)
+        if self.class_order is None:
+            order = self.classes
+        else:
+            order = _names('class_order', self.class_order)
+            _check_unique('class_order', order)
+        unknown = [name for name in order if name not in set(self.classes)]
+        if unknown:
+            raise ValueError(
+                f'scenario.class_order: {unknown} are not classes of the dataset; '
+                f'expected names out of {list(self.classes)}'
+            )
+        if sum(self.increments) != len(order):
+            raise ValueError(
+                f'scenario.increments: {list(self.increments)} add up to {sum(self.increments)} '
+                f'classes, but there are {len(order)} classes to learn; change the increments, or '
+                f'name in class_order exactly the classes to learn'
+            )
+        return order
+
+    def _bounds(self, step: int) -> tuple[int, int]:
+        first = sum(self.increments[:step])
+        return first, first + self.increments[step]
+
+    @classmethod
+    def from_config(cls, config: Scenario | Mapping[str, Any] | None) -> Scenario:
+        """Build a scenario from a config's ``scenario`` dict (a scenario is returned as it is).
+
+        Raises:
+            TypeError: If it is missing, not a dict, or has an unknown key.
+        """
+        if isinstance(config, Scenario):
+            return config
+        if not isinstance(config, Mapping):
+            raise TypeError(
+                f'scenario: expected a dict with increments, thing_classes and stuff_classes, got '
+                f'{config!r}; add one of configs/_base_/scenarios to the config, or write your own'
+            )
+        known = set(cls.__dataclass_fields__) - _DERIVED
+        unknown = sorted(set(config) - known)
+        if unknown:
+            raise TypeError(f'scenario: unknown keys {unknown}; expected {sorted(known)}')
+        missing = sorted({'increments', 'thing_classes', 'stuff_classes'} - set(config))
+        if missing:
+            raise TypeError(f'scenario: keys {missing} are missing')
+        return cls(**dict(config))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain lists, strings and integers that :meth:`from_config` accepts."""
+        config = {
+            'increments': list(self.increments),
+            'thing_classes': list(self.thing_classes),
+            'stuff_classes': list(self.stuff_classes),
+            'setting': self.setting,
+            'step': self.step,
+        }
+        if self.class_order is not None:
+            config['class_order'] = list(self.class_order)
+        return config
+
+    def at_step(self, step: int) -> Scenario:
+        """Return the same scenario at another step."""
+        return Scenario.from_config({**self.to_dict(), 'step': step})
+
+    @property
+    def num_steps(self) -> int:
+        """Number of steps."""
+        return len(self.increments)
+
+    @property
+    def num_things(self) -> int:
+        """Number of thing classes of the dataset; labels below it are things."""
+        return len(self.thing_classes)
+
+    @property
+    def num_stuff(self) -> int:
+        """Number of stuff classes of the dataset."""
+        return len(self.stuff_classes)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of the dataset, learned or not."""
+        return len(self.classes)
+
+    @property
+    def num_old(self) -> int:
+        """Number of classes learned before the current step."""
+        return self._bounds(self.step)[0]
+
+    @property
+    def num_seen(self) -> int:
+        """Number of classes learned up to and including the current step."""
+        return self._bounds(self.step)[1]
+
+    @property
+    def seen_increments(self) -> tuple[int, ...]:
+        """Increments of the steps up to and including the current one."""
+        return tuple(self.increments[: self.step + 1])
+
+    def step_classes(self, step: int) -> tuple[str, ...]:
+        """Return the names of the classes that a step teaches, in learning order."""
+        first, last = self._bounds(step)
+        return self.order[first:last]
+
+    @property
+    def base_classes(self) -> tuple[str, ...]:
+        """Names of the classes of step 0."""
+        return self.step_classes(0)
+
+    @property
+    def current_classes(self) -> tuple[str, ...]:
+        """Names of the classes that the current step teaches."""
+        return self.step_classes(self.step)
+
+    @property
+    def old_classes(self) -> tuple[str, ...]:
+        """Names of the classes learned before the current step."""
+        return self.order[: self.num_old]
+
+    @property
+    def new_classes(self) -> tuple[str, ...]:
+        """Names of the seen classes that step 0 did not teach."""
+        return self.order[self.increments[0] : self.num_seen]
+
+    @property
+    def seen_classes(self) -> tuple[str, ...]:
+        """Names of the classes learned up to and including the current step."""
+        return self.order[: self.num_seen]
+
+    @property
+    def seen_learning_to_label(self) -> tuple[int, ...]:
+        """Dataset label of each seen class, in learning order."""
+        return self.learning_to_label[: self.num_seen]
+
+    @property
+    def label_to_learning(self) -> tuple[int, ...]:
+        """Learning index of each dataset label; -1 where the class has not been seen."""
+        to_learning = {label: i for i, label in enumerate(self.seen_learning_to_label)}
+        return tuple(to_learning.get(label, -1) for label in range(self.num_classes))
+
+    def keeps_image(self, labels: Collection[int]) -> bool:
+        """Tell whether an image that holds these dataset labels belongs to the current step."""
+        return SETTINGS[self.setting].keeps_image(labels, self)
+
+    def shows_label(self, label: int) -> bool:
+        """Tell whether training at the current step sees segments of this dataset label."""
+        return SETTINGS[self.setting].shows_label(label, self)
+
+
+_DERIVED = {
+    'classes', 'order', 'learning_to_label', 'current_labels', 'seen_labels', 'later_labels',
+}  # fmt: skip
+
+
+def parse_step(value: object, *, num_steps: int | None = None, source: str = 'step') -> int:
+    """Return a step as an integer.
+
+    Args:
+        value: An integer, or a string of digits (as an environment variable holds one).
+        num_steps: Number of steps of the scenario, if known.
+        source: Where the value came from, for the message.
+
+    Raises:
+        TypeError: If it is neither an integer nor a string of digits.
+        ValueError: If it is negative or not below ``num_steps``.
+    """
+    if isinstance(value, str) and re.fullmatch(r'-?\d+', value.strip()):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f'{source}: expected an integer that counts from 0, got {value!r}')
+    if value < 0 or (num_steps is not None and value >= num_steps):
+        allowed = 'at least 0' if num_steps is None else f'0 to {num_steps - 1}'
+        raise ValueError(f'{source}: expected {allowed}, got {value}')
+    return value
+
+
+def step_from_environment() -> int | None:
+    """Return the step in the environment variable STEP, or None if it is not set.
+
+    Raises:
+        TypeError: If it is not a number.
+        ValueError: If it is negative.
+    """
+    value = os.environ.get('STEP')
+    return None if value is None else parse_step(value, source='environment variable STEP')
+
+
+def _names(argument: str, names: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise TypeError(f'scenario.{argument}: expected a list of class names, got {names!r}')
+    names = tuple(names)
+    wrong = [name for name in names if not isinstance(name, str)]
+    if wrong:
+        raise TypeError(f'scenario.{argument}: expected class names (strings), got {wrong[:5]}')
+    return names
+
+
+def _check_unique(argument: str, names: Sequence[str]) -> None:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f'scenario.{argument}: class names {repeated} are repeated')
+
+
+def _check_increments(increments: Sequence[int]) -> tuple[int, ...]:
+    if isinstance(increments, str) or not isinstance(increments, Sequence) or not increments:
+        raise TypeError(
+            f'scenario.increments: expected a list of class counts such as [100, 50], '
+            f'got {increments!r}'
+        )
+    for increment in increments:
+        if isinstance(increment, bool) or not isinstance(increment, int):
+            raise TypeError(f'scenario.increments: expected integers, got {increment!r}')
+        if increment < 1:
+            raise ValueError(f'scenario.increments: every step adds a class, got {increment}')
+    return tuple(increments)
