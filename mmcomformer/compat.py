@@ -6,10 +6,13 @@ in the package asks which one is there.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-import importlib.util
+import io
 import itertools
+import re
 import sys
+import warnings
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, NoReturn
@@ -75,8 +78,9 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    digits = itertools.takewhile(str.isdigit, version.split('+')[0].split('.'))
-    return tuple(int(part) for part in digits)
+    """Return the release numbers of a version, without suffixes such as ``rc1`` or ``+cpu``."""
+    release = re.match(r'\d+(\.\d+)*', version)
+    return tuple(map(int, release[0].split('.'))) if release else ()
 
 
 def enable_uncompiled_ops() -> None:
@@ -84,9 +88,20 @@ def enable_uncompiled_ops() -> None:
 
     Mask2Former needs only operators that mmcv also has in PyTorch. Deformable attention takes the
     PyTorch path on every device then.
+
+    Raises:
+        ImportError: mmcv has compiled operators, but not for this torch.
     """
-    if 'mmcv._ext' in sys.modules or importlib.util.find_spec('mmcv._ext') is not None:
+    try:
+        importlib.import_module('mmcv._ext')
         return
+    except ModuleNotFoundError:
+        pass
+    except ImportError as error:
+        raise ImportError(
+            f'the compiled operators of mmcv do not load with the installed torch ({error}); '
+            'reinstall mmcv for this torch, or without operators'
+        ) from error
     stand_in = _MissingOps('mmcv._ext', 'Stand-in for operators that were not compiled.')
     stand_in.__spec__ = ModuleSpec('mmcv._ext', loader=None)
     sys.modules['mmcv._ext'] = stand_in
@@ -120,6 +135,8 @@ def allow_resume() -> None:
     import torch
     from mmengine.logging import HistoryBuffer
 
+    if not hasattr(torch.serialization, 'add_safe_globals'):  # torch < 2.4 unpickles everything
+        return
     multiarray = importlib.import_module(
         'numpy._core.multiarray' if hasattr(np, '_core') else 'numpy.core.multiarray'
     )
@@ -147,13 +164,15 @@ def skip_trained_batches(loop: Any) -> None:
     """Make a resumed training loop skip the batches it has trained on without loading them.
 
     OneDL's mmengine does so itself. Stock mmengine draws and discards them, which for a late step
-    of a long training means hours of image loading.
+    of a long training means hours of image loading. A data loader with a batch sampler of its own
+    is left alone: how many indices its batches take is not known.
 
     Args:
         loop: The ``IterBasedTrainLoop`` of a runner that has resumed, before its first iteration.
     """
-    iterator = loop.dataloader_iterator
-    if loop.iter > 0 and not hasattr(iterator, 'skip_iter'):
+    skips_itself = hasattr(loop.dataloader_iterator, 'skip_iter')
+    restartable = hasattr(loop.dataloader.sampler, '_indices_of_rank')
+    if loop.iter > 0 and not skips_itself and restartable and loop.dataloader.batch_size:
         loop.dataloader_iterator = _SkippingIterator(loop.dataloader, loop.iter)
 
 
@@ -179,8 +198,29 @@ class _SkippingIterator:
         return next(self._iterator)
 
 
+def import_quietly(*names: str) -> None:
+    """Import modules without the notes on optional packages that this package does not use.
+
+    OneDL's mmdet prints that the package ``onedl`` is missing and warns that
+    ``faster_coco_eval`` is. All other output and every error pass.
+
+    Args:
+        names: Full names of the modules.
+    """
+    output = io.StringIO()
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(output):
+            warnings.filterwarnings('ignore', message='faster_coco_eval is not installed')
+            for name in names:
+                importlib.import_module(name)
+    finally:
+        lines = output.getvalue().splitlines(keepends=True)
+        sys.stdout.writelines(x for x in lines if not x.startswith('Could not import OneDL'))
+
+
 def prepare() -> None:
     """Check the libraries and adapt to them; called once, when the package is imported."""
     check_versions()
     enable_uncompiled_ops()
+    import_quietly('mmdet.datasets', 'mmdet.evaluation')
     allow_resume()

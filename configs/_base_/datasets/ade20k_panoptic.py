@@ -1,0 +1,74 @@
+# ADE20K (SceneParse150 with instances), as mmdet's tools/dataset_converters/ade20k2coco.py and
+# Mask2Former's prepare_ade20k_pan_seg.py write it
+data_root = 'data/ADEChallengeData2016/'
+backend_args = None
+# two categories have other names in the files of Mask2Former's script
+category_aliases = {'window ': 'window', 'plane': 'airplane'}
+
+# Both scripts paste things over stuff, which may leave a listed stuff segment without a pixel
+load_id_map = dict(type='LoadPanopticIdMap', allow_empty_segments=True, backend_args=backend_args)
+train_pipeline = [
+    dict(type='LoadImageFromFile', backend_args=backend_args),
+    load_id_map,
+    dict(
+        type='RandomChoiceResize',
+        scales=[int(640 * 0.1 * k) for k in range(5, 21)],
+        resize_type='ResizeShortestEdge',
+        max_size=2560,
+    ),
+    dict(type='RandomCrop', crop_size=(640, 640)),
+    dict(type='SSDColorJitter'),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackContinualInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile', backend_args=backend_args),
+    dict(type='Resize', scale=(2560, 640), keep_ratio=True),
+    # after the resizing: the ground truth keeps the size of the image file
+    load_id_map,
+    dict(type='PackContinualInputs', evaluation=True),
+]
+
+# a leaf config adds the scenario: train_dataloader = dict(dataset=dict(scenario=scenario))
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    dataset=dict(
+        type='IncrementalDataset',
+        dataset=dict(
+            type='ADE20KPanopticDataset',
+            data_root=data_root,
+            ann_file='ade20k_panoptic_train.json',
+            data_prefix=dict(img='images/training/', seg='ade20k_panoptic_train/'),
+            backend_args=backend_args,
+        ),
+        category_aliases=category_aliases,
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    persistent_workers=True,
+    drop_last=False,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='IncrementalDataset',
+        dataset=dict(
+            type='ADE20KPanopticDataset',
+            data_root=data_root,
+            ann_file='ade20k_panoptic_val.json',
+            data_prefix=dict(img='images/validation/', seg='ade20k_panoptic_val/'),
+            backend_args=backend_args,
+        ),
+        category_aliases=category_aliases,
+        test_mode=True,
+        pipeline=test_pipeline,
+    ),
+)
+test_dataloader = val_dataloader
+
+val_evaluator = dict(type='IncrementalPanopticMetric')
+test_evaluator = val_evaluator

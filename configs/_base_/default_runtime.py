@@ -1,0 +1,35 @@
+default_scope = 'mmdet'
+custom_imports = dict(imports=['mmcomformer'], allow_failed_imports=False)
+
+default_hooks = dict(
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=50),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    finite_loss=dict(type='FiniteLossHook'),
+    # the last raw checkpoint of a step is the teacher of the next one
+    checkpoint=dict(
+        type='SafeCheckpointHook', by_epoch=False, interval=2000, save_last=True, max_keep_ckpts=1
+    ),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    visualization=dict(type='DetVisualizationHook'),
+)
+env_cfg = dict(
+    cudnn_benchmark=False,
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+    dist_cfg=dict(backend='nccl'),
+)
+vis_backends = [
+    dict(type='LocalVisBackend'),
+    dict(type='TensorboardVisBackend'),
+    # dict(type='WandbVisBackend', init_kwargs=dict(project='mmcomformer')),
+]
+visualizer = dict(type='PanopticVisualizer', vis_backends=vis_backends, name='visualizer')
+log_processor = dict(type='LogProcessor', window_size=50, by_epoch=False)
+log_level = 'INFO'
+load_from = None
+resume = False
+randomness = dict(seed=0)
+
+# another number of GPUs or another batch size scales the learning rate; base_batch_size is the
+# recipe's total batch
+auto_scale_lr = dict(enable=True, base_batch_size=8)

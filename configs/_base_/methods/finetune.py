@@ -1,0 +1,5 @@
+# fine-tuning: start from step t-1, with nothing against forgetting
+custom_hooks = [
+    dict(type='PreviousStepHook'),
+    dict(type='SummaryHook', method='fine-tuning'),
+]

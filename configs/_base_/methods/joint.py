@@ -1,0 +1,5 @@
+# joint training: all classes in one step, the upper bound
+custom_hooks = [
+    dict(type='PreviousStepHook'),
+    dict(type='SummaryHook', method='joint'),
+]

@@ -1,0 +1,12 @@
+# short schedule for Shapes; learning rate and iterations depend on the step (leaf config)
+optim_wrapper = dict(
+    type='OptimWrapper',
+    constructor='ContinualOptimWrapperConstructor',
+    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05, eps=1e-8, betas=(0.9, 0.999)),
+    # nothing is pretrained: the backbone learns at the full rate
+    paramwise_cfg=dict(backbone_lr_mult=1.0, norm_decay_mult=0.0, embed_decay_mult=0.0),
+    clip_grad=dict(max_norm=1.0, norm_type=2),
+)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=500, val_interval=500)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')

@@ -1,0 +1,377 @@
+"""A dataset as one step of a continual-learning scenario sees it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from mmdet.datasets import CocoDataset, CocoPanopticDataset
+from mmengine import fileio
+from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
+
+from ..registry import DATASETS
+from ..scenario import Scenario
+from .class_index import ClassIndex
+from .panoptic_annotations import read_panoptic_annotations
+
+# arguments of the inner dataset that would contradict the wrapper's own
+_OWNED = ('pipeline', 'filter_cfg', 'indices', 'test_mode')
+
+
+@DATASETS.register_module()
+class IncrementalDataset(BaseDataset):
+    """Show one step of a scenario on a panoptic dataset.
+
+    For training it keeps the images that the scenario's setting gives to the step, and marks the
+    segments whose labels the step may see; crowds stay hidden. For evaluation (``test_mode``) it
+    keeps every image and every segment, crowds included. What the pipeline receives per image:
+    ``img_path``, ``img_id``, ``seg_map_path``, ``height``, ``width`` and ``segments``, a list of
+    dicts with ``id`` (in the PNG), ``label`` (dataset label), ``iscrowd`` and ``visible``.
+
+    The inner dataset gives the classes, the palette and the paths. The annotation file of mmdet's
+    ``CocoPanopticDataset`` and of classes derived from it is read directly, see
+    :mod:`~mmcomformer.datasets.panoptic_annotations`; of any other dataset the ``segments_info``
+    of its data is used (``id``, ``category``, ``is_thing``, optionally ``iscrowd``).
+
+    Built with ``lazy_init=True`` it opens no file, and ``metainfo`` is complete nevertheless: the
+    inner dataset's, with ``classes``, ``thing_classes``, ``stuff_classes`` and ``scenario``.
+
+    Args:
+        dataset: Config of the inner dataset. It has no pipeline, filter or subset of its own.
+        scenario: The scenario with its current step, or its config.
+        images: The images to use, if not all of them: file names as in the annotation file, or
+            the path of a text file with one name per line. For training, each has to hold a class
+            of the step.
+        category_aliases: Class name of each category that the annotation file spells differently.
+        pipeline: Transforms.
+        test_mode: Whether the dataset is for evaluation.
+        lazy_init: Whether to put off reading the annotations.
+        serialize_data: Whether to keep the annotations serialised, to share them among workers.
+        max_refetch: How many other images to try if the pipeline gives None for one.
+        indices: Subset of the step's images (not of all images): the first ``indices``, or those
+            at these positions.
+
+    Raises:
+        TypeError: If the scenario is missing or malformed.
+        ValueError: If the classes of scenario and dataset differ; an annotation is wrong (the
+            message names file and value); the step has no image; or an image of ``images`` is
+            unknown, repeated or not one of the step's.
+        FileNotFoundError: If a file does not exist.
+    """
+
+    def __init__(
+        self,
+        dataset: Mapping[str, Any],
+        scenario: Scenario | Mapping[str, Any] | None = None,
+        *,
+        images: Sequence[str] | str | None = None,
+        category_aliases: Mapping[str, str] | None = None,
+        pipeline: Sequence[dict[str, Any] | Callable] = (),
+        test_mode: bool = False,
+        lazy_init: bool = False,
+        serialize_data: bool = True,
+        max_refetch: int = 1000,
+        indices: int | Sequence[int] | None = None,
+    ) -> None:
+        self.scenario = Scenario.from_config(scenario)
+        self.images = images
+        self.category_aliases = category_aliases
+        self._inner_config = _check_inner_config(dataset)
+        super().__init__(
+            data_prefix={},
+            indices=indices,
+            serialize_data=serialize_data,
+            pipeline=list(pipeline),
+            test_mode=test_mode,
+            lazy_init=True,
+            max_refetch=max_refetch,
+        )
+        _check_pipeline(self.pipeline.transforms)
+        metainfo = self._build_inner().metainfo
+        _check_classes(self.scenario, metainfo, type_name=str(dataset['type']))
+        self._metainfo = {
+            **metainfo,
+            'classes': self.scenario.classes,
+            'thing_classes': self.scenario.thing_classes,
+            'stuff_classes': self.scenario.stuff_classes,
+            'scenario': self.scenario.to_dict(),
+        }
+        if not lazy_init:
+            self.full_init()
+
+    def _build_inner(self) -> BaseDataset:
+        return DATASETS.build(
+            dict(
+                self._inner_config,
+                pipeline=[],
+                filter_cfg=None,
+                test_mode=True,
+                lazy_init=True,
+                serialize_data=False,
+            )
+        )
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """Return what the annotations say about every image, hidden segments included."""
+        # built for this call only, so that its data are freed afterwards
+        inner = self._build_inner()
+        if _is_coco_panoptic(inner):
+            return self._load_coco_panoptic(inner)
+        if self.category_aliases:
+            raise ValueError(
+                f'category_aliases: expected None, because {type(inner).__name__} reads its '
+                f'annotations itself, got {dict(self.category_aliases)}'
+            )
+        inner.full_init()
+        return [_convert_data_info(info, inner, self.scenario) for info in inner.data_list]
+
+    def _load_coco_panoptic(self, inner: BaseDataset) -> list[dict[str, Any]]:
+        images = read_panoptic_annotations(
+            inner.ann_file,
+            classes=self.scenario.classes,
+            thing_classes=self.scenario.thing_classes,
+            category_aliases=self.category_aliases,
+            backend_args=inner.backend_args,
+        )
+        _check_prefixes(inner)
+        return [
+            {
+                'img_path': fileio.join_path(inner.data_prefix['img'], image.file_name),
+                'img_id': image.img_id,
+                'seg_map_path': None
+                if image.png_name is None
+                else fileio.join_path(inner.data_prefix['seg'], image.png_name),
+                'height': image.height,
+                'width': image.width,
+                'file_name': image.file_name,
+                'segments': image.segments,
+            }
+            for image in images
+        ]
+
+    def filter_data(self) -> list[dict[str, Any]]:
+        """Return the images of the step, with ``visible`` added to their segments."""
+        data_list, num_images = self.data_list, len(self.data_list)
+        if self.images is not None:
+            data_list = _select_images(data_list, self.images)
+        if self.test_mode:
+            _check_annotated(data_list)
+        else:
+            data_list = self._select_step(data_list)
+        self._log_counts(len(data_list), num_images)
+        return [self._mark_visible(info) for info in data_list]
+
+    def _select_step(self, data_list: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        index = ClassIndex.from_segments(
+            (info['segments'] for info in data_list), num_classes=self.scenario.num_classes
+        )
+        kept = index.kept_images(self.scenario)
+        if self.images is not None and not kept.all():
+            position = int(kept.argmin())
+            names = [self.scenario.classes[label] for label in index[position]]
+            raise ValueError(
+                f'images: {data_list[position]["file_name"]} does not belong to step '
+                f'{self.scenario.step} in the {self.scenario.setting} setting: it holds '
+                f'{names or "no segment"}, and the step teaches '
+                f'{list(self.scenario.current_classes)}; remove it from the list'
+            )
+        if not kept.any():
+            raise ValueError(
+                f'step {self.scenario.step} ({self.scenario.setting}) has no training image: none '
+                f'of {len(data_list)} images fits its classes '
+                f'{list(self.scenario.current_classes)}; check the annotations, the increments '
+                f'and the setting'
+            )
+        return [info for info, keep in zip(data_list, kept, strict=True) if keep]
+
+    def _log_counts(self, num_kept: int, num_images: int) -> None:
+        scenario = self.scenario
+        if self.test_mode:
+            purpose = f'{scenario.num_seen} classes seen so far'
+        else:
+            names = ', '.join(scenario.current_classes)
+            shown = names if len(names) <= 200 else f'{names[:200]}...'
+            purpose = f'{len(scenario.current_classes)} classes to learn: {shown}'
+        print_log(
+            f'step {scenario.step} ({"evaluation" if self.test_mode else scenario.setting}): '
+            f'{num_kept} of {num_images} images, {purpose}',
+            logger='current',
+        )
+
+    def _mark_visible(self, info: dict[str, Any]) -> dict[str, Any]:
+        segments = [
+            dict(segment, visible=self.test_mode or self._shows(segment))
+            for segment in info['segments']
+        ]
+        return {**{key: info[key] for key in info if key != 'file_name'}, 'segments': segments}
+
+    def _shows(self, segment: dict[str, Any]) -> bool:
+        return not segment['iscrowd'] and self.scenario.shows_label(segment['label'])
+
+    def prepare_data(self, idx: int) -> Any:
+        """Return an image after the pipeline.
+
+        Raises:
+            RuntimeError: If a transform fails with a message that does not name the image.
+        """
+        info = self.get_data_info(idx)
+        img_path = info['img_path']
+        try:
+            return self.pipeline(info)
+        except Exception as error:
+            if img_path in str(error):
+                raise
+            raise RuntimeError(
+                f'image {img_path} could not be read or transformed: '
+                f'{type(error).__name__}: {error}'
+            ) from error
+
+
+def _check_inner_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(config, Mapping) or 'type' not in config:
+        raise TypeError(f'dataset: expected the config of a dataset with a type, got {config!r}')
+    owned = [key for key in _OWNED if config.get(key)]
+    if owned:
+        raise ValueError(
+            f'dataset: {owned} have to be left out, because IncrementalDataset chooses the images '
+            f'and owns the pipeline; give it pipeline, test_mode, images or indices instead'
+        )
+    return {key: value for key, value in config.items() if key not in _OWNED}
+
+
+def _check_pipeline(transforms: Sequence[Any]) -> None:
+    for transform in transforms:
+        if getattr(transform, 'ignore_empty', False):
+            raise ValueError(
+                f'pipeline: {type(transform).__name__}(ignore_empty=True) would silently replace '
+                f'images that cannot be read; leave ignore_empty out'
+            )
+
+
+def _check_classes(scenario: Scenario, metainfo: Mapping[str, Any], *, type_name: str) -> None:
+    """Check that scenario and dataset agree on the names of the classes and their order."""
+    for key, expected in (
+        ('classes', scenario.classes),
+        ('thing_classes', scenario.thing_classes),
+        ('stuff_classes', scenario.stuff_classes),
+    ):
+        found = metainfo.get(key)
+        if found is None and key != 'classes':
+            continue
+        found = tuple(found or ())
+        if found == tuple(expected):
+            continue
+        only_scenario = [name for name in expected if name not in found]
+        only_dataset = [name for name in found if name not in expected]
+        if only_scenario or only_dataset:
+            difference = (
+                f'only the scenario has {only_scenario}, only the dataset has {only_dataset}'
+            )
+        else:
+            pairs = zip(expected, found, strict=True)
+            label, pair = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
+            difference = (
+                f'the names are the same in another order: class {label} is {pair[0]!r} in the '
+                f'scenario and {pair[1]!r} in the dataset'
+            )
+        raise ValueError(
+            f'scenario: its {key} differ from those of {type_name}: {difference}; list '
+            f'thing_classes and stuff_classes as the dataset does (the learning order belongs '
+            f'in class_order)'
+        )
+
+
+def _is_coco_panoptic(dataset: BaseDataset) -> bool:
+    """Tell whether mmdet's own reading of a COCO panoptic file would be used."""
+    kind = type(dataset)
+    return (
+        isinstance(dataset, CocoPanopticDataset)
+        and kind.load_data_list is CocoDataset.load_data_list
+        and kind.parse_data_info is CocoPanopticDataset.parse_data_info
+    )
+
+
+def _check_prefixes(inner: BaseDataset) -> None:
+    for key in ('img', 'seg'):
+        if not inner.data_prefix.get(key):
+            raise ValueError(
+                f'dataset: data_prefix has no {key!r}; expected '
+                f'data_prefix=dict(img=IMAGE_FOLDER, seg=PANOPTIC_PNG_FOLDER)'
+            )
+
+
+def _convert_data_info(
+    info: Mapping[str, Any], inner: BaseDataset, scenario: Scenario
+) -> dict[str, Any]:
+    """Return the data of one image of any dataset in the form that this package uses."""
+    img_path = info['img_path']
+    for key in ('segments_info', 'seg_map_path'):
+        if info.get(key) is None:
+            raise ValueError(
+                f'{type(inner).__name__}: the data of {img_path} hold no {key}; expected a '
+                f'panoptic dataset whose data have segments_info and seg_map_path'
+            )
+    segments = [_convert_segment(entry, img_path, scenario) for entry in info['segments_info']]
+    ids = [segment['id'] for segment in segments]
+    if len(set(ids)) != len(ids):
+        raise ValueError(f'{type(inner).__name__}: segment ids of {img_path} are repeated: {ids}')
+    prefix = inner.data_prefix.get('img') or inner.data_prefix.get('img_path') or ''
+    return {
+        'img_path': img_path,
+        'img_id': info.get('img_id', img_path),
+        'seg_map_path': info['seg_map_path'],
+        'height': info.get('height'),
+        'width': info.get('width'),
+        'file_name': os.path.relpath(img_path, prefix) if prefix else os.path.basename(img_path),
+        'segments': segments,
+    }
+
+
+def _convert_segment(entry: Mapping[str, Any], img_path: str, scenario: Scenario) -> dict[str, Any]:
+    label = entry['category']
+    if not 0 <= label < scenario.num_classes:
+        raise ValueError(
+            f'{img_path}: segment {entry["id"]} has the label {label}; expected 0 to '
+            f'{scenario.num_classes - 1}'
+        )
+    # CocoPanopticDataset marks a crowd by calling a thing stuff
+    crowd = entry.get('iscrowd', label < scenario.num_things and not entry.get('is_thing', True))
+    return {'id': entry['id'], 'label': label, 'iscrowd': bool(crowd)}
+
+
+def _select_images(
+    data_list: list[dict[str, Any]], images: Sequence[str] | str
+) -> list[dict[str, Any]]:
+    """Return the named images, in the order of the list."""
+    if isinstance(images, str):
+        if not os.path.isfile(images):
+            raise FileNotFoundError(
+                f'images: {images} does not exist; expected a text file with one image name per '
+                f'line, or a list of names'
+            )
+        with open(images, encoding='utf-8') as file:
+            images = [line.strip() for line in file if line.strip()]
+    by_name = {info['file_name']: info for info in data_list}
+    unknown = [name for name in images if name not in by_name]
+    if unknown:
+        raise ValueError(
+            f'images: {unknown[:10]} are not in the annotations; expected file names such as '
+            f'{next(iter(by_name), None)!r}'
+        )
+    if len(set(images)) != len(images):
+        repeated = sorted({name for name in images if list(images).count(name) > 1})
+        raise ValueError(f'images: {repeated[:10]} are listed more than once')
+    return [by_name[name] for name in images]
+
+
+def _check_annotated(data_list: list[dict[str, Any]]) -> None:
+    missing = [info['file_name'] for info in data_list if info['seg_map_path'] is None]
+    if missing:
+        raise ValueError(
+            f'{len(missing)} images to evaluate on have no annotation, such as {missing[0]}; add '
+            f'annotations, or remove the images from the annotation file'
+        )
+    if not data_list:
+        raise ValueError('there is no image to evaluate on; check the annotation file')

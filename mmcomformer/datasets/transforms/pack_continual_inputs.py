@@ -1,0 +1,95 @@
+"""Packing an image and its segments for a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from mmdet.structures import DetDataSample
+from mmdet.structures.mask import BitmapMasks
+from mmengine.structures import InstanceData, PixelData
+
+from ...registry import TRANSFORMS
+
+META_KEYS = (
+    'img_id',
+    'img_path',
+    'seg_map_path',
+    'ori_shape',
+    'img_shape',
+    'scale_factor',
+    'flip',
+    'flip_direction',
+)
+
+
+def segments_to_instances(seg_map: np.ndarray, segments: Sequence[dict[str, Any]]) -> InstanceData:
+    """Return one mask and label per segment that has pixels, things and stuff alike.
+
+    Args:
+        seg_map: int32, shape (h, w); segment ``k`` has the value ``k + 1``.
+        segments: The segments, with ``label``, the dataset label.
+
+    Returns:
+        ``labels``, an int64 tensor of shape (n,), and ``masks``, BitmapMasks of shape (n, h, w).
+    """
+    areas = np.bincount(seg_map.ravel(), minlength=len(segments) + 1)[1:]
+    present = np.flatnonzero(areas)
+    masks = (seg_map[None] == (present + 1).astype(seg_map.dtype)[:, None, None]).view(np.uint8)
+    labels = [segments[index]['label'] for index in present]
+    return InstanceData(
+        labels=torch.tensor(labels, dtype=torch.int64),
+        masks=BitmapMasks(masks, *seg_map.shape),
+    )
+
+
+@TRANSFORMS.register_module()
+class PackContinualInputs(BaseTransform):
+    """Pack an image and its segments, as mmdet's ``PackDetInputs`` packs boxes and masks.
+
+    The result is ``dict(inputs=Tensor (3, H, W), data_samples=DetDataSample)``. Where
+    ``LoadPanopticIdMap`` found a ground truth, the sample holds it:
+
+    - for training, ``gt_instances`` with ``labels`` (int64, dataset labels) and ``masks``
+      (BitmapMasks), one for each segment with pixels, things and stuff alike;
+    - for evaluation, ``gt_panoptic_seg.sem_seg``, an int32 tensor of shape (1, H, W) in which 0 is
+      VOID and ``k`` is ``segments[k - 1]``, and the metadata ``segments``, a list of dicts with
+      ``id``, ``label`` and ``iscrowd``. The map has the size that it has in the results: that of
+      the image file if it was loaded after resizing.
+
+    Args:
+        evaluation: Whether the ground truth is for evaluation.
+        meta_keys: Keys of the results to keep as metadata; those that are missing are left out, so
+            that an image without annotations can pass.
+    """
+
+    def __init__(self, *, evaluation: bool = False, meta_keys: Sequence[str] = META_KEYS) -> None:
+        self.evaluation = evaluation
+        self.meta_keys = tuple(meta_keys)
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Return the packed inputs and data sample."""
+        sample = DetDataSample()
+        sample.set_metainfo({key: results[key] for key in self.meta_keys if key in results})
+        seg_map = results.get('gt_seg_map')
+        if seg_map is not None and self.evaluation:
+            tensor = torch.from_numpy(np.ascontiguousarray(seg_map)[None])
+            sample.gt_panoptic_seg = PixelData(sem_seg=tensor)
+            sample.set_metainfo({'segments': results['gt_segments']})
+        elif seg_map is not None:
+            sample.gt_instances = segments_to_instances(seg_map, results['gt_segments'])
+        return {'inputs': _to_tensor(results['img']), 'data_samples': sample}
+
+    def __repr__(self) -> str:
+        """Return the arguments."""
+        return f'{type(self).__name__}(evaluation={self.evaluation}, meta_keys={self.meta_keys})'
+
+
+def _to_tensor(image: np.ndarray) -> torch.Tensor:
+    """Return an image of shape (H, W, C) as a tensor of shape (C, H, W) and the same type."""
+    if image.ndim == 2:
+        image = image[..., None]
+    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).contiguous()

@@ -1,0 +1,130 @@
+"""Reading checkpoints safely, and what a checkpoint must be to start the next step from."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..scenario import Scenario
+
+META_KEY = 'continual'
+
+
+def read_checkpoint(path: str | Path, *, mmap: bool = False) -> dict[str, Any]:
+    """Load a checkpoint onto the CPU without executing anything in it.
+
+    Args:
+        path: A file that a training of this package wrote.
+        mmap: Read tensors only when they are used; for looking at the meta.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        RuntimeError: If it is truncated, not a checkpoint, or would execute code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'checkpoint {path}: no such file')
+    try:
+        checkpoint = torch.load(path, map_location='cpu', weights_only=True, mmap=mmap or None)
+    except pickle.UnpicklingError as error:
+        raise RuntimeError(
+            f'checkpoint {path}: refused, because loading it would run code or it is not a '
+            f'checkpoint ({str(error).splitlines()[0]}); only checkpoints of tensors and plain '
+            f'values are loaded'
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:
+        raise RuntimeError(
+            f'checkpoint {path}: truncated or not a checkpoint ({str(error).splitlines()[0]}); '
+            f'use another one, or train its step again'
+        ) from error
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get('state_dict'), dict):
+        raise RuntimeError(f'checkpoint {path}: not a checkpoint, it has no state_dict')
+    return checkpoint
+
+
+def continual_meta(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Any]:
+    """Return what a checkpoint says of its step and scenario.
+
+    Raises:
+        RuntimeError: If it says nothing, as a checkpoint of another program.
+    """
+    meta = checkpoint.get('meta') or {}
+    continual = meta.get(META_KEY)
+    if not isinstance(continual, dict) or not {'step', 'scenario'} <= set(continual):
+        raise RuntimeError(
+            f'checkpoint {path}: its meta has no step and scenario, so it was not written by a '
+            f'training of mmcomformer; train step 0 with mmcomformer first'
+        )
+    return continual
+
+
+def check_previous_step(continual: dict[str, Any], scenario: Scenario, path: str | Path) -> None:
+    """Check that a checkpoint is of the step before, with the same classes in the same split.
+
+    Only classes seen by then are compared: a step-0 checkpoint of 100-50 serves 100-10 too.
+
+    Raises:
+        RuntimeError: If it is of another step, split, order or has other class names.
+    """
+    expected_step = scenario.step - 1
+    if continual['step'] != expected_step:
+        raise RuntimeError(
+            f'checkpoint {path}: step {scenario.step} starts from a checkpoint of step '
+            f'{expected_step}, but this one is of step {continual["step"]}; pass --step '
+            f'{continual["step"] + 1} or another --teacher'
+        )
+    theirs = Scenario.from_config(continual['scenario'])
+    for step in range(scenario.step):
+        expected, found = scenario.step_classes(step), theirs.step_classes(step)
+        if expected != found:
+            raise RuntimeError(
+                f'checkpoint {path}: {_difference(step, expected, found)}; use the checkpoint of '
+                f'the same scenario, or change scenario.increments or class_order'
+            )
+
+
+def _difference(step: int, expected: tuple[str, ...], found: tuple[str, ...]) -> str:
+    if len(expected) != len(found):
+        return f'step {step} teaches {len(expected)} classes here, but {len(found)} there'
+    place = next(i for i, pair in enumerate(zip(expected, found)) if pair[0] != pair[1])
+    kind = 'the same classes in another order' if set(expected) == set(found) else 'other classes'
+    return (
+        f'step {step} has {kind}: class {place} is {expected[place]!r} here, but '
+        f'{found[place]!r} there'
+    )
+
+
+def previous_checkpoint(step_dir: str | Path) -> Path:
+    """Return the last checkpoint of a step's folder, wherever the folder has been moved to.
+
+    Args:
+        step_dir: Such as ``work_dirs/comformer_shapes_6-3/step0``.
+
+    Raises:
+        FileNotFoundError: If the folder has none.
+    """
+    step_dir = Path(step_dir)
+    pointer = step_dir / 'last_checkpoint'
+    if not pointer.is_file():
+        raise FileNotFoundError(
+            f'no checkpoint in {step_dir}: train that step first (tools/train.py CONFIG --step '
+            f'{step_dir.name.removeprefix("step")}), or pass --teacher CHECKPOINT'
+        )
+    # it may hold the absolute path of where the folder used to be
+    checkpoint = step_dir / Path(pointer.read_text().strip()).name
+    if not checkpoint.is_file():
+        raise FileNotFoundError(f'{pointer} names {checkpoint.name}, which is not in its folder')
+    return checkpoint
+
+
+def file_sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,230 @@
+"""Run the steps of a scenario, one after the other, and go on where a killed run stopped."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.runner import Runner
+
+from ..evaluation.summary import FILE_NAME, read_summary
+from ..scenario import parse_step, step_from_environment
+from .checkpoint import (
+    META_KEY,
+    continual_meta,
+    file_sha256,
+    previous_checkpoint,
+    read_checkpoint,
+)
+from .launch import prepare_device
+from .scenario_config import check_options, find_hooks, scenario_of, step_dir_of
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for on the command line.
+
+    Attributes:
+        config: Path of the config.
+        step: The step to run; None runs all of them.
+        work_dir: Folder for the folders of the steps; None takes the config's.
+        resume: Whether to skip finished steps and continue the unfinished one.
+        amp: Whether to train with automatic mixed precision.
+        teacher: Checkpoint of the step before the first one that runs.
+        launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
+        cfg_options: Settings that override the config's, by dotted key.
+    """
+
+    config: str
+    step: int | None = None
+    work_dir: str | None = None
+    resume: bool = False
+    amp: bool = False
+    teacher: str | None = None
+    launcher: str = 'none'
+    cfg_options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def requested_step(step: int | None) -> int | None:
+    """Combine ``--step`` with the environment variable STEP.
+
+    Raises:
+        TypeError: If STEP is not a number.
+        ValueError: If one is negative, or both are given and differ.
+    """
+    if step is not None:
+        parse_step(step, source='--step')
+    from_environment = step_from_environment()
+    if step is not None and from_environment not in (None, step):
+        raise ValueError(
+            f'--step {step} and STEP={from_environment} contradict each other; give one of them'
+        )
+    return from_environment if step is None else step
+
+
+def load_config(request: Request, step: int) -> Config:
+    """Parse the config for a step, and set in it what the user asked for.
+
+    Raises:
+        FileNotFoundError: If there is no such config.
+        TypeError: If it has no scenario.
+        ValueError: If an option or the config contradicts the step.
+    """
+    if not Path(request.config).is_file():
+        raise FileNotFoundError(f'config {request.config}: no such file')
+    check_options(request.cfg_options)
+    with environment_step(step):
+        cfg = Config.fromfile(request.config)
+    cfg.merge_from_dict(dict(request.cfg_options))
+    # without a scenario this raises, before anything else can fail for lack of one
+    scenario = scenario_of(cfg)
+    stem = Path(request.config).stem
+    root = request.work_dir or (None if cfg.get('work_dir') else f'./work_dirs/{stem}')
+    if root is not None:
+        cfg.work_dir = str(Path(root) / f'step{scenario.step}')
+    step_dir_of(cfg, scenario)
+    return cfg
+
+
+@contextmanager
+def environment_step(step: int) -> Iterator[None]:
+    """Set STEP, which ``{{'$STEP:0'}}`` in a config reads, and restore it."""
+    before = os.environ.get('STEP')
+    os.environ['STEP'] = str(step)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ['STEP']
+        else:
+            os.environ['STEP'] = before
+
+
+def run(request: Request) -> None:
+    """Train and evaluate the steps that were asked for.
+
+    Raises:
+        FileNotFoundError: If the config, a checkpoint or the data is missing.
+        RuntimeError: If a checkpoint does not fit.
+        TypeError: If the config has no scenario.
+        ValueError: If the request or the config contradicts itself.
+    """
+    steps = _steps_to_run(request)
+    for step in steps:
+        teacher = request.teacher if step == steps[0] else None
+        _run_step(request, step, teacher)
+        gc.collect()
+
+
+def _steps_to_run(request: Request) -> Sequence[int]:
+    step = requested_step(request.step)
+    first = 0
+    if request.teacher is not None:
+        taught = continual_meta(read_checkpoint(request.teacher, mmap=True), request.teacher)
+        first = taught['step'] + 1
+        if step is not None and step != first:
+            raise ValueError(
+                f'--teacher {request.teacher} is of step {taught["step"]}, so it teaches step '
+                f'{first}, but step {step} was asked for'
+            )
+    if step is not None:
+        load_config(request, step)
+        return [step]
+    num_steps = scenario_of(load_config(request, 0)).num_steps
+    if first >= num_steps:
+        raise ValueError(
+            f'--teacher {request.teacher} is of step {first - 1}, and the scenario has '
+            f'{num_steps} steps: there is nothing left to train'
+        )
+    return range(first, num_steps)
+
+
+def _run_step(request: Request, step: int, teacher: str | None) -> None:
+    cfg = load_config(request, step)
+    num_steps = scenario_of(cfg).num_steps
+    if teacher is not None:
+        _set_teacher(cfg, teacher)
+    prepare_device(cfg, launcher=request.launcher, amp=request.amp)
+    # two steps may start within the second that mmengine's default name resolves
+    cfg.experiment_name = f'{Path(request.config).stem}_step{step}_{os.getpid()}'
+    state = step_state(cfg, teacher) if request.resume else 'new'
+    print_log(f'step {step} of 0..{num_steps - 1}: {_MESSAGES[state]}', logger='current')
+    if state == 'done':
+        return
+    if state == 'evaluate':
+        cfg.load_from = str(previous_checkpoint(cfg.work_dir))
+        Runner.from_cfg(cfg).val()
+        return
+    cfg.resume = state == 'resume'
+    Runner.from_cfg(cfg).train()
+
+
+_MESSAGES = {
+    'new': 'training',
+    'resume': 'resuming its training',
+    'evaluate': 'trained already, evaluating',
+    'done': 'finished already, skipped',
+}
+
+
+def _set_teacher(cfg: Config, teacher: str) -> None:
+    hooks = find_hooks(cfg)
+    if not hooks:
+        raise ValueError(
+            '--teacher: the config has no hook that loads one; add dict(type="PseudoLabelHook") '
+            'or another PreviousStepHook to custom_hooks'
+        )
+    for hook in hooks:
+        hook['teacher_ckpt'] = teacher
+
+
+def step_state(cfg: Config, teacher: str | None = None) -> str:
+    """Find out what is left to do for a step.
+
+    Args:
+        cfg: Its config.
+        teacher: The teacher that was asked for; None is the last checkpoint of the step before.
+
+    Returns:
+        ``new``, ``resume``, ``evaluate`` (trained, not evaluated) or ``done``.
+
+    Raises:
+        RuntimeError: If the step was trained from another checkpoint of the step before than the
+            one that is there now.
+    """
+    work_dir = Path(cfg.work_dir)
+    if not (work_dir / 'last_checkpoint').is_file():
+        return 'new'
+    path = previous_checkpoint(work_dir)
+    checkpoint = read_checkpoint(path, mmap=True)
+    _check_same_teacher(checkpoint, path, teacher)
+    if checkpoint['meta']['iter'] < cfg.train_cfg.max_iters:
+        return 'resume'
+    summary_file = work_dir.parent / FILE_NAME
+    step = checkpoint['meta'][META_KEY]['step']
+    if summary_file.is_file():
+        evaluated = [entry['step'] for entry in read_summary(summary_file)['steps']]
+        return 'done' if step in evaluated else 'evaluate'
+    return 'evaluate'
+
+
+def _check_same_teacher(checkpoint: dict[str, Any], path: Path, teacher: str | None) -> None:
+    continual = continual_meta(checkpoint, path)
+    if continual['step'] == 0 or not continual.get('teacher'):
+        return
+    default = path.parent.parent / f'step{continual["step"] - 1}'
+    if teacher is None and not (default / 'last_checkpoint').is_file():
+        return
+    present = Path(teacher) if teacher else previous_checkpoint(default)
+    if file_sha256(present) != continual['teacher']['sha256']:
+        raise RuntimeError(
+            f'--resume: {path} was trained from {continual["teacher"]["path"]}, which is not the '
+            f'present {present}; move {path.parent} away to train this step anew'
+        )

@@ -1,0 +1,15 @@
+"""Hooks of the package."""
+
+from .finite_loss_hook import FiniteLossHook
+from .previous_step_hook import PreviousStepHook
+from .safe_checkpoint_hook import SafeCheckpointHook
+from .summary_hook import SummaryHook
+from .teacher_hook import TeacherHook
+
+__all__ = [
+    'FiniteLossHook',
+    'PreviousStepHook',
+    'SafeCheckpointHook',
+    'SummaryHook',
+    'TeacherHook',
+]

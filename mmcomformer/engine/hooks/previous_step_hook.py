@@ -1,0 +1,165 @@
+"""Start a step from the checkpoint of the step before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.runner import BaseLoop, Runner, find_latest_checkpoint
+from torch import nn
+
+from ...compat import skip_trained_batches
+from ...models.incremental_classifier import IncrementalClassifier
+from ...registry import HOOKS
+from ...scenario import Scenario
+from ..checkpoint import (
+    META_KEY,
+    check_previous_step,
+    continual_meta,
+    file_sha256,
+    previous_checkpoint,
+    read_checkpoint,
+)
+from ..scenario_config import scenario_of, step_dir_of
+
+
+@HOOKS.register_module()
+class PreviousStepHook(Hook):
+    """Initialise the student of step t with the checkpoint of step t-1.
+
+    Everything is checked before the first iteration: that all copies of the scenario in the config
+    agree, that the work dir belongs to the step, and that the checkpoint has the right step,
+    classes and weights. At step 0 there is nothing to load. What a checkpoint needs to be the next
+    teacher is written into its ``meta['continual']``.
+
+    Args:
+        teacher_ckpt: The checkpoint of step t-1. Defaults to the last one in ``../step<t-1>``.
+    """
+
+    priority = 'HIGH'
+
+    def __init__(self, teacher_ckpt: str | None = None) -> None:
+        self.teacher_ckpt = teacher_ckpt
+        self.scenario: Scenario
+        self._meta: dict[str, Any] = {}
+        self._state_dict: dict[str, torch.Tensor] = {}
+        self._resumed = False
+
+    def before_run(self, runner: Runner) -> None:
+        """Check the config and the checkpoint of the step before.
+
+        Raises:
+            FileNotFoundError: If there is no such checkpoint.
+            RuntimeError: If it does not fit.
+            ValueError: If the config contradicts itself.
+        """
+        self.scenario = scenario_of(runner.cfg)
+        if not isinstance(runner._train_loop, BaseLoop):
+            return
+        step_dir = step_dir_of(runner.cfg, self.scenario)
+        resumes = runner._resume and (runner._load_from or find_latest_checkpoint(str(step_dir)))
+        if self.scenario.step > 0 or resumes:
+            _drop_pretrained(runner.model)
+        self._meta = dict(step=self.scenario.step, scenario=self.scenario.to_dict(), teacher=None)
+        if self.scenario.step > 0:
+            self._read_previous(runner, step_dir)
+
+    def _read_previous(self, runner: Runner, step_dir: Path) -> None:
+        step = self.scenario.step
+        if runner._load_from is not None and not runner._resume:
+            raise ValueError(
+                f'load_from: step {step} starts from the checkpoint of step {step - 1}; pass it '
+                f'as --teacher, or as teacher_ckpt of the {type(self).__name__}'
+            )
+        default = step_dir.parent / f'step{step - 1}'
+        path = Path(self.teacher_ckpt) if self.teacher_ckpt else previous_checkpoint(default)
+        checkpoint = read_checkpoint(path)
+        continual = continual_meta(checkpoint, path)
+        check_previous_step(continual, self.scenario, path)
+        self._check_finished(checkpoint['meta'], path)
+        self._state_dict = checkpoint['state_dict']
+        _check_weights(unwrap_model(runner.model), self._state_dict, path)
+        self._meta['teacher'] = dict(
+            path=str(path.resolve()), sha256=file_sha256(path), step=step - 1
+        )
+        print_log(f'step {step} starts from {path}', logger='current')
+
+    def _check_finished(self, meta: dict[str, Any], path: Path) -> None:
+        done, planned = meta.get('iter'), meta[META_KEY].get('max_iters')
+        if done is None or planned is None or done >= planned:
+            return
+        message = f'checkpoint {path}: its training stopped at iteration {done} of {planned}'
+        if self.teacher_ckpt is None:
+            raise RuntimeError(f'{message}; finish it with --step {self.scenario.step - 1} --resume')
+        print_log(message, logger='current', level='WARNING')
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Remember that training resumes, so that the student keeps what it has learned."""
+        self._resumed = bool(runner._resume)
+
+    def before_train(self, runner: Runner) -> None:
+        """Initialise the student, unless it was resumed."""
+        self._meta['max_iters'] = runner.max_iters
+        skip_trained_batches(runner.train_loop)
+        if self.scenario.step > 0 and not self._resumed:
+            student = unwrap_model(runner.model)
+            own = student.state_dict()
+            newest = {name: own[name] for name in _newest_parameters(student)}
+            student.load_state_dict({**self._state_dict, **newest}, strict=True)
+        self._state_dict = {}
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Write the step, the scenario and the teacher into the meta."""
+        checkpoint['meta'].setdefault(META_KEY, {}).update(self._meta)
+
+
+def unwrap_model(model: nn.Module) -> nn.Module:
+    return model.module if is_model_wrapper(model) else model
+
+
+def _drop_pretrained(model: nn.Module) -> None:
+    """Forget pretrained weights, which the step before or a resume replaces anyway."""
+    for module in model.modules():
+        init_cfg = getattr(module, 'init_cfg', None)
+        if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
+            module.init_cfg = None
+
+
+def _newest_parameters(model: nn.Module) -> frozenset[str]:
+    names: frozenset[str] = frozenset()
+    for name, module in model.named_modules():
+        if isinstance(module, IncrementalClassifier):
+            names |= module.newest_parameters(f'{name}.')
+    return names
+
+
+def _check_weights(student: nn.Module, state_dict: dict[str, torch.Tensor], path: Path) -> None:
+    """Check that a checkpoint has every weight but the newest classifier's, in the right shape.
+
+    Raises:
+        RuntimeError: If a weight is missing, unexpected or of another shape.
+    """
+    own = student.state_dict()
+    missing = sorted(set(own) - set(state_dict) - _newest_parameters(student))
+    unexpected = sorted(set(state_dict) - set(own) | set(state_dict) & _newest_parameters(student))
+    shapes = [
+        f'{name} {tuple(state_dict[name].shape)} instead of {tuple(own[name].shape)}'
+        for name in sorted(set(own) & set(state_dict))
+        if own[name].shape != state_dict[name].shape
+    ]
+    faults = {'missing': missing, 'unexpected': unexpected, 'of another shape': shapes}
+    found = [f'{kind}: {_shorten(names)}' for kind, names in faults.items() if names]
+    if found:
+        raise RuntimeError(
+            f'checkpoint {path}: its weights do not fit the model of this config ('
+            f'{"; ".join(found)}); use the model config that trained it'
+        )
+
+
+def _shorten(names: list[str], limit: int = 5) -> str:
+    rest = len(names) - limit
+    return ', '.join(names[:limit]) + (f' and {rest} more' if rest > 0 else '')

@@ -1,0 +1,186 @@
+"""Hook that keeps ``summary.json`` and prints the table after each step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import BaseLoop, Runner
+
+from ...evaluation.summary import (
+    FILE_NAME,
+    TASK_METRICS,
+    Summary,
+    check_same_run,
+    check_task,
+    format_summary,
+    new_summary,
+    read_summary,
+    update_summary,
+)
+from ...registry import HOOKS
+from ...scenario import Scenario
+
+
+@HOOKS.register_module()
+class SummaryHook(Hook):
+    """Write a step's results into ``summary.json`` beside the step's work dir, and log the table.
+
+    It acts when the validation that follows the last iteration ends, on the main process. It also
+    acts in ``runner.val()`` without training, if the checkpoint that was loaded holds the finished
+    training of the config's step.
+
+    Checkpoints carry ``train_images``, ``train_iters`` and ``seconds`` in ``meta['continual']``,
+    so that a resumed training counts what it did before. ``seconds`` is the wall-clock time from
+    the first batch, validation left out; what a killed process did after its last checkpoint is
+    lost and not counted.
+
+    A damaged ``summary.json``, or one of another run, is an error before training starts.
+
+    Args:
+        method: Name of the method, as the summary and the tables show it.
+        task: ``panoptic`` or ``semantic``.
+
+    Raises:
+        ValueError: If the task is unknown.
+    """
+
+    # after the hooks that log and save
+    priority = 'LOWEST'
+
+    def __init__(self, method: str, task: str = 'panoptic') -> None:
+        check_task(task)
+        self.method = method
+        self.task = task
+        self._loaded: dict[str, Any] | None = None
+        self._seconds = 0.0
+        self._started: float | None = None
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Remember the training that a checkpoint of the same step holds."""
+        meta = checkpoint.get('meta', {})
+        continual = meta.get('continual', {})
+        same_step = continual.get('step') == _scenario(runner).step
+        complete = {'train_images', 'train_iters', 'seconds'} <= continual.keys()
+        self._loaded = None
+        if same_step and complete:
+            self._loaded = {**continual, 'epoch': meta.get('epoch'), 'seed': meta.get('seed')}
+
+    def before_train(self, runner: Runner) -> None:
+        """Take over the time of earlier sessions and check that results can be written."""
+        resumed = self._loaded is not None and runner.iter > 0
+        self._seconds = self._loaded['seconds'] if resumed and self._loaded else 0.0
+        self._started = None
+        if runner.val_loop is not None:
+            self._find_metric(runner)
+        path = summary_path(runner)
+        if path.exists():
+            check_same_run(read_summary(path), self._run(runner, _scenario(runner)), path)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Start the clock, or go on after a validation."""
+        if self._started is None:
+            self._started = time.perf_counter()
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Stop the clock."""
+        self._seconds = self._elapsed()
+        self._started = None
+
+    def _elapsed(self) -> float:
+        running = 0.0 if self._started is None else time.perf_counter() - self._started
+        return self._seconds + running
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Put what the step has done so far into the checkpoint."""
+        meta = checkpoint['meta']
+        meta.setdefault('continual', {}).update(
+            train_images=len(runner.train_dataloader.dataset),
+            train_iters=meta['iter'],
+            seconds=self._elapsed(),
+        )
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Write the summary and log its table if the step's training is complete."""
+        training = self._finished_training(runner)
+        if training is None or not is_main_process():
+            return
+        metric = self._find_metric(runner)
+        if set(metric.groups) != set(TASK_METRICS[self.task]):
+            raise ValueError(
+                f'SummaryHook: task {self.task!r} needs {TASK_METRICS[self.task]}, but '
+                f'{type(metric).__name__} computed {tuple(metric.groups)}; set the task in the '
+                f"hook's config, or another val_evaluator"
+            )
+        entry = {
+            'step': metric.scenario.step,
+            'classes': list(metric.scenario.current_classes),
+            **training,
+            'metrics': metric.groups,
+            'per_class': metric.per_class,
+        }
+        path = summary_path(runner)
+        summary = update_summary(path, self._run(runner, metric.scenario), entry)
+        runner.logger.info(f'{path}\n{format_summary(summary)}')
+
+    def _finished_training(self, runner: Runner) -> dict[str, Any] | None:
+        """Return the numbers of the finished training, or None if it is not finished."""
+        # runner.train_loop and runner.iter would build the loop
+        loop = runner._train_loop
+        if isinstance(loop, BaseLoop):
+            if loop.iter < loop.max_iters:
+                return None
+            return {
+                'train_images': len(loop.dataloader.dataset),
+                'train_iters': loop.iter,
+                'seconds': self._elapsed(),
+                'seed': runner.seed,
+            }
+        if self._loaded is None or not _is_trained(self._loaded, runner.cfg.get('train_cfg')):
+            return None
+        return {
+            key: self._loaded[key] for key in ('train_images', 'train_iters', 'seconds', 'seed')
+        }
+
+    def _run(self, runner: Runner, scenario: Scenario) -> Summary:
+        return new_summary(
+            scenario, config=_config_name(runner), method=self.method, task=self.task
+        )
+
+    def _find_metric(self, runner: Runner) -> Any:
+        metrics = runner.val_evaluator.metrics
+        for metric in metrics:
+            if all(hasattr(metric, name) for name in ('scenario', 'per_class', 'groups')):
+                return metric
+        raise ValueError(
+            f'SummaryHook: val_evaluator has no metric over seen classes, only '
+            f'{[type(metric).__name__ for metric in metrics]}; add '
+            f"dict(type='IncrementalPanopticMetric')"
+        )
+
+
+def summary_path(runner: Runner) -> Path:
+    """Return where the summary of the runner's run is: beside the work dirs of its steps."""
+    return Path(runner.work_dir).resolve().parent / FILE_NAME
+
+
+def _scenario(runner: Runner) -> Scenario:
+    return Scenario.from_config(runner.cfg.get('scenario'))
+
+
+def _config_name(runner: Runner) -> str:
+    filename = getattr(runner.cfg, 'filename', None)
+    return Path(filename).stem if filename else summary_path(runner).parent.name
+
+
+def _is_trained(loaded: Mapping[str, Any], train_cfg: Mapping[str, Any] | None) -> bool:
+    """Tell whether a checkpoint holds as many iterations, or epochs, as the config wants."""
+    if not train_cfg:
+        return False
+    if 'max_iters' in train_cfg:
+        return loaded['train_iters'] == train_cfg['max_iters']
+    return loaded['epoch'] == train_cfg.get('max_epochs')

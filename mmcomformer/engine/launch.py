@@ -1,0 +1,50 @@
+"""Processes and devices: what mmengine's launchers leave out."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.logging import print_log
+from torch import distributed
+
+
+def prepare_device(cfg: Config, *, launcher: str, amp: bool = False) -> None:
+    """Adapt a config to the launcher and to a machine without an accelerator, in place.
+
+    mmengine's launchers select a GPU by number, and its DDP wrapper passes device ids; on a CPU
+    both fail. So there the process group is made here, with gloo.
+
+    Args:
+        cfg: The config of a run.
+        launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
+        amp: Whether the user asked for automatic mixed precision.
+
+    Raises:
+        ValueError: If AMP or the launcher needs an accelerator that is not there.
+    """
+    cfg.launcher = launcher
+    if amp:
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if get_device() != 'cpu':
+        return
+    if amp:
+        raise ValueError('--amp: automatic mixed precision needs an accelerator; leave it out')
+    if cfg.get('optim_wrapper', {}).get('type') == 'AmpOptimWrapper':
+        print_log('no accelerator: training in float32 instead of AMP', level='WARNING')
+        cfg.optim_wrapper.type = 'OptimWrapper'
+        for key in ('loss_scale', 'dtype', 'use_fsdp'):
+            cfg.optim_wrapper.pop(key, None)
+    if launcher == 'none':
+        return
+    if launcher != 'pytorch':
+        raise ValueError(
+            f'--launcher {launcher}: without an accelerator only the pytorch launcher works'
+        )
+    if not distributed.is_initialized():
+        distributed.init_process_group('gloo')
+        torch.set_num_threads(max(1, torch.get_num_threads() // distributed.get_world_size()))
+    cfg.model_wrapper_cfg = dict(
+        type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False
+    )

@@ -1,0 +1,99 @@
+"""Scenarios inside a config: found, compared, and set to a step."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from ..registry import HOOKS
+from ..scenario import Scenario
+
+
+def scenario_of(cfg: Config) -> Scenario:
+    """Return the scenario of a config, after checking that all its copies agree.
+
+    Raises:
+        TypeError: If there is none, or it has unknown keys.
+        ValueError: If a component has another scenario or step than the config's top level.
+    """
+    scenario = Scenario.from_config(cfg.get('scenario'))
+    for key, found in find_scenarios(cfg):
+        if Scenario.from_config(found) != scenario:
+            raise ValueError(
+                f'{key}: it differs from the top-level scenario of the config (step '
+                f'{scenario.step}); choose the step with --step or STEP=, and write '
+                f'scenario=_base_.scenario in every component'
+            )
+    return scenario
+
+
+def find_scenarios(node: Any, prefix: str = '') -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each scenario dict below a config node, with its dotted key."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            name = f'{prefix}.{key}' if prefix else str(key)
+            if key == 'scenario' and isinstance(value, Mapping):
+                yield name, value
+            else:
+                yield from find_scenarios(value, name)
+    elif isinstance(node, (list, tuple)):
+        for index, value in enumerate(node):
+            yield from find_scenarios(value, f'{prefix}[{index}]')
+
+
+def model_at_step(model_cfg: Mapping[str, Any], step: int) -> dict[str, Any]:
+    """Return a copy of a model config for another step, without pretrained weights to fetch."""
+    model_cfg = copy.deepcopy(model_cfg)
+    for _, scenario in find_scenarios(model_cfg):
+        scenario['step'] = step
+    model_cfg['backbone'].pop('init_cfg', None)
+    return model_cfg
+
+
+def check_options(options: Mapping[str, Any] | None) -> None:
+    """Refuse to set the step by ``--cfg-options``, which would leave stale copies of it.
+
+    Raises:
+        ValueError: If an option sets a step, or a part of a scenario in one place only.
+    """
+    for key in options or {}:
+        parts = key.split('.')
+        if parts[-1] == 'step' or 'scenario' in parts:
+            raise ValueError(
+                f'--cfg-options {key}: every component holds a copy of the scenario, so this '
+                f'would change only one of them; choose the step with --step (or STEP=), and '
+                f'change a scenario in a config file'
+            )
+
+
+def step_dir_of(cfg: Config, scenario: Scenario) -> Path:
+    """Return the folder of the current step, which ends in ``step<t>``.
+
+    Raises:
+        ValueError: If the config's ``work_dir`` does not, so that steps would share a folder.
+    """
+    work_dir = Path(cfg.work_dir)
+    if work_dir.name != f'step{scenario.step}':
+        raise ValueError(
+            f'work_dir: expected a folder named step{scenario.step}, since each step has its own, '
+            f"got {str(work_dir)!r}; write work_dir = f'./work_dirs/{{{{fileBasenameNoExtension}}}}"
+            f"/step{{_base_.step}}' in the config"
+        )
+    return work_dir
+
+
+def find_hooks(cfg: Config) -> list[dict[str, Any]]:
+    """Return the configs of the hooks that start from the checkpoint of the step before."""
+    from .hooks.previous_step_hook import PreviousStepHook
+
+    candidates = [*cfg.get('custom_hooks', []), *cfg.get('default_hooks', {}).values()]
+    found = []
+    for hook in candidates:
+        kind = HOOKS.get(hook['type']) if hook and isinstance(hook.get('type'), str) else None
+        if kind is not None and issubclass(kind, PreviousStepHook):
+            found.append(hook)
+    return found

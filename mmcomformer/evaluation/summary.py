@@ -1,0 +1,370 @@
+"""``summary.json``: what a run leaves behind, one entry per evaluated step, and its table.
+
+Pure Python and file access. The schema, with percent for every metric and null where there are no
+such classes or a step is unknown::
+
+    {
+        "config": str, "method": str, "task": "panoptic" | "semantic", "setting": str,
+        "class_order": [class names], "increments": [int],
+        "steps": [{
+            "step": int, "classes": [names of the classes that the step teaches],
+            "train_images": int, "train_iters": int, "seconds": float, "seed": int | null,
+            "metrics": {"PQ": {"base", "new", "all"}, "SQ": {...}, "RQ": {...}},
+            "per_class": {name of a seen class: {"PQ", "SQ", "RQ"}}
+        }],
+        "final": {"PQ": {"base", "new", "all", "avg", "forgetting"}}
+    }
+
+The semantic task has ``mIoU`` in place of PQ, SQ and RQ. ``increments`` and ``seed`` may be
+missing; unknown keys are kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..scenario import Scenario
+from .groups import GROUPS, average_over_steps, forgetting
+
+FILE_NAME = 'summary.json'
+TASK_METRICS: Mapping[str, tuple[str, ...]] = {
+    'panoptic': ('PQ', 'SQ', 'RQ'),
+    'semantic': ('mIoU',),
+}
+"""Metrics of each task; ``final`` holds the first one."""
+
+Summary = dict[str, Any]
+Row = Sequence[str]
+
+_NUMBER = (int, float)
+_SUMMARY_KEYS: Mapping[str, type | tuple[type, ...]] = {
+    'config': str,
+    'method': str,
+    'task': str,
+    'setting': str,
+    'class_order': list,
+    'steps': list,
+    'final': dict,
+}
+_STEP_KEYS: Mapping[str, type | tuple[type, ...]] = {
+    'step': int,
+    'classes': list,
+    'train_images': int,
+    'train_iters': int,
+    'seconds': _NUMBER,
+    'metrics': dict,
+    'per_class': dict,
+}
+
+
+def new_summary(scenario: Scenario, *, config: str, method: str, task: str = 'panoptic') -> Summary:
+    """Return the summary of a run that has not evaluated any step yet.
+
+    Raises:
+        ValueError: If the task is unknown.
+    """
+    check_task(task)
+    return {
+        'config': config,
+        'method': method,
+        'task': task,
+        'setting': scenario.setting,
+        'class_order': list(scenario.order),
+        'increments': list(scenario.increments),
+        'steps': [],
+        'final': _final([], task),
+    }
+
+
+def check_task(task: str) -> None:
+    """Check that a task is known.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if task not in TASK_METRICS:
+        raise ValueError(f'task: expected one of {sorted(TASK_METRICS)}, got {task!r}')
+
+
+def merge_step(summary: Summary, entry: Mapping[str, Any]) -> Summary:
+    """Return a summary with a step's entry added and ``final`` computed anew.
+
+    An entry of the same step is replaced. Entries of later steps are dropped: they grew from a
+    teacher that the new entry has replaced.
+
+    Args:
+        summary: The summary so far; it is not changed.
+        entry: The step's entry, as in the module's schema.
+
+    Raises:
+        ValueError: If the entry does not fit the schema.
+
+    Example:
+        >>> scenario = Scenario([1], ['cat'], [])
+        >>> values = {'base': 50.0, 'new': None, 'all': 50.0}
+        >>> entry = {
+        ...     'step': 0,
+        ...     'classes': ['cat'],
+        ...     'train_images': 8,
+        ...     'train_iters': 10,
+        ...     'seconds': 2.5,
+        ...     'metrics': {'PQ': values, 'SQ': values, 'RQ': values},
+        ...     'per_class': {'cat': {'PQ': 50.0, 'SQ': 50.0, 'RQ': 50.0}},
+        ... }
+        >>> merge_step(new_summary(scenario, config='a', method='b'), entry)['final']
+        {'PQ': {'base': 50.0, 'new': None, 'all': 50.0, 'avg': 50.0, 'forgetting': None}}
+    """
+    _check_entry(entry, summary['task'])
+    earlier = [step for step in summary['steps'] if step['step'] < entry['step']]
+    steps = [*earlier, dict(entry)]
+    return {**summary, 'steps': steps, 'final': _final(steps, summary['task'])}
+
+
+def _final(steps: Sequence[Mapping[str, Any]], task: str) -> dict[str, dict[str, float | None]]:
+    metric = TASK_METRICS[task][0]
+    if not steps:
+        return {metric: dict.fromkeys((*GROUPS, 'avg', 'forgetting'))}
+    by_step: list[Mapping[str, Any] | None] = [None] * (steps[-1]['step'] + 1)
+    for entry in steps:
+        by_step[entry['step']] = entry
+    overall = [entry['metrics'][metric]['all'] if entry else None for entry in by_step]
+    values = [
+        {name: of_class[metric] for name, of_class in entry['per_class'].items()} if entry else None
+        for entry in by_step
+    ]
+    taught = [entry['classes'] if entry else [] for entry in by_step]
+    return {
+        metric: {
+            **{group: steps[-1]['metrics'][metric][group] for group in GROUPS},
+            'avg': average_over_steps(overall),
+            'forgetting': forgetting(values, taught),
+        }
+    }
+
+
+def check_same_run(summary: Summary, expected: Summary, path: Path) -> None:
+    """Check that a summary found in a folder belongs to the run that is about to add to it.
+
+    Args:
+        summary: The summary that was found.
+        expected: The summary of the run, with or without steps (see :func:`new_summary`).
+        path: Where it was found, for the message.
+
+    Raises:
+        ValueError: If method, task, setting, class order or increments differ.
+    """
+    for key in ('method', 'task', 'setting', 'class_order', 'increments'):
+        found = summary.get(key, expected[key])
+        if found != expected[key]:
+            raise ValueError(
+                f'{path}: it belongs to a run with another {key}: expected '
+                f'{_shorten(expected[key])}, found {_shorten(found)}; use another work dir '
+                f'(--work-dir), or remove that folder if the run is not needed any more'
+            )
+
+
+def _shorten(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f'{text[:200]}...'
+
+
+def read_summary(path: Path) -> Summary:
+    """Read and check a summary.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If it is damaged: not JSON, or not of the schema. The message names the file.
+    """
+    try:
+        summary = json.loads(path.read_text(encoding='utf-8'))
+        _check_summary(summary)
+    except ValueError as error:
+        raise ValueError(
+            f'{path}: not a summary of a run ({error}); it is left as it is: restore it, or move '
+            f'it away and evaluate the steps again'
+        ) from error
+    return summary
+
+
+def write_summary(path: Path, summary: Summary) -> None:
+    """Write a summary so that the file holds either the old or the new one, whatever happens.
+
+    Raises:
+        OSError: If the folder cannot be written.
+        ValueError: If a number is NaN or infinite.
+    """
+    text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
+    try:
+        with open(handle, 'w', encoding='utf-8') as file:
+            file.write(text + '\n')
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files that only the owner can read
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def update_summary(path: Path, run: Summary, entry: Mapping[str, Any]) -> Summary:
+    """Merge a step's entry into the file, which is made if it is not there.
+
+    Args:
+        path: The file.
+        run: The summary of the run without steps (see :func:`new_summary`).
+        entry: The step's entry.
+
+    Returns:
+        What was written.
+
+    Raises:
+        ValueError: If the file is damaged or belongs to another run; it is not changed then.
+    """
+    found = read_summary(path) if path.exists() else {}
+    if found:
+        check_same_run(found, run, path)
+    summary = merge_step({**found, **run, 'steps': found.get('steps', [])}, entry)
+    write_summary(path, summary)
+    return summary
+
+
+def _check_summary(summary: Any) -> None:
+    _check_keys(summary, _SUMMARY_KEYS, 'the file')
+    check_task(summary['task'])
+    for entry in summary['steps']:
+        _check_entry(entry, summary['task'])
+    steps = [entry['step'] for entry in summary['steps']]
+    if steps != sorted(set(steps)):
+        raise ValueError(f'steps: expected each step once, in ascending order, got {steps}')
+    metric = TASK_METRICS[summary['task']][0]
+    _check_values(summary['final'].get(metric), (*GROUPS, 'avg', 'forgetting'), f'final.{metric}')
+
+
+def _check_entry(entry: Any, task: str) -> None:
+    _check_keys(entry, _STEP_KEYS, 'an entry of steps')
+    where = f'step {entry["step"]}'
+    if entry['step'] < 0:
+        raise ValueError(f'{where}: steps count from 0')
+    for metric in TASK_METRICS[task]:
+        _check_values(entry['metrics'].get(metric), GROUPS, f'{where}, metrics.{metric}')
+    for name, values in entry['per_class'].items():
+        _check_values(values, TASK_METRICS[task], f'{where}, per_class.{name}')
+
+
+def _check_keys(value: Any, keys: Mapping[str, type | tuple[type, ...]], where: str) -> None:
+    if not isinstance(value, dict):
+        raise ValueError(f'{where}: expected an object, got {_shorten(value)}')
+    missing = [key for key in keys if key not in value]
+    if missing:
+        raise ValueError(f'{where}: keys {missing} are missing')
+    for key, kind in keys.items():
+        if not isinstance(value[key], kind) or isinstance(value[key], bool):
+            raise ValueError(f'{where}: {key} has the wrong type: {_shorten(value[key])}')
+
+
+def _check_values(values: Any, keys: Iterable[str], where: str) -> None:
+    _check_keys(values, dict.fromkeys(keys, (*_NUMBER, type(None))), where)
+
+
+def num_steps(summary: Summary) -> int | None:
+    """Return the number of steps of the run's scenario, or None if the summary does not tell."""
+    return len(summary['increments']) if 'increments' in summary else None
+
+
+def missing_steps(summary: Summary) -> list[int]:
+    """Return the steps of the scenario that have no entry.
+
+    Example:
+        >>> missing_steps(new_summary(Scenario([1, 1], ['cat'], ['sky']), config='a', method='b'))
+        [0, 1]
+    """
+    present = {entry['step'] for entry in summary['steps']}
+    total = num_steps(summary)
+    return sorted(set(range(max(present, default=-1) + 1 if total is None else total)) - present)
+
+
+def format_summary(summary: Summary) -> str:
+    """Return the table of a run as text: a row per step, then average and forgetting.
+
+    Metrics are in percent; ``-`` stands for a value that does not exist.
+    """
+    metrics = TASK_METRICS[summary['task']]
+    first = metrics[0]
+    columns = [(first, group) for group in GROUPS] + [(metric, 'all') for metric in metrics[1:]]
+    header = ['step', 'classes', 'images', 'iters', 'minutes']
+    rows = [
+        [
+            str(entry['step']),
+            str(len(entry['classes'])),
+            str(entry['train_images']),
+            str(entry['train_iters']),
+            f'{entry["seconds"] / 60:.1f}',
+            *(format_value(entry['metrics'][metric][group]) for metric, group in columns),
+        ]
+        for entry in summary['steps']
+    ]
+    final = summary['final'][first]
+    table = format_table([*header, *(f'{metric} {group}' for metric, group in columns)], rows)
+    return (
+        f'{summary["config"]}: {summary["method"]}, {summary["setting"]} setting\n{table}\n'
+        f'{first} avg over steps: {format_value(final["avg"])}   '
+        f'forgetting: {format_value(final["forgetting"])}'
+    )
+
+
+def format_per_class(summary: Summary) -> str:
+    """Return the table of the last step's classes as text, in learning order."""
+    metrics = TASK_METRICS[summary['task']]
+    first = metrics[0]
+    if not summary['steps']:
+        return 'no step has been evaluated'
+    last = summary['steps'][-1]
+    taught = {name: entry for entry in summary['steps'] for name in entry['classes']}
+    rows = []
+    for name, values in last['per_class'].items():
+        entry = taught.get(name)
+        then = entry['per_class'].get(name, {}).get(first) if entry else None
+        step = str(entry['step']) if entry else '-'
+        rows.append([name, step, format_value(then), *(format_value(values[m]) for m in metrics)])
+    return format_table(['class', 'taught at', f'{first} then', *metrics], rows)
+
+
+def format_value(value: float | None) -> str:
+    """Return a number with two digits, or ``-`` for None."""
+    return '-' if value is None else f'{value:.2f}'
+
+
+def format_table(header: Row, rows: Sequence[Row]) -> str:
+    """Return a table as text, which is valid Markdown: first column left, others right-aligned.
+
+    Example:
+        >>> print(format_table(['run', 'PQ'], [['a', '7.00'], ['long', '65.90']]))
+        | run  |    PQ |
+        |:-----|------:|
+        | a    |  7.00 |
+        | long | 65.90 |
+    """
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    rule = [
+        f':{"-" * (width + 1)}' if i == 0 else f'{"-" * (width + 1)}:'
+        for i, width in enumerate(widths)
+    ]
+
+    def line(cells: Row) -> str:
+        texts = [
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        return f'| {" | ".join(texts)} |'
+
+    return '\n'.join([line(header), f'|{"|".join(rule)}|', *map(line, rows)])

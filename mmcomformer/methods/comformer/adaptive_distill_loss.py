@@ -1,0 +1,133 @@
+"""Adaptive distillation of class predictions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ...registry import MODELS
+
+
+def unbiased_log_prob(cls_score: Tensor, num_old: int) -> Tensor:
+    """Return the student's log-distribution over old classes and "not an old class".
+
+    The probability of new classes is added to that of no-object: to the teacher, which does not
+    know them, they are no-object (CoMFormer, section 3.3; MiB, eq. 8).
+
+    Args:
+        cls_score: Class logits of the student, (..., K + 1): old, new, no-object.
+        num_old: Number of old classes.
+
+    Returns:
+        Shape (..., num_old + 1).
+    """
+    log_prob = cls_score.log_softmax(-1)
+    other = log_prob[..., num_old:].logsumexp(-1, keepdim=True)
+    return torch.cat([log_prob[..., :num_old], other], -1)
+
+
+def restricted_log_prob(cls_score: Tensor, num_old: int) -> Tensor:
+    """Return the student's log-distribution with the new classes left out.
+
+    Args:
+        cls_score: Class logits of the student, (..., K + 1): old, new, no-object.
+        num_old: Number of old classes.
+
+    Returns:
+        Shape (..., num_old + 1), renormalised over old classes and no-object.
+    """
+    return torch.cat([cls_score[..., :num_old], cls_score[..., -1:]], -1).log_softmax(-1)
+
+
+def adaptive_distill_loss(
+    student_log_prob: Tensor,
+    teacher_score: Tensor,
+    *,
+    gamma: float | None = 2.0,
+    temperature: float = 1.0,
+) -> Tensor:
+    r"""Return the distillation loss, weighted by how sure the teacher is of an object.
+
+    .. math::
+        L = \frac{\sum_{b,i} w_{bi} KL_{bi}}{\sum_{b,i} w_{bi}}, \quad
+        KL_{bi} = \sum_k p^o_{bi}(k) (\log p^o_{bi}(k) - \log u_{bi}(k)), \quad
+        w_{bi} = (1 - p^o_{bi}(0))^\gamma
+
+    with k over the old classes and no-object (0); CoMFormer, section 3.3. The sums run over the
+    local batch.
+
+    Note:
+        Where every weight is 0 the released program divides 0 by 0; here the loss is 0 then. Its
+        "temperature" multiplies the teacher's logits; this one divides them.
+
+    Args:
+        student_log_prob: Shape (..., K_old + 1), from :func:`unbiased_log_prob` or
+            :func:`restricted_log_prob`.
+        teacher_score: Class logits of the teacher, (..., K_old + 1), no-object last.
+        gamma: Exponent of the weights; None weighs all queries alike (a plain mean).
+        temperature: Divides the teacher's logits.
+
+    Returns:
+        A scalar.
+    """
+    teacher_log_prob = (teacher_score / temperature).log_softmax(-1)
+    divergence = (teacher_log_prob.exp() * (teacher_log_prob - student_log_prob)).sum(-1)
+    if gamma is None:
+        return divergence.mean()
+    weight = (-teacher_log_prob[..., -1].expm1()).pow(gamma)
+    total = weight.sum()
+    return (weight * divergence).sum() / torch.where(total > 0, total, torch.ones_like(total))
+
+
+@MODELS.register_module()
+class AdaptiveDistillLoss(nn.Module):
+    """Distil the teacher's class predictions, query by query (CoMFormer, section 3.3).
+
+    Args:
+        unbiased: Add the student's new classes to its no-object, rather than leave them out.
+        adaptive: Weigh queries by how sure the teacher is of an object, rather than alike.
+        gamma: Exponent of the weights; used when ``adaptive``.
+        temperature: Divides the teacher's logits.
+        loss_weight: Factor of the loss.
+
+    Raises:
+        ValueError: If the temperature is not positive or gamma is negative.
+    """
+
+    def __init__(
+        self,
+        unbiased: bool = True,
+        adaptive: bool = True,
+        gamma: float = 2.0,
+        temperature: float = 1.0,
+        loss_weight: float = 10.0,
+    ) -> None:
+        super().__init__()
+        if temperature <= 0:
+            raise ValueError(f'AdaptiveDistillLoss.temperature: expected above 0, got {temperature}')
+        if gamma < 0:
+            raise ValueError(f'AdaptiveDistillLoss.gamma: expected at least 0, got {gamma}')
+        self.log_prob = unbiased_log_prob if unbiased else restricted_log_prob
+        self.gamma = gamma if adaptive else None
+        self.temperature = temperature
+        self.loss_weight = loss_weight
+
+    def forward(self, pred: Tensor, target: Tensor) -> Tensor:
+        """Return the scalar loss.
+
+        Args:
+            pred: Class logits of the student, (B, Q, K + 1), in learning order.
+            target: Class logits of the teacher for the same queries, (B, Q, K_old + 1).
+
+        Raises:
+            ValueError: If the shapes do not fit, as with the teacher of another step.
+        """
+        if pred.shape[:-1] != target.shape[:-1] or target.shape[-1] > pred.shape[-1]:
+            raise ValueError(
+                f'expected a teacher with the queries of the student and no more classes, got '
+                f'logits of shape {tuple(target.shape)} for a student with {tuple(pred.shape)}'
+            )
+        student = self.log_prob(pred.float(), target.shape[-1] - 1)
+        return self.loss_weight * adaptive_distill_loss(
+            student, target.float(), gamma=self.gamma, temperature=self.temperature
+        )

@@ -1,0 +1,275 @@
+"""The head: Mask2Former's, with competing masks and a classifier that grows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmdet.models.dense_heads import Mask2FormerHead
+from mmdet.structures import SampleList
+from mmdet.utils import reduce_mean
+from mmengine.config import ConfigDict
+from torch import Tensor
+from torch.nn import functional
+
+from ...models.incremental_classifier import IncrementalClassifier
+from ...models.matching import Assignment, match
+from ...models.point_sampling import sample_each, uncertain_points
+from ...models.targets import ImageTargets
+from ...models.teacher import TeacherOutput
+from ...registry import MODELS, TASK_UTILS
+from ...scenario import Scenario
+
+
+@MODELS.register_module()
+class ComFormerHead(Mask2FormerHead):
+    """Mask2Former's head as CoMFormer changes it (section 3).
+
+    Inside the head classes are numbered in learning order, with no-object last; outside it by
+    dataset label. Targets are renumbered on the way in and class logits on the way out.
+
+    Args:
+        scenario: The scenario with its current step, as a config dict.
+        mask_activation: ``dict(type='QuerySoftmax')`` (CoMFormer) or ``dict(type='QuerySigmoid')``
+            (Mask2Former), also used in the decoder's attention masks.
+        loss_cls: Classification loss of all queries.
+        loss_mask: Mask loss of matched queries at sampled points; it must fit the activation.
+        loss_dice: Dice loss of matched queries at sampled points; it must fit the activation.
+        loss_distill: Loss between the class logits of student and teacher at the last level; None
+            for a method without distillation.
+        train_cfg: ``match_cost``, ``num_points`` (default 12544), ``oversample_ratio`` (3.0) and
+            ``importance_sample_ratio`` (0.75).
+        **kwargs: Arguments of mmdet's ``Mask2FormerHead`` except the class counts.
+
+    Raises:
+        TypeError: If there is no scenario, or class counts are given beside it.
+        ValueError: If a mask loss does not fit the mask activation.
+    """
+
+    def __init__(
+        self,
+        scenario: dict[str, Any] | Scenario | None = None,
+        *,
+        mask_activation: dict[str, Any],
+        loss_cls: dict[str, Any],
+        loss_mask: dict[str, Any],
+        loss_dice: dict[str, Any],
+        loss_distill: dict[str, Any] | None = None,
+        train_cfg: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        scenario = Scenario.from_config(scenario)
+        for key in ('num_things_classes', 'num_stuff_classes'):
+            if key in kwargs:
+                raise TypeError(f'model.panoptic_head.{key}: remove it; the scenario counts classes')
+        super().__init__(
+            num_things_classes=scenario.num_things,
+            num_stuff_classes=scenario.num_stuff,
+            # built by the parent, replaced below
+            loss_cls=ConfigDict(type='CrossEntropyLoss', class_weight=None),
+            train_cfg=None,
+            **kwargs,
+        )
+        self.scenario = scenario
+        self.cls_embed = IncrementalClassifier(
+            self.query_feat.embedding_dim, scenario.seen_increments
+        )
+        self.mask_activation = MODELS.build(mask_activation)
+        self.loss_cls = MODELS.build(loss_cls)
+        self.loss_mask = MODELS.build(loss_mask)
+        self.loss_dice = MODELS.build(loss_dice)
+        self.loss_distill = None if loss_distill is None else MODELS.build(loss_distill)
+        self._check_losses()
+        train_cfg = train_cfg or {}
+        cost = train_cfg.get('match_cost', dict(type='HarmonicMatchCost'))
+        self.match_cost = TASK_UTILS.build(cost)
+        self.num_points = train_cfg.get('num_points', 12544)
+        self.oversample_ratio = train_cfg.get('oversample_ratio', 3.0)
+        self.importance_sample_ratio = train_cfg.get('importance_sample_ratio', 0.75)
+        to_learning, to_label = scenario.label_to_learning, scenario.seen_learning_to_label
+        self.register_buffer('label_to_learning', torch.tensor(to_learning), persistent=False)
+        self.register_buffer('learning_to_label', torch.tensor(to_label), persistent=False)
+
+    def _check_losses(self) -> None:
+        activation = type(self.mask_activation).__name__
+        for key, kind in zip(('loss_mask', 'loss_dice'), self.mask_activation.map_kinds):
+            loss = getattr(self, key)
+            if loss.expects != kind:
+                raise ValueError(
+                    f'model.panoptic_head.{key}: {type(loss).__name__} expects a {loss.expects}, '
+                    f'but {activation} gives a {kind}; use the losses of the same family'
+                )
+
+    def _forward_head(
+        self, decoder_out: Tensor, mask_feature: Tensor, attn_mask_target_size: tuple[int, int]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Predict classes and masks, and which keys each query may not attend to next.
+
+        Args:
+            decoder_out: Queries, (B, Q, C).
+            mask_feature: Shape (B, C, h, w).
+            attn_mask_target_size: Height and width of the next level's keys.
+
+        Returns:
+            Class logits (B, Q, K + 1) in learning order, mask logits (B, Q, h, w), and blocked
+            keys (B * heads, Q, h' * w'), bool.
+        """
+        decoder_out = self.transformer_decoder.post_norm(decoder_out)
+        cls_score = self.cls_embed(decoder_out)
+        mask_pred = torch.einsum('bqc,bchw->bqhw', self.mask_embed(decoder_out), mask_feature)
+        with torch.no_grad():
+            resized = functional.interpolate(
+                mask_pred, attn_mask_target_size, mode='bilinear', align_corners=False
+            )
+            blocked = self.mask_activation.probability(resized) < 0.5
+            # (B, Q, h', w') -> (B * heads, Q, h' * w')
+            blocked = blocked.flatten(2).repeat_interleave(self.num_heads, dim=0)
+        return cls_score, mask_pred, blocked
+
+    def build_targets(self, batch_data_samples: SampleList) -> list[ImageTargets]:
+        """Return the ground truth of a batch, with classes in learning order.
+
+        Args:
+            batch_data_samples: Samples with ``gt_instances``: ``labels`` (G,) int64 and ``masks``,
+                an mmdet mask container of G masks.
+        """
+        targets = []
+        for sample in batch_data_samples:
+            labels = sample.gt_instances.labels
+            masks = sample.gt_instances.masks.pad(sample.batch_input_shape, pad_val=0)
+            masks = masks.to_tensor(dtype=torch.bool, device=labels.device)
+            targets.append(ImageTargets.from_masks(self.label_to_learning[labels], masks))
+        return targets
+
+    def loss(
+        self, x: Sequence[Tensor], batch_data_samples: SampleList
+    ) -> dict[str, Tensor]:
+        """Return the losses without a teacher; :meth:`loss_by_feat` takes one.
+
+        Args:
+            x: Multi-scale features, each (B, C_i, h_i, w_i).
+            batch_data_samples: See :meth:`build_targets`.
+        """
+        cls_scores, mask_preds = self(x, batch_data_samples)
+        return self.loss_by_feat(cls_scores, mask_preds, self.build_targets(batch_data_samples))
+
+    def loss_by_feat(
+        self,
+        all_cls_scores: Sequence[Tensor],
+        all_mask_preds: Sequence[Tensor],
+        targets: Sequence[ImageTargets],
+        teacher_output: TeacherOutput | None = None,
+    ) -> dict[str, Tensor]:
+        """Return the losses of all levels, and the distillation loss of the last one.
+
+        Args:
+            all_cls_scores: Class logits of each of L levels, (B, Q, K + 1), in learning order.
+            all_mask_preds: Mask logits of each level, (B, Q, h, w).
+            targets: The segments of each image, pseudo-labels included.
+            teacher_output: The teacher's output for the batch.
+
+        Returns:
+            ``loss_cls``, ``loss_mask``, ``loss_dice`` of the last level, the same with prefix
+            ``d0.`` and so on for the others, and ``loss_distill`` if there is a teacher.
+        """
+        cls_scores = [score.float() for score in all_cls_scores]
+        maps = [self.mask_activation.loss_maps(pred.float()) for pred in all_mask_preds]
+        assignments, num_targets = match(
+            cls_scores,
+            [dice.detach() for _, dice in maps],
+            targets,
+            cost=self.match_cost,
+            num_points=self.num_points,
+        )
+        # averaged over ranks, at least 1
+        avg_factor = reduce_mean(cls_scores[0].new_tensor(float(num_targets))).clamp(min=1)
+        losses: dict[str, Tensor] = {}
+        # last level first, as its names come first in the log
+        for level in (len(maps) - 1, *range(len(maps) - 1)):
+            prefix = '' if level == len(maps) - 1 else f'd{level}.'
+            assigned = assignments[level]
+            losses[f'{prefix}loss_cls'] = self._class_loss(cls_scores[level], targets, assigned)
+            mask, dice = self._mask_losses(maps[level], targets, assigned, avg_factor)
+            losses[f'{prefix}loss_mask'] = mask
+            losses[f'{prefix}loss_dice'] = dice
+        if teacher_output is not None and self.loss_distill is not None:
+            losses['loss_distill'] = self.loss_distill(cls_scores[-1], teacher_output.cls_score)
+        return losses
+
+    def _class_loss(
+        self, cls_score: Tensor, targets: Sequence[ImageTargets], assigned: Sequence[Assignment]
+    ) -> Tensor:
+        no_object = cls_score.shape[-1] - 1
+        labels = cls_score.new_full(cls_score.shape[:2], no_object, dtype=torch.long)
+        for image, (queries, chosen) in enumerate(assigned):
+            index = torch.from_numpy(chosen).to(labels.device)
+            labels[image, torch.from_numpy(queries).to(labels.device)] = targets[image].labels[index]
+        return self.loss_cls(cls_score.flatten(0, 1), labels.flatten())
+
+    def _mask_losses(
+        self,
+        maps: tuple[Tensor, Tensor],
+        targets: Sequence[ImageTargets],
+        assigned: Sequence[Assignment],
+        avg_factor: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Return mask and dice loss of one level; ``maps`` are each (B, Q, h, w)."""
+        counts = [len(queries) for queries, _ in assigned]
+        image = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+        query = torch.cat([torch.from_numpy(queries) for queries, _ in assigned])
+        index = (image.to(maps[0].device), query.to(maps[0].device))
+        # (B, Q, h, w) -> (M, h, w), M matched queries in (image, query) order
+        mask_map = maps[0][index]
+        dice_map = mask_map if maps[1] is maps[0] else maps[1][index]
+        if sum(counts) == 0:
+            return mask_map.sum(), dice_map.sum()
+        points = uncertain_points(
+            dice_map.detach(),
+            self.mask_activation.uncertainty,
+            num_points=self.num_points,
+            oversample_ratio=self.oversample_ratio,
+            importance_ratio=self.importance_sample_ratio,
+        )
+        with torch.no_grad():
+            samples = [
+                target.sample_each(chosen, part)
+                for target, (_, chosen), part in zip(targets, assigned, points.split(counts))
+            ]
+            target = torch.cat(samples)
+        mask_samples = sample_each(mask_map, points)
+        dice_samples = mask_samples if dice_map is mask_map else sample_each(dice_map, points)
+        return (
+            self.loss_mask(mask_samples, target, avg_factor=avg_factor),
+            self.loss_dice(dice_samples, target, avg_factor=avg_factor),
+        )
+
+    def predict(
+        self, x: Sequence[Tensor], batch_data_samples: SampleList
+    ) -> tuple[Tensor, Tensor]:
+        """Return the last level's predictions.
+
+        Args:
+            x: Multi-scale features, each (B, C_i, h_i, w_i).
+            batch_data_samples: The samples of the batch.
+
+        Returns:
+            Class logits by dataset label (B, Q, num_classes + 1), -inf for classes not seen yet,
+            no-object last; and mask logits at padded input size (B, Q, H, W).
+        """
+        cls_score, mask_pred = super().predict(x, batch_data_samples)
+        return self.to_dataset_labels(cls_score), mask_pred
+
+    def to_dataset_labels(self, cls_score: Tensor) -> Tensor:
+        """Renumber class logits from learning order to dataset labels.
+
+        Args:
+            cls_score: Shape (..., K + 1), K seen classes, no-object last.
+
+        Returns:
+            Shape (..., num_classes + 1), -inf for classes not seen yet, no-object last.
+        """
+        by_label = cls_score.new_full((*cls_score.shape[:-1], self.num_classes + 1), -torch.inf)
+        by_label[..., self.learning_to_label] = cls_score[..., :-1]
+        by_label[..., -1] = cls_score[..., -1]
+        return by_label

@@ -1,0 +1,81 @@
+"""A linear classifier that grows by one layer per step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class IncrementalClassifier(nn.Module):
+    """Classify queries with one linear layer per step and one for no-object.
+
+    The logits are ``[step 0, step 1, ..., step t, no-object]``. The layers of earlier steps keep
+    their parameter names, so that a step t-1 checkpoint lacks nothing but the newest layer.
+
+    Args:
+        in_channels: Width C of a query.
+        increments: Classes that each step up to the current one adds.
+    """
+
+    def __init__(self, in_channels: int, increments: Sequence[int]) -> None:
+        super().__init__()
+        self.increments = tuple(increments)
+        self.steps = nn.ModuleList(nn.Linear(in_channels, count) for count in increments)
+        self.no_object = nn.Linear(in_channels, 1)
+
+    def forward(self, query: Tensor) -> Tensor:
+        """Return class logits.
+
+        Args:
+            query: Shape (..., C), float.
+
+        Returns:
+            Shape (..., K + 1), K the number of seen classes, no-object last.
+        """
+        layers = [*self.steps, self.no_object]
+        weight = torch.cat([layer.weight for layer in layers])
+        bias = torch.cat([layer.bias for layer in layers])
+        return functional.linear(query, weight, bias)
+
+    def newest_parameters(self, prefix: str) -> frozenset[str]:
+        """Return the names, under ``prefix``, of the parameters that the newest step added."""
+        newest = f'{prefix}steps.{len(self.steps) - 1}'
+        return frozenset({f'{newest}.weight', f'{newest}.bias'})
+
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        """Refuse a checkpoint of another step or scenario, which a non-strict load would hide.
+
+        Raises:
+            RuntimeError: If the checkpoint's increments are not this classifier's.
+        """
+        found = classifier_increments(state_dict, prefix)
+        if found and found != self.increments:
+            raise RuntimeError(
+                f'the checkpoint is of step {len(found) - 1} (increments {list(found)}), but the '
+                f'model was built for step {len(self.increments) - 1} (increments '
+                f'{list(self.increments)}); set STEP={len(found) - 1} (or pass --step) if the '
+                f'scenario is right, or load another checkpoint'
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def classifier_increments(state_dict: Mapping[str, Any], prefix: str) -> tuple[int, ...]:
+    """Read from a state dict how many classes each step added.
+
+    Args:
+        state_dict: Parameters by name.
+        prefix: What precedes ``steps.0.weight``, such as ``panoptic_head.cls_embed.``.
+
+    Returns:
+        One count per step; empty if there is no incremental classifier under the prefix.
+    """
+    counts: list[int] = []
+    while (key := f'{prefix}steps.{len(counts)}.weight') in state_dict:
+        counts.append(int(state_dict[key].shape[0]))
+    return tuple(counts)

@@ -1,0 +1,154 @@
+"""Which query is trained on which target: matching costs and the Hungarian assignment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+from torch.nn import functional
+
+from ..registry import TASK_UTILS
+from .point_sampling import random_points, sample_shared
+from .targets import ImageTargets
+
+Assignment = tuple[np.ndarray, np.ndarray]
+
+
+class MatchCost(Protocol):
+    """Cost of giving each target to each query."""
+
+    def __call__(self, class_prob: Tensor, mask_samples: Tensor, target_samples: Tensor) -> Tensor:
+        """Return the cost matrix.
+
+        Args:
+            class_prob: Probability of each target's class, shape (..., Q, N).
+            mask_samples: The queries' dice maps (see ``MaskActivation.loss_maps``) at P points,
+                shape (..., Q, P).
+            target_samples: The targets at the same points, in [0, 1], shape (..., N, P).
+
+        Returns:
+            Shape (..., Q, N); smaller is better.
+        """
+
+
+@TASK_UTILS.register_module()
+class HarmonicMatchCost:
+    """Negative harmonic mean of class probability and dice coefficient (released CoMFormer)."""
+
+    def __call__(self, class_prob: Tensor, mask_samples: Tensor, target_samples: Tensor) -> Tensor:
+        """Return the cost; ``mask_samples`` are probabilities. See :class:`MatchCost`."""
+        dice = dice_coefficients(mask_samples, target_samples)
+        return -2 * class_prob * dice / (class_prob + dice)
+
+
+@TASK_UTILS.register_module()
+class WeightedMatchCost:
+    """Weighted sum of class, cross-entropy and dice costs (Mask2Former, section 3.1).
+
+    Args:
+        cls_weight: Weight of minus the class probability.
+        mask_weight: Weight of the binary cross-entropy, averaged over points.
+        dice_weight: Weight of one minus the dice coefficient.
+    """
+
+    def __init__(
+        self, cls_weight: float = 2.0, mask_weight: float = 5.0, dice_weight: float = 5.0
+    ) -> None:
+        self.cls_weight = cls_weight
+        self.mask_weight = mask_weight
+        self.dice_weight = dice_weight
+
+    def __call__(self, class_prob: Tensor, mask_samples: Tensor, target_samples: Tensor) -> Tensor:
+        """Return the cost; ``mask_samples`` are logits. See :class:`MatchCost`."""
+        targets = target_samples.transpose(-1, -2)
+        cross_entropy = functional.softplus(-mask_samples) @ targets
+        cross_entropy = cross_entropy + functional.softplus(mask_samples) @ (1 - targets)
+        dice = dice_coefficients(mask_samples.sigmoid(), target_samples)
+        return (
+            -self.cls_weight * class_prob
+            + self.mask_weight * cross_entropy / mask_samples.shape[-1]
+            + self.dice_weight * (1 - dice)
+        )
+
+
+def dice_coefficients(prob: Tensor, target: Tensor) -> Tensor:
+    """Return (2 sum(m g) + 1) / (sum m + sum g + 1) for every pair.
+
+    Args:
+        prob: Mask probabilities, shape (..., Q, P).
+        target: Shape (..., N, P), in [0, 1].
+
+    Returns:
+        Shape (..., Q, N).
+    """
+    overlap = prob @ target.transpose(-1, -2)
+    return (2 * overlap + 1) / (prob.sum(-1).unsqueeze(-1) + target.sum(-1).unsqueeze(-2) + 1)
+
+
+@torch.no_grad()
+def match(
+    cls_scores: Sequence[Tensor],
+    dice_maps: Sequence[Tensor],
+    targets: Sequence[ImageTargets],
+    *,
+    cost: MatchCost,
+    num_points: int,
+) -> tuple[list[list[Assignment]], int]:
+    """Assign targets to queries at every level and for every image.
+
+    All costs are computed before the one transfer to the host; the assignments are solved there.
+
+    Args:
+        cls_scores: Class logits of each of L levels, shape (B, Q, K + 1), float32.
+        dice_maps: Maps to sample, of each level, shape (B, Q, h, w), float32.
+        targets: The targets of each image.
+        cost: See :class:`MatchCost`.
+        num_points: Points P for each level and image, the same for all masks there.
+
+    Returns:
+        For each level and image the matched queries and targets (two int64 arrays of equal
+        length, queries ascending), and the number of targets of the batch.
+
+    Raises:
+        ValueError: If a target's class has not been learned by the current step.
+    """
+    num_levels, num_images = len(cls_scores), len(targets)
+    points = random_points(num_levels * num_images, num_points, like=cls_scores[0])
+    points = points.view(num_levels, num_images, num_points, 2)
+    prob = torch.stack([score.softmax(-1) for score in cls_scores])
+    samples = torch.stack([sample_shared(maps, p) for maps, p in zip(dice_maps, points)])
+    on_device: list[Tensor] = []
+    for image, target in enumerate(targets):
+        shared = target.sample_shared(points[:, image].flatten(0, 1))
+        shared = shared.view(-1, num_levels, num_points).transpose(0, 1)
+        class_prob = prob[:, image][..., target.labels.clamp(min=0)]
+        costs = cost(class_prob, samples[:, image], shared.to(prob.dtype))
+        on_device += [costs.flatten(), target.valid.float(), target.labels.float()]
+    lengths = [part.numel() for part in on_device]
+    parts = np.split(torch.cat(on_device).cpu().numpy(), np.cumsum(lengths)[:-1])
+    return _assign(parts, num_levels, num_queries=cls_scores[0].shape[1])
+
+
+def _assign(
+    parts: list[np.ndarray], num_levels: int, *, num_queries: int
+) -> tuple[list[list[Assignment]], int]:
+    assignments: list[list[Assignment]] = [[] for _ in range(num_levels)]
+    num_targets = 0
+    for costs, valid, labels in zip(parts[0::3], parts[1::3], parts[2::3]):
+        if (labels < 0).any():
+            raise ValueError(
+                'a training segment has a class that the current step has not learned; train on '
+                'an IncrementalDataset with the scenario of the model'
+            )
+        columns = np.flatnonzero(valid)
+        num_targets += len(columns)
+        # a diverged network must end in the report of its losses, not in the solver's error
+        matrix = np.nan_to_num(costs.reshape(num_levels, num_queries, len(valid)), nan=1e4)
+        for level in range(num_levels):
+            rows, picked = linear_sum_assignment(matrix[level][:, columns])
+            assignments[level].append((rows, columns[picked]))
+    return assignments, num_targets

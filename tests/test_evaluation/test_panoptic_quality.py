@@ -1,0 +1,243 @@
+"""Panoptic quality against hand-computed cases and a brute-force form of the definition."""
+
+import numpy as np
+import pytest
+
+from mmcomformer.evaluation.panoptic_quality import (
+    PanopticStats,
+    ignore_labels,
+    overlap_areas,
+    panoptic_stats,
+    stats_from_areas,
+)
+
+
+def brute_force(gt_ids, gt_labels, gt_iscrowd, pred_ids, pred_labels, num_classes):
+    """The definition, pixel by pixel and segment by segment."""
+    pixels = list(zip(gt_ids.ravel().tolist(), pred_ids.ravel().tolist(), strict=True))
+    shared, gt_area, pred_area = {}, {}, {}
+    for pair in pixels:
+        shared[pair] = shared.get(pair, 0) + 1
+        gt_area[pair[0]] = gt_area.get(pair[0], 0) + 1
+        pred_area[pair[1]] = pred_area.get(pair[1], 0) + 1
+    predicted = {i: label for i, label in pred_labels.items() if i in pred_area}
+    result = {key: [0] * num_classes for key in ('iou', 'tp', 'fp', 'fn')}
+    matched_gt, matched_pred, last_crowd = set(), set(), {}
+    for k, (label, crowd) in enumerate(zip(gt_labels, gt_iscrowd, strict=True), start=1):
+        if crowd:
+            last_crowd[label] = k
+            continue
+        for i, pred_label in predicted.items():
+            if pred_label != label or (k, i) not in shared:
+                continue
+            inter = shared[k, i]
+            iou = inter / (gt_area[k] + pred_area[i] - inter - shared.get((0, i), 0))
+            if iou > 0.5:
+                result['iou'][label] += iou
+                result['tp'][label] += 1
+                matched_gt.add(k)
+                matched_pred.add(i)
+        if k not in matched_gt:
+            result['fn'][label] += 1
+    for i, label in predicted.items():
+        excused = shared.get((0, i), 0) + shared.get((last_crowd.get(label), i), 0)
+        if i not in matched_pred and excused / pred_area[i] <= 0.5:
+            result['fp'][label] += 1
+    return result
+
+
+def random_case(rng):
+    """A small image in which matches, near misses, crowds and VOID are all frequent."""
+    num_classes = int(rng.integers(1, 4))
+    num_gt = int(rng.integers(0, 7))
+    height, width = rng.integers(2, 9, size=2)
+    blocks = rng.integers(0, num_gt + 1, size=(height, width))
+    gt_ids = np.kron(blocks, np.ones((2, 3), dtype=np.int32)).astype(np.int32)
+    gt_labels = rng.integers(0, num_classes, size=num_gt)
+    gt_iscrowd = rng.random(num_gt) < 0.4
+    ids = rng.permutation(5000)[: num_gt + 3]
+    names = ids[rng.integers(0, len(ids), size=num_gt + 1) if rng.random() < 0.3 else ...][
+        : num_gt + 1
+    ]
+    pred_ids = names[gt_ids]
+    noise = rng.random(pred_ids.shape) < rng.choice([0.0, 0.2, 0.5])
+    pred_ids = np.where(noise, rng.choice(ids, size=pred_ids.shape), pred_ids).astype(np.int32)
+    pred_labels = {
+        int(i): int(rng.integers(num_classes)) for i in ids[: rng.integers(0, len(ids) + 1)]
+    }
+    for k, label in enumerate(gt_labels, start=1):
+        if int(names[k]) in pred_labels and rng.random() < 0.8:
+            pred_labels[int(names[k])] = int(label)
+    return gt_ids, gt_labels, gt_iscrowd, pred_ids, pred_labels, num_classes
+
+
+def test_equals_brute_force_on_random_cases():
+    rng = np.random.default_rng(0)
+    seen = dict.fromkeys(('tp', 'fp', 'fn', 'crowds of one class', 'excused', 'empty'), 0)
+    for _ in range(400):
+        *inputs, num_classes = random_case(rng)
+        stats = panoptic_stats(*inputs, num_classes=num_classes)
+        expected = brute_force(*inputs, num_classes)
+        np.testing.assert_allclose(stats.iou_sum, expected['iou'], rtol=0, atol=1e-9)
+        for name in ('tp', 'fp', 'fn'):
+            assert getattr(stats, name).tolist() == expected[name]
+            seen[name] += sum(expected[name])
+        _, labels, crowd, pred_ids, pred_labels = inputs
+        seen['crowds of one class'] += len(labels[crowd]) > len(set(labels[crowd].tolist()))
+        present = sum(i in pred_labels for i in np.unique(pred_ids).tolist())
+        seen['empty'] += present == 0
+        seen['excused'] += present > sum(expected['tp']) + sum(expected['fp'])
+    assert min(seen.values()) >= 10, seen
+
+
+def test_pq_of_the_whole_set_equals_brute_force():
+    rng = np.random.default_rng(1)
+    totals = {key: np.zeros(3) for key in ('iou', 'tp', 'fp', 'fn')}
+    rows, added = [], PanopticStats.from_rows([], 3)
+    for _ in range(50):
+        *inputs, _ = random_case(rng)
+        stats = panoptic_stats(*inputs, num_classes=3)
+        rows.append(stats.to_rows())
+        added = added + stats
+        for key, values in brute_force(*inputs, 3).items():
+            totals[key] += values
+    pq = totals['iou'] / (totals['tp'] + 0.5 * totals['fp'] + 0.5 * totals['fn'])
+    for stats in (PanopticStats.from_rows(rows, 3), added):
+        np.testing.assert_allclose(stats.quality()['PQ'], pq, rtol=0, atol=1e-9)
+
+
+def one_row(gt, gt_labels, gt_iscrowd, pred, pred_labels, num_classes=2):
+    stats = panoptic_stats(
+        np.array([gt]),
+        gt_labels,
+        gt_iscrowd,
+        np.array([pred]),
+        pred_labels,
+        num_classes=num_classes,
+    )
+    return stats.iou_sum.tolist(), stats.tp.tolist(), stats.fp.tolist(), stats.fn.tolist()
+
+
+def test_iou_of_exactly_one_half_is_no_match():
+    result = one_row([1, 1, 1, 1], [0], [0], [5, 5, 9, 9], {5: 0})
+    assert result == ([0, 0], [0, 0], [1, 0], [1, 0])
+
+
+def test_union_leaves_out_void_under_the_prediction():
+    # 3 shared, 1 on VOID: 3 / 3; the VOID pixels would have made it 3 / 7
+    result = one_row([1, 1, 1, 0, 0, 0, 0], [0], [0], [5] * 7, {5: 0})
+    assert result == ([1, 0], [1, 0], [0, 0], [0, 0])
+
+
+def test_overlap_with_another_class_is_no_match():
+    result = one_row([1, 1], [0], [0], [5, 5], {5: 1})
+    assert result == ([0, 0], [0, 0], [0, 1], [1, 0])
+
+
+@pytest.mark.parametrize(('void', 'false_positives'), [(2, 1), (3, 0)])
+def test_prediction_mostly_on_void_is_no_false_positive(void, false_positives):
+    # half of it is not enough
+    gt = [0] * void + [1] * (4 - void) + [1] * 10
+    assert one_row(gt, [1], [0], [5] * 4 + [6] * 10, {5: 0})[2] == [false_positives, 0]
+
+
+@pytest.mark.parametrize(('crowd_label', 'false_positives'), [(0, 0), (1, 1)])
+def test_only_a_crowd_of_the_same_class_excuses(crowd_label, false_positives):
+    result = one_row([1, 1, 1, 0], [crowd_label], [1], [5, 5, 5, 5], {5: 0})
+    assert result == ([0, 0], [0, 0], [false_positives, 0], [0, 0])
+
+
+@pytest.mark.parametrize(('order', 'false_positives'), [([1, 1, 1, 2], 1), ([2, 2, 2, 1], 0)])
+def test_last_crowd_of_a_class_counts(order, false_positives):
+    assert one_row(order, [0, 0], [1, 1], [5] * 4, {5: 0})[2] == [false_positives, 0]
+
+
+def test_crowd_never_matches_and_is_never_missed():
+    assert one_row([1, 1], [0], [1], [5, 5], {5: 0}) == ([0, 0], [0, 0], [0, 0], [0, 0])
+
+
+def test_empty_prediction_misses_every_segment():
+    result = one_row([1, 2, 3, 0], [0, 1, 1], [0, 0, 1], [7, 7, 7, 7], {})
+    assert result == ([0, 0], [0, 0], [0, 0], [1, 1])
+
+
+def test_ground_truth_without_segments():
+    result = one_row([0, 0, 0], [], [], [7, 7, 8], {7: 0})
+    assert result == ([0, 0], [0, 0], [0, 0], [0, 0])
+
+
+def test_quality_of_classes_by_hand():
+    stats = PanopticStats(
+        iou_sum=np.array([1.5, 0.0, 0.0]),
+        tp=np.array([2, 0, 0]),
+        fp=np.array([1, 0, 3]),
+        fn=np.array([1, 0, 0]),
+    )
+    quality = stats.quality()
+    np.testing.assert_allclose(quality['PQ'], [0.5, np.nan, 0.0])
+    np.testing.assert_allclose(quality['SQ'], [0.75, np.nan, 0.0])
+    np.testing.assert_allclose(quality['RQ'], [2 / 3, np.nan, 0.0])
+
+
+def test_ignored_labels_become_void():
+    gt_ids = np.array([[1, 1, 2, 3, 0]])
+    labels, crowd = [0, 1, 2], [0, 1, 0]
+    areas, ids = overlap_areas(gt_ids, np.array([[5, 5, 5, 6, 6]]), num_segments=3)
+    before = areas.copy()
+    new_areas, new_labels, new_crowd = ignore_labels(areas, labels, crowd, {0})
+    expected, _ = overlap_areas(
+        np.array([[0, 0, 1, 2, 0]]), np.array([[5, 5, 5, 6, 6]]), num_segments=2
+    )
+    assert ids.tolist() == [5, 6]
+    np.testing.assert_array_equal(new_areas, expected)
+    assert (new_labels.tolist(), new_crowd.tolist()) == ([1, 2], [True, False])
+    np.testing.assert_array_equal(areas, before)
+    assert ignore_labels(areas, labels, crowd, {0, 1, 2})[0].tolist() == [[3, 2]]
+
+
+def test_ids_of_any_range_and_layout():
+    # ids too large for a table, negative ones, and a map that is not contiguous in memory
+    gt_ids = np.array([[1, 0], [1, 2], [1, 2]], dtype=np.uint8).T
+    pred_ids = np.array([[-3, -3], [-3, 2**24], [-3, 2**24]]).T
+    areas, ids = overlap_areas(gt_ids, pred_ids, num_segments=2)
+    assert ids.tolist() == [-3, 2**24]
+    assert areas.tolist() == [[1, 0], [3, 0], [0, 2]]
+
+
+def test_image_without_pixels():
+    areas, ids = overlap_areas(
+        np.zeros((0, 4), np.int32), np.zeros((0, 4), np.int32), num_segments=1
+    )
+    assert areas.shape == (2, 0)
+    assert ids.size == 0
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'error', 'message'),
+    [
+        (dict(gt_ids=np.zeros((2, 2))), TypeError, 'gt_ids: expected an id map of integers'),
+        (dict(pred_ids=np.zeros((2, 2))), TypeError, 'pred_ids: expected an id map of integers'),
+        (dict(gt_ids=np.zeros((2, 3), int)), ValueError, r'the same shape .*\(2, 3\)'),
+        (dict(gt_ids=np.full((2, 2), 2)), ValueError, 'from 0 .* to 1 .*got 2 to 2'),
+        (dict(gt_ids=np.full((2, 2), -1)), ValueError, 'got -1 to -1'),
+        (dict(gt_labels=[3]), ValueError, r'gt_labels: expected labels from 0 to 2, got \[3\]'),
+        (dict(gt_labels=[-1]), ValueError, 'gt_labels: expected labels from 0 to 2'),
+        (dict(pred_labels={0: 3}), ValueError, r'pred_labels: .* from -1 to 2, got \[3\]'),
+        (dict(gt_iscrowd=[0, 0]), ValueError, 'gt_labels and gt_iscrowd: expected one value'),
+    ],
+)
+def test_bad_input(arguments, error, message):
+    good = dict(
+        gt_ids=np.zeros((2, 2), int),
+        gt_labels=[0],
+        gt_iscrowd=[0],
+        pred_ids=np.zeros((2, 2), int),
+        pred_labels={},
+    )
+    with pytest.raises(error, match=message):
+        panoptic_stats(**{**good, **arguments}, num_classes=3)
+
+
+def test_areas_of_another_shape():
+    with pytest.raises(ValueError, match=r'areas: expected shape \(2, 1\)'):
+        stats_from_areas(np.zeros((3, 1), int), [0], [0], [0], num_classes=1)

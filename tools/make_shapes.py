@@ -1,0 +1,66 @@
+"""Generate Shapes, the embedded benchmark: a small panoptic dataset in COCO's format."""
+
+from __future__ import annotations
+
+import argparse
+
+from mmengine.utils import ProgressBar
+
+from mmcomformer.datasets.shapes import ShapesParameters, generate_shapes
+
+
+def parse_args() -> argparse.Namespace:
+    """Return the command line's arguments."""
+    defaults = ShapesParameters()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument('--out', default='data/shapes', help='folder to create')
+    parser.add_argument('--train', type=int, default=defaults.num_train, help='training images')
+    parser.add_argument('--val', type=int, default=defaults.num_val, help='validation images')
+    parser.add_argument('--classes', type=int, default=defaults.num_classes, help='classes')
+    parser.add_argument('--size', type=int, default=defaults.size, help='height and width, pixels')
+    parser.add_argument('--seed', type=int, default=defaults.seed, help='seed')
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace a set with other parameters'
+    )
+    return parser.parse_args()
+
+
+class _Progress:
+    """Progress bar that appears with the first image, so not at all if the set is there."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._bar: ProgressBar | None = None
+
+    def __call__(self) -> None:
+        if self._bar is None:
+            self._bar = ProgressBar(self._total)
+        self._bar.update()
+
+
+def main() -> None:
+    """Generate the set, or find that it is there."""
+    args = parse_args()
+    try:
+        parameters = ShapesParameters(
+            num_train=args.train,
+            num_val=args.val,
+            num_classes=args.classes,
+            size=args.size,
+            seed=args.seed,
+        )
+        written = generate_shapes(
+            args.out,
+            parameters,
+            overwrite=args.overwrite,
+            on_image=_Progress(args.train + args.val),
+        )
+    except (ValueError, FileExistsError) as error:
+        raise SystemExit(f'make_shapes: {error}') from error
+    print(f'\n{args.out}: written' if written else f'{args.out}: already there')
+
+
+if __name__ == '__main__':
+    main()

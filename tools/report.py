@@ -1,0 +1,198 @@
+"""Print the tables of finished or running trainings from the summaries that they left.
+
+One folder: its table, step by step. Several folders: one comparison table, a row per run; with
+--mean, a row per config and method with mean ± sample standard deviation over its runs (seeds).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+# one library family prints when it is imported, which would spoil --json
+with contextlib.redirect_stdout(sys.stderr):
+    from mmcomformer.evaluation.summary import (
+        FILE_NAME,
+        TASK_METRICS,
+        Summary,
+        format_per_class,
+        format_summary,
+        format_table,
+        format_value,
+        missing_steps,
+        read_summary,
+    )
+
+COLUMNS = ('base after step 0', 'base', 'new', 'all', 'avg', 'forgetting')
+Figures = dict[str, float | None]
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        'work_dirs',
+        nargs='+',
+        type=Path,
+        metavar='WORK_DIR',
+        help=f'folder of a run, such as work_dirs/comformer_shapes_6-3; it holds {FILE_NAME}',
+    )
+    parser.add_argument('--per-class', action='store_true', help='print the classes of each run')
+    parser.add_argument(
+        '--mean', action='store_true', help='mean ± sample sd over the runs of the same config'
+    )
+    parser.add_argument('--json', action='store_true', help='print JSON instead of tables')
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the report; return 1 if a summary is missing or damaged."""
+    args = parse_args(argv)
+    runs: list[tuple[Path, Summary]] = []
+    for folder in args.work_dirs:
+        try:
+            runs.append((folder, read_summary(folder / FILE_NAME)))
+        except FileNotFoundError:
+            print(_missing_message(folder), file=sys.stderr)
+        except (OSError, ValueError) as error:
+            print(error, file=sys.stderr)
+    print(_as_json(runs, args) if args.json else _as_text(runs, args), end='')
+    for folder, summary in runs:
+        if missing_steps(summary):
+            print(_incomplete_message(folder, summary), file=sys.stderr)
+    return int(len(runs) < len(args.work_dirs))
+
+
+def _missing_message(folder: Path) -> str:
+    if not folder.is_dir():
+        return f'{folder}: no such folder; expected the work dir of a run'
+    if (folder.parent / FILE_NAME).is_file():
+        return f'{folder}: this is the folder of one step; give {folder.parent}, which has the run'
+    return (
+        f'{folder}: no {FILE_NAME} yet; it is written when the evaluation of a step ends. To '
+        f'train and evaluate: {_command(folder, folder.resolve().name)}'
+    )
+
+
+def _incomplete_message(folder: Path, summary: Summary) -> str:
+    steps = ', '.join(map(str, missing_steps(summary)))
+    return (
+        f'{folder}: no results of step {steps} of the steps 0 to '
+        f'{max(len(summary.get("increments", [])) - 1, *missing_steps(summary))}. To continue: '
+        f'{_command(folder, summary["config"])}'
+    )
+
+
+def _command(folder: Path, config: str) -> str:
+    return f'python tools/train.py configs/{config}.py --resume --work-dir {folder}'
+
+
+def _as_text(runs: Sequence[tuple[Path, Summary]], args: argparse.Namespace) -> str:
+    parts = []
+    if args.mean and runs:
+        parts.append(_mean_table(runs))
+    elif len(runs) > 1:
+        parts.append(_comparison_table(runs))
+    else:
+        parts += [format_summary(summary) for _, summary in runs]
+    if args.per_class:
+        parts += [f'{folder}\n{format_per_class(summary)}' for folder, summary in runs]
+    return ''.join(f'{part}\n\n' for part in parts)
+
+
+def _comparison_table(runs: Sequence[tuple[Path, Summary]]) -> str:
+    rows = [
+        [
+            str(folder),
+            summary['config'],
+            summary['method'],
+            *map(format_value, figures(summary).values()),
+        ]
+        for folder, summary in runs
+    ]
+    return format_table(['run', 'config', 'method', *_headings(runs)], rows)
+
+
+def _headings(runs: Sequence[tuple[Path, Summary]]) -> list[str]:
+    names = {TASK_METRICS[summary['task']][0] for _, summary in runs}
+    return [f'{"/".join(sorted(names))} {column}' for column in COLUMNS]
+
+
+def figures(summary: Summary) -> Figures:
+    """Return what a comparison shows of a run, in percent; None where it does not exist."""
+    metric = TASK_METRICS[summary['task']][0]
+    first = summary['steps'][0] if summary['steps'] else None
+    known = first is not None and first['step'] == 0
+    base_then = first['metrics'][metric]['base'] if first and known else None
+    final = summary['final'][metric]
+    return {COLUMNS[0]: base_then, **{column: final[column] for column in COLUMNS[1:]}}
+
+
+def group_runs(runs: Sequence[tuple[Path, Summary]]) -> list[dict[str, Any]]:
+    """Return, per config and method, mean and sample standard deviation of each figure.
+
+    A figure that one of the runs lacks has no mean; a single run has no standard deviation.
+    """
+    groups: dict[tuple[str, str], list[Summary]] = {}
+    for _, summary in runs:
+        groups.setdefault((summary['config'], summary['method']), []).append(summary)
+    return [
+        {
+            'config': config,
+            'method': method,
+            'runs': len(members),
+            'seeds': [_seed(summary) for summary in members],
+            'mean': _over_runs(members, statistics.fmean, at_least=1),
+            'sd': _over_runs(members, statistics.stdev, at_least=2),
+        }
+        for (config, method), members in groups.items()
+    ]
+
+
+def _seed(summary: Summary) -> int | None:
+    return summary['steps'][-1].get('seed') if summary['steps'] else None
+
+
+def _over_runs(
+    members: Sequence[Summary], statistic: Callable[[Sequence[float]], float], *, at_least: int
+) -> Figures:
+    result: Figures = {}
+    for column in COLUMNS:
+        values = [figures(summary)[column] for summary in members]
+        known = [value for value in values if value is not None]
+        enough = len(known) == len(values) >= at_least
+        result[column] = statistic(known) if enough else None
+    return result
+
+
+def _mean_table(runs: Sequence[tuple[Path, Summary]]) -> str:
+    rows = []
+    for group in group_runs(runs):
+        cells = [
+            f'{format_value(group["mean"][column])} ± {format_value(group["sd"][column])}'
+            for column in COLUMNS
+        ]
+        seeds = ', '.join('?' if seed is None else str(seed) for seed in group['seeds'])
+        rows.append([group['config'], group['method'], str(group['runs']), seeds, *cells])
+    return format_table(['config', 'method', 'runs', 'seeds', *_headings(runs)], rows)
+
+
+def _as_json(runs: Sequence[tuple[Path, Summary]], args: argparse.Namespace) -> str:
+    if args.mean:
+        report: Any = group_runs(runs)
+    else:
+        report = [
+            {'work_dir': str(folder), 'missing_steps': missing_steps(summary), **summary}
+            for folder, summary in runs
+        ]
+    return json.dumps(report, indent=2, ensure_ascii=False) + '\n'
+
+
+if __name__ == '__main__':
+    sys.exit(main())
