@@ -8,4 +8,15 @@ from .version import __version__
 
 compat.prepare()
 
-__all__ = ['__version__']
+# after compat.prepare(), which makes mmcv.ops importable
+from . import datasets, engine, evaluation, methods, models, visualization  # noqa: E402
+
+__all__ = [
+    '__version__',
+    'datasets',
+    'engine',
+    'evaluation',
+    'methods',
+    'models',
+    'visualization',
+]

@@ -14,6 +14,7 @@ import re
 import sys
 import warnings
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -29,7 +30,7 @@ _OPS_HINT = (
 
 # lowest supported version (inclusive), first unsupported version
 SUPPORTED = {
-    'torch': ((2, 1), (3,)),
+    'torch': ((2, 4), (3,)),  # the first with an allow-list for weights_only
     'mmengine': ((0, 10, 7), (0, 11)),
     'mmcv': ((2, 1), (2, 4)),
     'mmdet': ((3, 3), (3, 6)),
@@ -126,17 +127,18 @@ def _replace_placeholders(ops: ModuleType) -> None:
 
 
 def allow_resume() -> None:
-    """Let torch >= 2.6 resume checkpoints that mmengine wrote, without unpickling code.
+    """Let checkpoints that mmengine writes be read without unpickling code.
 
     Stock mmengine 0.10.7 calls ``torch.load`` with torch's default ``weights_only=True``, and its
-    checkpoints hold its own ``HistoryBuffer`` and NumPy arrays.
+    checkpoints hold its own ``HistoryBuffer`` and NumPy arrays. A buffer also pickles references
+    to its methods, which only ``getattr`` can restore; that one cannot be allowed, and a buffer
+    sets its methods up by itself, so they are left out from now on.
     """
     import numpy as np
     import torch
     from mmengine.logging import HistoryBuffer
 
-    if not hasattr(torch.serialization, 'add_safe_globals'):  # torch < 2.4 unpickles everything
-        return
+    HistoryBuffer.__getstate__ = _state_without_methods
     multiarray = importlib.import_module(
         'numpy._core.multiarray' if hasattr(np, '_core') else 'numpy.core.multiarray'
     )
@@ -144,6 +146,29 @@ def allow_resume() -> None:
     torch.serialization.add_safe_globals(
         [HistoryBuffer, multiarray._reconstruct, multiarray.scalar, np.ndarray, np.dtype, *dtypes]
     )
+
+
+def _state_without_methods(buffer: Any) -> dict[str, Any]:
+    return {key: value for key, value in vars(buffer).items() if key != 'statistics_methods'}
+
+
+def load_weights_only(path: str | Path, *, mmap: bool | None = None) -> Any:
+    """Load a checkpoint that mmengine wrote onto the CPU, without unpickling code.
+
+    The allow-list of :func:`allow_resume` does not last: OneDL's mmengine shortens it by what it
+    needs itself whenever it has loaded a checkpoint.
+
+    Args:
+        path: The file.
+        mmap: Read tensors only when they are used.
+
+    Returns:
+        What the file holds.
+    """
+    import torch
+
+    allow_resume()
+    return torch.load(path, map_location='cpu', weights_only=True, mmap=mmap)
 
 
 def enable_panoptic_inferencer() -> None:

@@ -77,8 +77,17 @@ def check_previous_step(continual: dict[str, Any], scenario: Scenario, path: str
             f'{expected_step}, but this one is of step {continual["step"]}; pass --step '
             f'{continual["step"] + 1} or another --teacher'
         )
+    check_seen_classes(continual, scenario.at_step(expected_step), path)
+
+
+def check_seen_classes(continual: dict[str, Any], scenario: Scenario, path: str | Path) -> None:
+    """Check that a checkpoint has learned what a scenario has taught by its current step.
+
+    Raises:
+        RuntimeError: If it learned other classes, in another order or another split.
+    """
     theirs = Scenario.from_config(continual['scenario'])
-    for step in range(scenario.step):
+    for step in range(scenario.step + 1):
         expected, found = scenario.step_classes(step), theirs.step_classes(step)
         if expected != found:
             raise RuntimeError(

@@ -18,6 +18,7 @@ from ..evaluation.summary import FILE_NAME, read_summary
 from ..scenario import parse_step, step_from_environment
 from .checkpoint import (
     META_KEY,
+    check_seen_classes,
     continual_meta,
     file_sha256,
     previous_checkpoint,
@@ -228,3 +229,37 @@ def _check_same_teacher(checkpoint: dict[str, Any], path: Path, teacher: str | N
             f'--resume: {path} was trained from {continual["teacher"]["path"]}, which is not the '
             f'present {present}; move {path.parent} away to train this step anew'
         )
+
+
+def evaluate(request: Request, checkpoint: str, *, show_dir: str | None = None) -> dict[str, float]:
+    """Evaluate a checkpoint on the test set of a config.
+
+    Args:
+        request: Config and options; without a step, that of the checkpoint is used.
+        checkpoint: Path of the checkpoint.
+        show_dir: Folder for pictures of the predictions.
+
+    Returns:
+        The metrics by name.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        RuntimeError: If the checkpoint is not one of ours or does not fit.
+        ValueError: If the step that was asked for is not the checkpoint's.
+    """
+    continual = continual_meta(read_checkpoint(checkpoint, mmap=True), checkpoint)
+    step = requested_step(request.step)
+    if step is not None and step != continual['step']:
+        raise ValueError(
+            f'checkpoint {checkpoint} is of step {continual["step"]}, but step {step} was asked '
+            f'for; leave --step and STEP out, or pass another checkpoint'
+        )
+    cfg = load_config(request, continual['step'])
+    check_seen_classes(continual, scenario_of(cfg), checkpoint)
+    prepare_device(cfg, launcher=request.launcher)
+    cfg.load_from = checkpoint
+    if show_dir is not None:
+        cfg.default_hooks.visualization = dict(
+            type='DetVisualizationHook', draw=True, interval=1, test_out_dir=str(Path(show_dir))
+        )
+    return Runner.from_cfg(cfg).test()

@@ -30,19 +30,23 @@ def mean(values: Iterable[float | None]) -> float | None:
     return math.fsum(known) / len(known) if known else None
 
 
-def group_means(values: Values, scenario: Scenario) -> dict[str, float | None]:
+def group_means(
+    values: Values, scenario: Scenario, *, num_base: int | None = None
+) -> dict[str, float | None]:
     """Return the means over the base, the new and all classes that have been seen.
 
     Args:
         values: Value per class name; classes that are not seen may be left out.
         scenario: The scenario at the step that was evaluated. *Base* are the classes of step 0,
             *new* the seen classes of later steps, *all* both together.
+        num_base: Count this many classes, in learning order, as base instead of those of step 0:
+            for joint training, to compare it with a scenario of more steps.
 
     Returns:
         The means under ``base``, ``new`` and ``all``, None where no class has a value.
 
     Raises:
-        ValueError: If a seen class is missing.
+        ValueError: If a seen class is missing, or fewer than ``num_base`` classes are seen.
 
     Example:
         >>> scenario = Scenario([2, 1], ['cat', 'dog'], ['sky'], step=1)
@@ -52,7 +56,11 @@ def group_means(values: Values, scenario: Scenario) -> dict[str, float | None]:
     missing = [name for name in scenario.seen_classes if name not in values]
     if missing:
         raise ValueError(f'values: seen classes {missing[:5]} are missing; give None for no value')
-    members = (scenario.base_classes, scenario.new_classes, scenario.seen_classes)
+    seen = scenario.seen_classes
+    num_base = len(scenario.base_classes) if num_base is None else num_base
+    if not 0 < num_base <= len(seen):
+        raise ValueError(f'num_base: expected 1 to {len(seen)} (the seen classes), got {num_base}')
+    members = (seen[:num_base], seen[num_base:], seen)
     return {
         group: mean(values[name] for name in names)
         for group, names in zip(GROUPS, members, strict=True)

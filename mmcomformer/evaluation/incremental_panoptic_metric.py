@@ -36,6 +36,7 @@ class IncrementalPanopticMetric(BaseMetric):
     Args:
         ignore_unseen: Whether ground truth of classes that no step has taught yet is VOID. By
             default a prediction on their pixels counts as a false positive.
+        num_base: Count this many classes as base; see :func:`.groups.group_means`.
         collect_device: ``cpu`` or ``gpu``, by which results of several processes are gathered.
         prefix: Prefix of the names of the results; defaults to ``continual``.
     """
@@ -46,11 +47,13 @@ class IncrementalPanopticMetric(BaseMetric):
         self,
         ignore_unseen: bool = False,
         *,
+        num_base: int | None = None,
         collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.ignore_unseen = ignore_unseen
+        self.num_base = num_base
         self.scenario: Scenario | None = None
         self.per_class: dict[str, dict[str, float | None]] = {}
         self.groups: dict[str, dict[str, float | None]] = {}
@@ -120,7 +123,11 @@ class IncrementalPanopticMetric(BaseMetric):
             for name, label in seen
         }
         self.groups = {
-            metric: group_means({n: v[metric] for n, v in self.per_class.items()}, scenario)
+            metric: group_means(
+                {name: values[metric] for name, values in self.per_class.items()},
+                scenario,
+                num_base=self.num_base,
+            )
             for metric in quality
         }
         return {

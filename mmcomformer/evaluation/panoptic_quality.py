@@ -187,7 +187,7 @@ def _runs(
 
 def _compact(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
     """Return the different values in ascending order, and the index of each value in them."""
-    if values.size and 0 <= values.min() and values.max() < 8 * values.size:
+    if values.size and values.min() >= 0 and values.max() < 8 * values.size:
         # a table is faster than sorting
         different = np.flatnonzero(np.bincount(values))
         table = np.zeros(different[-1] + 1, dtype=np.intp)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from mmdet.evaluation.functional import INSTANCE_OFFSET
 from mmdet.models.seg_heads.panoptic_fusion_heads import MaskFormerFusionHead
-from mmdet.structures import INSTANCE_OFFSET
 from mmengine.structures import PixelData
 from torch import Tensor
 

@@ -215,25 +215,25 @@ def test_image_without_pixels():
 @pytest.mark.parametrize(
     ('arguments', 'error', 'message'),
     [
-        (dict(gt_ids=np.zeros((2, 2))), TypeError, 'gt_ids: expected an id map of integers'),
-        (dict(pred_ids=np.zeros((2, 2))), TypeError, 'pred_ids: expected an id map of integers'),
-        (dict(gt_ids=np.zeros((2, 3), int)), ValueError, r'the same shape .*\(2, 3\)'),
-        (dict(gt_ids=np.full((2, 2), 2)), ValueError, 'from 0 .* to 1 .*got 2 to 2'),
-        (dict(gt_ids=np.full((2, 2), -1)), ValueError, 'got -1 to -1'),
-        (dict(gt_labels=[3]), ValueError, r'gt_labels: expected labels from 0 to 2, got \[3\]'),
-        (dict(gt_labels=[-1]), ValueError, 'gt_labels: expected labels from 0 to 2'),
-        (dict(pred_labels={0: 3}), ValueError, r'pred_labels: .* from -1 to 2, got \[3\]'),
-        (dict(gt_iscrowd=[0, 0]), ValueError, 'gt_labels and gt_iscrowd: expected one value'),
+        ({'gt_ids': np.zeros((2, 2))}, TypeError, 'gt_ids: expected an id map of integers'),
+        ({'pred_ids': np.zeros((2, 2))}, TypeError, 'pred_ids: expected an id map of integers'),
+        ({'gt_ids': np.zeros((2, 3), int)}, ValueError, r'the same shape .*\(2, 3\)'),
+        ({'gt_ids': np.full((2, 2), 2)}, ValueError, 'from 0 .* to 1 .*got 2 to 2'),
+        ({'gt_ids': np.full((2, 2), -1)}, ValueError, 'got -1 to -1'),
+        ({'gt_labels': [3]}, ValueError, r'gt_labels: expected labels from 0 to 2, got \[3\]'),
+        ({'gt_labels': [-1]}, ValueError, 'gt_labels: expected labels from 0 to 2'),
+        ({'pred_labels': {0: 3}}, ValueError, r'pred_labels: .* from -1 to 2, got \[3\]'),
+        ({'gt_iscrowd': [0, 0]}, ValueError, 'gt_labels and gt_iscrowd: expected one value'),
     ],
 )
 def test_bad_input(arguments, error, message):
-    good = dict(
-        gt_ids=np.zeros((2, 2), int),
-        gt_labels=[0],
-        gt_iscrowd=[0],
-        pred_ids=np.zeros((2, 2), int),
-        pred_labels={},
-    )
+    good = {
+        'gt_ids': np.zeros((2, 2), int),
+        'gt_labels': [0],
+        'gt_iscrowd': [0],
+        'pred_ids': np.zeros((2, 2), int),
+        'pred_labels': {},
+    }
     with pytest.raises(error, match=message):
         panoptic_stats(**{**good, **arguments}, num_classes=3)
 

@@ -16,11 +16,12 @@ test_pipeline = [
     dict(type='PackContinualInputs', evaluation=True),
 ]
 
+# Loading takes about half a millisecond per image, so no worker processes;
 # a leaf config adds the scenario: train_dataloader = dict(dataset=dict(scenario=scenario))
 train_dataloader = dict(
     batch_size=8,
-    num_workers=2,
-    persistent_workers=True,
+    num_workers=0,
+    persistent_workers=False,
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type='IncrementalDataset',
@@ -36,8 +37,8 @@ train_dataloader = dict(
 )
 val_dataloader = dict(
     batch_size=8,
-    num_workers=2,
-    persistent_workers=True,
+    num_workers=0,
+    persistent_workers=False,
     drop_last=False,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(

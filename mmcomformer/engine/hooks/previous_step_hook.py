@@ -94,7 +94,9 @@ class PreviousStepHook(Hook):
             return
         message = f'checkpoint {path}: its training stopped at iteration {done} of {planned}'
         if self.teacher_ckpt is None:
-            raise RuntimeError(f'{message}; finish it with --step {self.scenario.step - 1} --resume')
+            raise RuntimeError(
+                f'{message}; finish it with --step {self.scenario.step - 1} --resume'
+            )
         print_log(message, logger='current', level='WARNING')
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:

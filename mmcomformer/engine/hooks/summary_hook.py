@@ -24,6 +24,8 @@ from ...evaluation.summary import (
 )
 from ...registry import HOOKS
 from ...scenario import Scenario
+from ..checkpoint import META_KEY
+from ..scenario_config import scenario_of
 
 
 @HOOKS.register_module()
@@ -63,8 +65,8 @@ class SummaryHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Remember the training that a checkpoint of the same step holds."""
         meta = checkpoint.get('meta', {})
-        continual = meta.get('continual', {})
-        same_step = continual.get('step') == _scenario(runner).step
+        continual = meta.get(META_KEY, {})
+        same_step = continual.get('step') == scenario_of(runner.cfg).step
         complete = {'train_images', 'train_iters', 'seconds'} <= continual.keys()
         self._loaded = None
         if same_step and complete:
@@ -79,7 +81,7 @@ class SummaryHook(Hook):
             self._find_metric(runner)
         path = summary_path(runner)
         if path.exists():
-            check_same_run(read_summary(path), self._run(runner, _scenario(runner)), path)
+            check_same_run(read_summary(path), self._run(runner, scenario_of(runner.cfg)), path)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Start the clock, or go on after a validation."""
@@ -98,7 +100,7 @@ class SummaryHook(Hook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Put what the step has done so far into the checkpoint."""
         meta = checkpoint['meta']
-        meta.setdefault('continual', {}).update(
+        meta.setdefault(META_KEY, {}).update(
             train_images=len(runner.train_dataloader.dataset),
             train_iters=meta['iter'],
             seconds=self._elapsed(),
@@ -166,10 +168,6 @@ class SummaryHook(Hook):
 def summary_path(runner: Runner) -> Path:
     """Return where the summary of the runner's run is: beside the work dirs of its steps."""
     return Path(runner.work_dir).resolve().parent / FILE_NAME
-
-
-def _scenario(runner: Runner) -> Scenario:
-    return Scenario.from_config(runner.cfg.get('scenario'))
 
 
 def _config_name(runner: Runner) -> str:

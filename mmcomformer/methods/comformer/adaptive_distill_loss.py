@@ -104,7 +104,9 @@ class AdaptiveDistillLoss(nn.Module):
     ) -> None:
         super().__init__()
         if temperature <= 0:
-            raise ValueError(f'AdaptiveDistillLoss.temperature: expected above 0, got {temperature}')
+            raise ValueError(
+                f'AdaptiveDistillLoss.temperature: expected above 0, got {temperature}'
+            )
         if gamma < 0:
             raise ValueError(f'AdaptiveDistillLoss.gamma: expected at least 0, got {gamma}')
         self.log_prob = unbiased_log_prob if unbiased else restricted_log_prob

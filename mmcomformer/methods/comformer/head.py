@@ -62,7 +62,9 @@ class ComFormerHead(Mask2FormerHead):
         scenario = Scenario.from_config(scenario)
         for key in ('num_things_classes', 'num_stuff_classes'):
             if key in kwargs:
-                raise TypeError(f'model.panoptic_head.{key}: remove it; the scenario counts classes')
+                raise TypeError(
+                    f'model.panoptic_head.{key}: remove it; the scenario counts classes'
+                )
         super().__init__(
             num_things_classes=scenario.num_things,
             num_stuff_classes=scenario.num_stuff,
@@ -142,9 +144,7 @@ class ComFormerHead(Mask2FormerHead):
             targets.append(ImageTargets.from_masks(self.label_to_learning[labels], masks))
         return targets
 
-    def loss(
-        self, x: Sequence[Tensor], batch_data_samples: SampleList
-    ) -> dict[str, Tensor]:
+    def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> dict[str, Tensor]:
         """Return the losses without a teacher; :meth:`loss_by_feat` takes one.
 
         Args:
@@ -204,7 +204,9 @@ class ComFormerHead(Mask2FormerHead):
         labels = cls_score.new_full(cls_score.shape[:2], no_object, dtype=torch.long)
         for image, (queries, chosen) in enumerate(assigned):
             index = torch.from_numpy(chosen).to(labels.device)
-            labels[image, torch.from_numpy(queries).to(labels.device)] = targets[image].labels[index]
+            labels[image, torch.from_numpy(queries).to(labels.device)] = targets[image].labels[
+                index
+            ]
         return self.loss_cls(cls_score.flatten(0, 1), labels.flatten())
 
     def _mask_losses(
@@ -244,9 +246,7 @@ class ComFormerHead(Mask2FormerHead):
             self.loss_dice(dice_samples, target, avg_factor=avg_factor),
         )
 
-    def predict(
-        self, x: Sequence[Tensor], batch_data_samples: SampleList
-    ) -> tuple[Tensor, Tensor]:
+    def predict(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> tuple[Tensor, Tensor]:
         """Return the last level's predictions.
 
         Args:

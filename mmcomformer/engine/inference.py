@@ -1,0 +1,83 @@
+"""Prediction for single images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mmcv
+import numpy as np
+import torch
+from mmdet.evaluation.functional import INSTANCE_OFFSET
+from mmengine.device import get_device
+from torch import nn
+
+from ..registry import VISUALIZERS
+from .checkpoint import continual_meta, read_checkpoint
+from .driver import Request, load_config
+
+
+def load_model(config: str, checkpoint: str, *, device: str | None = None) -> nn.Module:
+    """Build the model of a config at the step of a checkpoint, and load that.
+
+    Args:
+        config: Path of the config.
+        checkpoint: Path of the checkpoint; its meta says the step.
+        device: Such as ``cuda:0``; defaults to what is there.
+
+    Raises:
+        FileNotFoundError: If one of the files is missing.
+        RuntimeError: If the checkpoint is not one of ours or does not fit the config.
+    """
+    from mmdet.apis import init_detector
+
+    step = continual_meta(read_checkpoint(checkpoint, mmap=True), checkpoint)['step']
+    cfg = load_config(Request(config=config), step)
+    return init_detector(cfg, checkpoint, device=device or get_device())
+
+
+def draw_prediction(
+    image: str, config: str, checkpoint: str, out: str, *, device: str | None = None
+) -> list[tuple[str, float]]:
+    """Segment an image and write a picture of the result.
+
+    Args:
+        image: Path of the image.
+        config: See :func:`load_model`.
+        checkpoint: See :func:`load_model`.
+        out: Path of the picture; its folder is created.
+        device: See :func:`load_model`.
+
+    Returns:
+        Class name and share of the image in [0, 1] of each segment, largest first.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If the image cannot be read.
+    """
+    from mmdet.apis import inference_detector
+
+    if not Path(image).is_file():
+        raise FileNotFoundError(f'image {image}: no such file')
+    pixels = mmcv.imread(image, channel_order='rgb')
+    if pixels is None:
+        raise ValueError(f'image {image}: cannot be read; expected an image such as PNG or JPEG')
+    model = load_model(config, checkpoint, device=device)
+    result = inference_detector(model, image)
+    visualizer = VISUALIZERS.build({**model.cfg.visualizer, 'vis_backends': None})
+    visualizer.dataset_meta = model.dataset_meta
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    visualizer.add_datasample(
+        'prediction', pixels, result.cpu(), draw_gt=False, show=False, out_file=out
+    )
+    return _list_segments(result.pred_panoptic_seg.sem_seg, model.dataset_meta['classes'])
+
+
+def _list_segments(panoptic: torch.Tensor, classes: list[str]) -> list[tuple[str, float]]:
+    values, counts = np.unique(panoptic.cpu().numpy(), return_counts=True)
+    labels = values % INSTANCE_OFFSET
+    order = np.argsort(-counts, kind='stable')
+    return [
+        (classes[labels[i]], float(counts[i] / panoptic.numel()))
+        for i in order
+        if labels[i] < len(classes)
+    ]

@@ -1,0 +1,42 @@
+"""Fixtures that several test modules share."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from mmengine.registry import DefaultScope
+
+import mmcomformer.datasets  # noqa: F401  (registers)
+from mmcomformer.datasets.shapes import ShapesParameters, generate_shapes
+
+TESTS = Path(__file__).parent
+
+
+@pytest.fixture(scope='session')
+def repo_root():
+    """Folder of the repository."""
+    return TESTS.parent
+
+
+@pytest.fixture(scope='session')
+def shapes_root(tmp_path_factory):
+    """A small Shapes set: 24 training and 8 validation images of 64x64, 12 classes."""
+    root = tmp_path_factory.mktemp('shapes') / 'set'
+    generate_shapes(root, ShapesParameters(num_train=24, num_val=8, size=64))
+    return root
+
+
+@pytest.fixture(scope='session')
+def ade_root(tmp_path_factory):
+    """A miniature in ADE20K's panoptic layout: 30 training and 10 validation images."""
+    spec = importlib.util.spec_from_file_location('ade_miniature', TESTS / 'ade_miniature.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.write_ade_miniature(tmp_path_factory.mktemp('ade'))
+
+
+@pytest.fixture
+def mmdet_scope():
+    """Resolve type names as a config with ``default_scope = 'mmdet'`` does."""
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        yield

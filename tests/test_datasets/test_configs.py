@@ -1,0 +1,213 @@
+"""The base configs of datasets and scenarios, in the form in which leaf configs use them."""
+
+import numpy as np
+import pytest
+import torch
+from mmdet.apis import DetInferencer, inference_detector
+from mmdet.datasets import ADE20KPanopticDataset
+from mmengine.config import Config, ConfigDict
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DATASETS
+
+from mmcomformer.scenario import Scenario
+
+pytestmark = [pytest.mark.families, pytest.mark.usefixtures('mmdet_scope')]
+
+ADE_STEPS = {'100-50': 2, '100-10': 6, '100-5': 11, '50-50': 3}
+
+LEAF = """
+_base_ = ['{bases}/datasets/{dataset}.py', '{bases}/scenarios/{scenario}.py']
+scenario = _base_.scenario
+train_dataloader = dict(dataset=dict(scenario=scenario, dataset=dict(data_root='{root}')))
+val_dataloader = dict(dataset=dict(scenario=scenario, dataset=dict(data_root='{root}')))
+test_dataloader = val_dataloader
+"""
+
+
+@pytest.fixture
+def leaf(tmp_path, repo_root, monkeypatch):
+    def load(dataset, scenario, root, step=None):
+        if step is None:
+            monkeypatch.delenv('STEP', raising=False)
+        else:
+            monkeypatch.setenv('STEP', str(step))
+        path = tmp_path / 'leaf.py'
+        bases = repo_root / 'configs' / '_base_'
+        path.write_text(LEAF.format(bases=bases, dataset=dataset, scenario=scenario, root=root))
+        return Config.fromfile(path)
+
+    return load
+
+
+@pytest.mark.parametrize('step', [None, 0, 1])
+@pytest.mark.parametrize('name', ADE_STEPS)
+def test_ade_scenarios(leaf, name, step):
+    config = leaf('ade20k_panoptic', f'ade_{name}', '/nowhere', step)
+    for place in (config, config.train_dataloader.dataset, config.test_dataloader.dataset):
+        scenario = Scenario.from_config(place.scenario)
+        assert scenario.step == (step or 0)
+        assert scenario.num_steps == ADE_STEPS[name]
+        assert '-'.join(map(str, scenario.increments[:2])) == name
+        assert scenario.num_classes == len(scenario.order) == 150
+        assert scenario.setting == 'overlap'
+
+
+def test_ade_class_order_is_that_of_sceneparse150(leaf, repo_root):
+    scenario = Scenario.from_config(leaf('ade20k_panoptic', 'ade_100-50', '/nowhere').scenario)
+    metainfo = ADE20KPanopticDataset.METAINFO
+    assert scenario.thing_classes == metainfo['thing_classes']
+    assert scenario.stuff_classes == metainfo['stuff_classes']
+    assert scenario.order[:8] == (
+        'wall', 'building', 'sky', 'floor', 'tree', 'ceiling', 'road, route', 'bed',
+    )  # fmt: skip
+    things = [name in metainfo['thing_classes'] for name in scenario.order]
+    assert sum(things) == 100
+    assert sum(things[:100]) == 64
+    assert sum(things[:50]) == 29
+    # within either kind, mmdet lists the classes in SceneParse150's order too
+    for kind in ('thing_classes', 'stuff_classes'):
+        assert tuple(n for n in scenario.order if n in metainfo[kind]) == metainfo[kind]
+
+
+def test_ade_class_order_agrees_with_mmseg(leaf):
+    # read, not imported: stock mmseg's datasets need packages that it does not install
+    import ast
+    from importlib.util import find_spec
+    from pathlib import Path
+
+    source = (Path(find_spec('mmseg').origin).parent / 'datasets' / 'ade.py').read_text()
+    lists = [
+        ast.literal_eval(keyword.value)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+        for keyword in node.keywords
+        if keyword.arg == 'classes'
+    ]
+    names = lists[0]
+    scenario = Scenario.from_config(leaf('ade20k_panoptic', 'ade_100-50', '/nowhere').scenario)
+    other = {
+        'window': 'windowpane', 'tub': 'bathtub', 'rail': 'railing', 'street lamp': 'streetlight',
+        'tv': 'television receiver', 'clothes': 'apparel', 'pool': 'swimming pool',
+        'falls': 'waterfall', 'trash can': 'ashcan',
+    }  # fmt: skip
+    short = [other.get(name, name.split(',')[0]) for name in scenario.order]
+    assert short == [name.strip() for name in names]
+
+
+@pytest.mark.parametrize('step', [0, 1])
+def test_ade_miniature(leaf, ade_root, step):
+    config = leaf('ade20k_panoptic', 'ade_100-50', ade_root, step)
+    train = DATASETS.build(config.train_dataloader.dataset)
+    assert len(train) == 30
+    current = Scenario.from_config(config.scenario).current_labels
+    labels = set()
+    for sample in train:
+        instances = sample['data_samples'].gt_instances
+        height, width = sample['inputs'].shape[1:]
+        assert instances.masks.masks.shape == (len(instances), height, width)
+        assert max(height, width) <= 640
+        assert set(instances.labels.tolist()) <= current
+        labels |= set(instances.labels.tolist())
+    # a crop can miss a class, but not many
+    assert len(labels) > 0.9 * len(current)
+    val = DATASETS.build(config.val_dataloader.dataset)
+    assert len(val) == 10
+    shown = {s['label'] for i in range(10) for s in val[i]['data_samples'].segments}
+    assert shown == set(range(150))
+    sample = val[0]['data_samples']
+    assert sample.ori_shape == sample.gt_panoptic_seg.shape == (80, 64)
+    assert sample.img_shape == (800, 640)
+
+
+def test_ade_short_side(leaf, ade_root):
+    config = leaf('ade20k_panoptic', 'ade_100-50', ade_root)
+    resize = config.train_dataloader.dataset.pipeline[2]
+    assert resize.scales == [320, 384, 448, 512, 576, 640, 704, 768, 832, 896, 960, 1024, 1088,
+                             1152, 1216, 1280]  # fmt: skip
+    assert resize.max_size == 2560
+    assert config.train_dataloader.batch_size == 8
+
+
+@pytest.mark.parametrize('step', [0, 1, 2])
+def test_shapes(leaf, shapes_root, step):
+    config = leaf('shapes_panoptic', 'shapes_6-3', shapes_root, step)
+    scenario = Scenario.from_config(config.scenario)
+    assert scenario.increments == (6, 3, 3)
+    assert not set(scenario.current_classes) <= set(scenario.thing_classes)
+    assert list(scenario.learning_to_label) != sorted(scenario.learning_to_label)
+    train = DATASETS.build(config.train_dataloader.dataset)
+    batch = pseudo_collate([train[i] for i in range(2)])
+    assert batch['inputs'][0].shape == (3, 64, 64)
+    assert set(batch['data_samples'][0].gt_instances.labels.tolist()) <= scenario.current_labels
+    val = DATASETS.build(config.val_dataloader.dataset)
+    assert len(val) == 8
+    assert val[0]['inputs'].shape == (3, 96, 96)
+    assert val[0]['data_samples'].gt_panoptic_seg.shape == (64, 64)
+
+
+def test_shapes_learning_order(leaf):
+    from mmcomformer.datasets.shapes import learning_order
+
+    scenario = Scenario.from_config(leaf('shapes_panoptic', 'shapes_6-3', '/nowhere').scenario)
+    assert scenario.order == learning_order()
+
+
+def test_lazy_test_dataset(leaf):
+    config = leaf('shapes_panoptic', 'shapes_6-3', '/nowhere', 1).test_dataloader.dataset
+    metainfo = DATASETS.build({**config, 'lazy_init': True}).metainfo
+    assert len(metainfo['classes']) == len(metainfo['palette']) == 12
+
+
+class Recorder(torch.nn.Module):
+    """Stands for a detector: records what reaches it."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.cfg = config
+        self.data_preprocessor = torch.nn.Module()
+        self.data_preprocessor.device = torch.device('cpu')
+
+    def test_step(self, data):
+        self.data = data
+        return data['data_samples']
+
+
+@pytest.mark.parametrize('kind', ['path', 'array'])
+def test_inference_detector(leaf, shapes_root, kind):
+    model = Recorder(leaf('shapes_panoptic', 'shapes_6-3', shapes_root))
+    image = np.zeros((30, 60, 3), np.uint8)
+    if kind == 'path':
+        image = str(shapes_root / 'val' / '000000.jpg')
+    sample = inference_detector(model, image)
+    assert sample.ori_shape == ((64, 64) if kind == 'path' else (30, 60))
+    assert model.data['inputs'][0].shape == ((3, 96, 96) if kind == 'path' else (3, 48, 96))
+    assert 'gt_panoptic_seg' not in sample
+
+
+@pytest.mark.parametrize('kind', ['path', 'array'])
+def test_inferencer(leaf, shapes_root, kind):
+    config = leaf('shapes_panoptic', 'shapes_6-3', shapes_root)
+    pipeline = DetInferencer._init_pipeline(DetInferencer.__new__(DetInferencer), config)
+    image = np.zeros((30, 60, 3), np.uint8)
+    if kind == 'path':
+        image = str(shapes_root / 'val' / '000000.jpg')
+    sample = pipeline(image)['data_samples']
+    assert sample.scale_factor == ((1.5, 1.5) if kind == 'path' else (1.6, 1.6))
+    assert 'gt_panoptic_seg' not in sample
+
+
+def test_mask2former_names_of_categories(leaf, ade_root, tmp_path):
+    import json
+    import shutil
+
+    root = tmp_path / 'ade'
+    shutil.copytree(ade_root, root)
+    path = root / 'ade20k_panoptic_val.json'
+    content = json.loads(path.read_text())
+    names = {'window': 'window ', 'airplane': 'plane'}
+    for category in content['categories']:
+        category['name'] = names.get(category['name'], category['name'])
+    path.write_text(json.dumps(content))
+    config = leaf('ade20k_panoptic', 'ade_100-50', root)
+    assert isinstance(config.val_dataloader.dataset.category_aliases, ConfigDict)
+    assert len(DATASETS.build(config.val_dataloader.dataset)) == 10

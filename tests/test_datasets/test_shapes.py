@@ -1,0 +1,178 @@
+import hashlib
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from mmcomformer.datasets import ShapesPanopticDataset
+from mmcomformer.datasets.panoptic_annotations import read_panoptic_annotations
+from mmcomformer.datasets.panoptic_png import read_panoptic_png
+from mmcomformer.datasets.shapes import (
+    ShapesParameters,
+    draw_scene,
+    generate_shapes,
+    learning_order,
+    palette,
+    stuff_classes,
+    thing_classes,
+)
+
+SMALL = ShapesParameters(num_train=3, num_val=2, size=48)
+
+
+def digest(root):
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob('*'))
+        if path.is_file()
+    }
+
+
+def test_files(tmp_path):
+    assert generate_shapes(tmp_path / 'set', SMALL) is True
+    assert list(digest(tmp_path)) == [
+        'set/annotations/panoptic_train.json',
+        'set/annotations/panoptic_val.json',
+        *(f'set/panoptic_train/00000{i}.png' for i in range(3)),
+        *(f'set/panoptic_val/00000{i}.png' for i in range(2)),
+        'set/shapes.json',
+        *(f'set/train/00000{i}.jpg' for i in range(3)),
+        *(f'set/val/00000{i}.jpg' for i in range(2)),
+    ]
+
+
+def test_same_parameters_give_the_same_bytes(tmp_path):
+    for name in ('a', 'b'):
+        generate_shapes(tmp_path / name, SMALL)
+    assert digest(tmp_path / 'a') == digest(tmp_path / 'b')
+
+
+def test_more_images_leave_the_first_ones_alone(tmp_path):
+    generate_shapes(tmp_path / 'a', SMALL)
+    generate_shapes(tmp_path / 'b', ShapesParameters(num_train=4, num_val=2, size=48))
+    first, more = digest(tmp_path / 'a'), digest(tmp_path / 'b')
+    assert all(more[name] == first[name] for name in first if not name.endswith('.json'))
+
+
+def test_seed_and_split_change_the_images(tmp_path):
+    generate_shapes(tmp_path / 'a', SMALL)
+    generate_shapes(tmp_path / 'b', ShapesParameters(num_train=3, num_val=2, size=48, seed=1))
+    a, b = digest(tmp_path / 'a'), digest(tmp_path / 'b')
+    assert a['train/000000.jpg'] != b['train/000000.jpg']
+    assert a['train/000000.jpg'] != a['val/000000.jpg']
+
+
+def test_existing_set_is_kept(tmp_path):
+    generate_shapes(tmp_path / 'set', SMALL)
+    marker = tmp_path / 'set' / 'marker'
+    marker.touch()
+    images = []
+    assert generate_shapes(tmp_path / 'set', SMALL, on_image=lambda: images.append(1)) is False
+    assert marker.exists()
+    assert images == []
+
+
+def test_other_parameters(tmp_path):
+    generate_shapes(tmp_path / 'set', SMALL)
+    other = ShapesParameters(num_train=1, num_val=1, size=48)
+    with pytest.raises(FileExistsError, match="other parameters: expected .*'num_train': 1"):
+        generate_shapes(tmp_path / 'set', other)
+    assert generate_shapes(tmp_path / 'set', other, overwrite=True) is True
+    assert not (tmp_path / 'set/train/000001.jpg').exists()
+
+
+@pytest.mark.parametrize('overwrite', [False, True])
+def test_other_files_are_never_replaced(tmp_path, overwrite):
+    (tmp_path / 'set').mkdir()
+    (tmp_path / 'set' / 'precious').touch()
+    with pytest.raises(FileExistsError, match='is not a Shapes set'):
+        generate_shapes(tmp_path / 'set', SMALL, overwrite=overwrite)
+    assert (tmp_path / 'set' / 'precious').exists()
+
+
+def test_interruption_leaves_nothing(tmp_path):
+    def stop():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        generate_shapes(tmp_path / 'set', SMALL, on_image=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'), [('num_train', 0), ('num_val', 0), ('num_classes', 1), ('size', 8)]
+)
+def test_wrong_parameters(name, value):
+    with pytest.raises(ValueError, match=f'{name}: expected at least'):
+        ShapesParameters(**{name: value})
+
+
+@pytest.mark.parametrize('num_classes', [2, 3, 6, 12, 30])
+def test_class_lists(num_classes):
+    things, stuff = thing_classes(num_classes), stuff_classes(num_classes)
+    assert len({*things, *stuff}) == len(things) + len(stuff) == num_classes
+    assert sorted(learning_order(num_classes)) == sorted((*things, *stuff))
+    colours = palette(num_classes)
+    assert len(set(colours)) == num_classes
+    assert all(0 <= value <= 255 for colour in colours for value in colour)
+
+
+def test_default_classes_and_scenario():
+    meta = ShapesPanopticDataset.METAINFO
+    assert meta['classes'] == thing_classes() + stuff_classes()
+    order = learning_order()
+    # things and stuff are mixed in the learning order, and every step teaches both
+    for step in (order[:6], order[6:9], order[9:]):
+        kinds = {name in meta['thing_classes'] for name in step}
+        assert kinds == {True, False}
+
+
+@pytest.mark.parametrize('num_classes', [2, 12, 30])
+def test_scene(num_classes):
+    rng = np.random.default_rng(0)
+    seen = set()
+    for _ in range(200):
+        image, segments, labels = draw_scene(rng, size=48, num_classes=num_classes)
+        assert image.shape == (48, 48, 3)
+        assert image.dtype == np.uint8
+        areas = np.bincount(segments.ravel(), minlength=len(labels) + 1)
+        assert len(areas) == len(labels) + 1
+        assert areas[1:].min() >= 0.01 * 48 * 48
+        seen.update(labels)
+    assert seen == set(range(num_classes))
+
+
+@pytest.mark.parametrize('split', ['train', 'val'])
+def test_annotations_agree_with_the_maps(shapes_root, split):
+    path = shapes_root / 'annotations' / f'panoptic_{split}.json'
+    images = read_panoptic_annotations(
+        str(path),
+        classes=(*thing_classes(), *stuff_classes()),
+        thing_classes=thing_classes(),
+    )
+    content = json.loads(path.read_text())
+    assert len(images) == {'train': 24, 'val': 8}[split]
+    for image, annotation in zip(images, content['annotations'], strict=False):
+        ids = read_panoptic_png(str(shapes_root / f'panoptic_{split}' / image.png_name))
+        jpg = cv2.imread(str(shapes_root / split / image.file_name))
+        assert jpg.shape == (*ids.shape, 3) == (image.height, image.width, 3)
+        for segment in annotation['segments_info']:
+            rows, columns = np.nonzero(ids == segment['id'])
+            x, y, width, height = segment['bbox']
+            assert segment['area'] == len(rows)
+            assert (x, y) == (columns.min(), rows.min())
+            assert (x + width - 1, y + height - 1) == (columns.max(), rows.max())
+        assert set(np.unique(ids)) - {0} == {s['id'] for s in annotation['segments_info']}
+
+
+def test_mmdet_reads_it_too(shapes_root):
+    dataset = ShapesPanopticDataset(
+        data_root=str(shapes_root),
+        ann_file='annotations/panoptic_val.json',
+        data_prefix={'img': 'val', 'seg': 'panoptic_val'},
+        test_mode=True,
+    )
+    info = dataset.get_data_info(0)
+    assert info['seg_map_path'].endswith('panoptic_val/000000.png')
+    assert len(info['segments_info']) >= 2

@@ -1,0 +1,296 @@
+"""SummaryHook in a real Runner with a toy model."""
+
+import json
+import uuid
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
+from mmengine.hooks import Hook
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch.utils.data import Dataset
+
+import mmcomformer.evaluation  # noqa: F401
+from mmcomformer.engine.hooks import SummaryHook
+from mmcomformer.registry import HOOKS
+from mmcomformer.scenario import Scenario
+
+SCENARIO = Scenario([1, 1], ['cat'], ['sky'], class_order=['sky', 'cat'])
+
+
+class Images(Dataset):
+    def __init__(self, scenario, length):
+        self.metainfo = {'classes': scenario.classes, 'scenario': scenario.to_dict()}
+        self.length = length
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, index):
+        return {'inputs': torch.ones(1), 'label': 1}
+
+
+class Toy(BaseModel):
+    """Predicts the ground truth: sky, and nothing else."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, inputs, label, mode='tensor'):
+        if mode == 'loss':
+            return {'loss': self.weight.sum()}
+        sem_seg = torch.ones(1, 2, 2, dtype=torch.int32)
+        sample = {
+            'gt_panoptic_seg': {'sem_seg': sem_seg},
+            'pred_panoptic_seg': {'sem_seg': sem_seg},
+            'segments': [{'id': 1, 'label': 1, 'iscrowd': 0}],
+        }
+        return [sample] * len(inputs)
+
+
+class MetaHook(Hook):
+    """Stands in for the component that puts the step into checkpoints, and can kill a run."""
+
+    def __init__(self, step, die_at=None):
+        self.step = step
+        self.die_at = die_at
+
+    def before_save_checkpoint(self, runner, checkpoint):
+        checkpoint['meta'].setdefault('continual', {})['step'] = self.step
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == self.die_at:
+            raise KeyboardInterrupt
+
+
+def make_runner(work_dir, step=0, *, die_at=None, hook=None, train=None, **settings):
+    scenario = SCENARIO.at_step(step)
+
+    def loader(length, **sampler):
+        return {
+            'batch_size': 1,
+            'num_workers': 0,
+            'dataset': Images(scenario, length),
+            'sampler': sampler,
+        }
+
+    train_cfg = train or {'type': 'IterBasedTrainLoop', 'max_iters': 4, 'val_interval': 2}
+    config_file = Path(work_dir) / 'toy_1-1.py'
+    config_file.parent.mkdir(exist_ok=True)
+    config_file.write_text(f'scenario = {scenario.to_dict()}\ntrain_cfg = {train_cfg}\n')
+    return Runner(
+        model=Toy(),
+        work_dir=str(Path(work_dir) / f'step{step}'),
+        train_dataloader=loader(3, type='InfiniteSampler')
+        if 'max_iters' in train_cfg
+        else loader(3, type='DefaultSampler'),
+        val_dataloader=loader(2, type='DefaultSampler', shuffle=False),
+        train_cfg=train_cfg,
+        val_cfg={},
+        val_evaluator=settings.pop('val_evaluator', {'type': 'IncrementalPanopticMetric'}),
+        optim_wrapper={'optimizer': {'type': 'SGD', 'lr': 0.1}},
+        default_hooks={
+            'checkpoint': {
+                'type': 'CheckpointHook',
+                'interval': 1,
+                'by_epoch': 'max_iters' not in train_cfg,
+            }
+        },
+        custom_hooks=[
+            hook or {'type': 'SummaryHook', 'method': 'CoMFormer'},
+            MetaHook(step, die_at),
+        ],
+        randomness={'seed': 7},
+        experiment_name=uuid.uuid4().hex,
+        default_scope='mmengine',
+        cfg=Config.fromfile(str(config_file)),
+        log_level='ERROR',
+        **settings,
+    )
+
+
+def read(folder):
+    return json.loads((folder / 'summary.json').read_text())
+
+
+def test_registered():
+    assert isinstance(HOOKS.build({'type': 'SummaryHook', 'method': 'a'}), SummaryHook)
+
+
+def test_unknown_task():
+    with pytest.raises(ValueError, match=r"task: expected one of .*got 'depth'"):
+        SummaryHook('a', 'depth')
+
+
+def test_step_is_written_once_its_training_is_complete(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(
+        'mmcomformer.engine.hooks.summary_hook.update_summary',
+        lambda path, run, entry: written.append(entry) or {**run, 'steps': []},
+    )
+    make_runner(tmp_path).train()
+    # not after the validation at iteration 2
+    (entry,) = written
+    assert (entry['train_images'], entry['train_iters'], entry['seed']) == (3, 4, 7)
+
+
+def test_steps_merge(tmp_path):
+    make_runner(tmp_path, 0).train()
+    make_runner(tmp_path, 1).train()
+    summary = read(tmp_path)
+    assert summary['config'] == 'toy_1-1'
+    assert summary['method'] == 'CoMFormer'
+    assert summary['class_order'] == ['sky', 'cat']
+    assert [entry['classes'] for entry in summary['steps']] == [['sky'], ['cat']]
+    assert summary['steps'][1]['metrics']['PQ'] == {'base': 100.0, 'new': None, 'all': 100.0}
+    assert list(summary['steps'][1]['per_class']) == ['sky', 'cat']
+    assert summary['final']['PQ']['forgetting'] == 0.0
+
+
+def test_epoch_based_training(tmp_path):
+    train = {'type': 'EpochBasedTrainLoop', 'max_epochs': 2, 'val_interval': 1}
+    make_runner(tmp_path, train=train).train()
+    assert read(tmp_path)['steps'][0]['train_iters'] == 6
+    (tmp_path / 'summary.json').unlink()
+    checkpoint = str(tmp_path / 'step0' / 'epoch_2.pth')
+    make_runner(tmp_path, train=train, load_from=checkpoint).val()
+    assert read(tmp_path)['steps'][0]['train_iters'] == 6
+    (tmp_path / 'summary.json').unlink()
+    checkpoint = str(tmp_path / 'step0' / 'epoch_1.pth')
+    make_runner(tmp_path, train=train, load_from=checkpoint).val()
+    assert not (tmp_path / 'summary.json').exists()
+
+
+def test_interrupted_training_counts_what_it_did_before(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        make_runner(tmp_path, die_at=3).train()
+    assert not (tmp_path / 'summary.json').exists()
+    path = tmp_path / 'step0' / 'iter_3.pth'
+    checkpoint = torch.load(path, weights_only=False)
+    continual = checkpoint['meta']['continual']
+    assert (continual['train_iters'], continual['train_images']) == (3, 3)
+    assert continual['step'] == 0
+    assert 0 < continual['seconds'] < 60
+    continual['seconds'] = 1000.0
+    torch.save(checkpoint, path)
+    make_runner(tmp_path, load_from=str(path), resume=True).train()
+    entry = read(tmp_path)['steps'][0]
+    assert entry['train_iters'] == 4
+    assert 1000 < entry['seconds'] < 1060
+
+
+def test_time_of_a_checkpoint_that_only_initialises_is_not_counted(tmp_path):
+    make_runner(tmp_path).train()
+    path = tmp_path / 'step0' / 'iter_4.pth'
+    checkpoint = torch.load(path, weights_only=False)
+    checkpoint['meta']['continual']['seconds'] = 1000.0
+    torch.save(checkpoint, path)
+    make_runner(tmp_path, load_from=str(path)).train()
+    assert read(tmp_path)['steps'][0]['seconds'] < 60
+
+
+def test_validation_is_not_counted(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr('mmcomformer.engine.hooks.summary_hook.time.perf_counter', lambda: now[0])
+    hook = SummaryHook('a')
+    for start, length in ((10.0, 3.0), (20.0, 4.0)):
+        now[0] = start
+        hook.before_train_iter(None, 0)
+        now[0] = start + length / 2
+        hook.before_train_iter(None, 1)
+        now[0] = start + length
+        hook.before_val_epoch(None)
+    now[0] = 99.0
+    assert hook._elapsed() == 7.0
+
+
+def test_evaluation_of_a_finished_checkpoint(tmp_path):
+    make_runner(tmp_path).train()
+    expected = read(tmp_path)
+    (tmp_path / 'summary.json').unlink()
+    path = str(tmp_path / 'step0' / 'iter_4.pth')
+    make_runner(tmp_path, load_from=path).val()
+    summary = read(tmp_path)
+    assert summary['steps'][0].pop('seconds') == pytest.approx(
+        expected['steps'][0].pop('seconds'), abs=1.0
+    )
+    assert summary == expected
+
+
+def test_evaluation_of_an_unfinished_checkpoint_writes_nothing(tmp_path):
+    make_runner(tmp_path).train()
+    (tmp_path / 'summary.json').unlink()
+    make_runner(tmp_path, load_from=str(tmp_path / 'step0' / 'iter_3.pth')).val()
+    assert not (tmp_path / 'summary.json').exists()
+
+
+def test_evaluation_of_another_steps_checkpoint_writes_nothing(tmp_path):
+    make_runner(tmp_path, 0).train()
+    (tmp_path / 'summary.json').unlink()
+    make_runner(tmp_path, 1, load_from=str(tmp_path / 'step0' / 'iter_4.pth')).val()
+    assert not (tmp_path / 'summary.json').exists()
+
+
+def test_other_processes_write_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr('mmcomformer.engine.hooks.summary_hook.is_main_process', lambda: False)
+    make_runner(tmp_path).train()
+    assert not (tmp_path / 'summary.json').exists()
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [('{', 'not a summary of a run'), (None, 'another method: .*use another work dir')],
+)
+def test_unusable_summary_stops_before_training(tmp_path, text, message):
+    if text is None:
+        make_runner(tmp_path, hook={'type': 'SummaryHook', 'method': 'fine-tuning'}).train()
+    else:
+        (tmp_path / 'summary.json').write_text(text)
+    before = (tmp_path / 'summary.json').read_bytes()
+    runner = make_runner(tmp_path, die_at=0)
+    with pytest.raises(ValueError, match=message):
+        runner.train()
+    assert (tmp_path / 'summary.json').read_bytes() == before
+
+
+class OtherMetric(BaseMetric):
+    default_prefix = 'other'
+
+    def process(self, data_batch, data_samples):
+        self.results += data_samples
+
+    def compute_metrics(self, results):
+        return {}
+
+
+def test_no_metric_over_seen_classes_stops_before_training(tmp_path):
+    runner = make_runner(tmp_path, die_at=0, val_evaluator=[OtherMetric()])
+    with pytest.raises(ValueError, match=r"only \['OtherMetric'\]; add .*IncrementalPanoptic"):
+        runner.train()
+
+
+def test_metric_of_another_task(tmp_path):
+    hook = {'type': 'SummaryHook', 'method': 'a', 'task': 'semantic'}
+    with pytest.raises(ValueError, match=r"task 'semantic' needs .*mIoU.* computed .*PQ"):
+        make_runner(tmp_path, hook=hook).train()
+
+
+def test_table_is_logged(tmp_path):
+    runner = make_runner(tmp_path)
+    messages = []
+    runner.logger.info = lambda message, *args: messages.append(message)
+    runner.train()
+    (table,) = [message for message in messages if 'PQ avg over steps' in message]
+    assert str(tmp_path / 'summary.json') in table
+    assert '100.00' in table
+
+
+def test_config_without_file_is_named_after_the_folder(tmp_path):
+    runner = make_runner(tmp_path / 'my_run')
+    runner.cfg = Config(runner.cfg.to_dict())
+    runner.train()
+    assert read(tmp_path / 'my_run')['config'] == 'my_run'

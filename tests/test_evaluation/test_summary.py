@@ -1,0 +1,269 @@
+"""summary.json: merging, safe writing, damaged files, table."""
+
+import copy
+import json
+import os
+
+import pytest
+
+from mmcomformer.evaluation.summary import (
+    check_same_run,
+    format_per_class,
+    format_summary,
+    merge_step,
+    missing_steps,
+    new_summary,
+    read_summary,
+    update_summary,
+    write_summary,
+)
+from mmcomformer.scenario import Scenario
+
+SCENARIO = Scenario(
+    increments=[2, 1, 1],
+    thing_classes=['cat', 'dog'],
+    stuff_classes=['sky', 'sea'],
+    class_order=['sky', 'dog', 'sea', 'cat'],
+)
+RUN = new_summary(SCENARIO, config='comformer_toy', method='CoMFormer')
+
+
+def make_entry(step, per_class, **extra):
+    """An entry with PQ = SQ = RQ, and 'all' as the mean of the seen classes."""
+    scenario = SCENARIO.at_step(step)
+    overall = sum(per_class.values()) / len(per_class)
+    new = None if step == 0 else per_class[scenario.order[-1]] if step == 2 else per_class['sea']
+    means = {'base': (per_class['sky'] + per_class['dog']) / 2, 'new': new, 'all': overall}
+    return {
+        'step': step,
+        'classes': list(scenario.current_classes),
+        'train_images': 10 * (step + 1),
+        'train_iters': 100,
+        'seconds': 90.0,
+        'metrics': {name: dict(means) for name in ('PQ', 'SQ', 'RQ')},
+        'per_class': {
+            name: dict.fromkeys(('PQ', 'SQ', 'RQ'), pq) for name, pq in per_class.items()
+        },
+        **extra,
+    }
+
+
+ENTRIES = [
+    make_entry(0, {'sky': 60.0, 'dog': 40.0}),
+    make_entry(1, {'sky': 50.0, 'dog': 40.0, 'sea': 90.0}),
+    make_entry(2, {'sky': 40.0, 'dog': 44.0, 'sea': 80.0, 'cat': 36.0}),
+]
+
+
+def merged(*entries):
+    summary = RUN
+    for entry in entries:
+        summary = merge_step(summary, entry)
+    return summary
+
+
+def test_final_by_hand():
+    final = merged(*ENTRIES)['final']
+    assert final == {
+        'PQ': {
+            'base': 42.0,
+            'new': 36.0,
+            'all': 50.0,
+            'avg': pytest.approx((50 + 60 + 50) / 3),
+            'forgetting': pytest.approx((20 - 4 + 10) / 3),
+        }
+    }
+
+
+def test_run_without_steps():
+    assert RUN['final'] == {'PQ': dict.fromkeys(('base', 'new', 'all', 'avg', 'forgetting'))}
+    assert missing_steps(RUN) == [0, 1, 2]
+
+
+def test_unknown_step_makes_average_and_forgetting_unknown():
+    final = merged(*ENTRIES[1:])['final']['PQ']
+    assert (final['avg'], final['forgetting']) == (None, None)
+    assert final['base'] == 42.0
+    assert missing_steps(merged(*ENTRIES[1:])) == [0]
+
+
+def test_step_that_runs_again_replaces_its_entry_and_drops_later_ones():
+    summary = merged(*ENTRIES)
+    before = copy.deepcopy(summary)
+    again = merge_step(summary, make_entry(1, {'sky': 1.0, 'dog': 2.0, 'sea': 3.0}))
+    assert [entry['step'] for entry in again['steps']] == [0, 1]
+    assert again['final']['PQ']['all'] == 2.0
+    assert summary == before
+
+
+def test_semantic_task():
+    run = new_summary(SCENARIO, config='a', method='b', task='semantic')
+    entry = make_entry(0, {'sky': 60.0, 'dog': 40.0})
+    entry['metrics'] = {'mIoU': entry['metrics']['PQ']}
+    entry['per_class'] = {'sky': {'mIoU': 60.0}, 'dog': {'mIoU': 40.0}}
+    summary = merge_step(run, entry)
+    assert summary['final']['mIoU']['all'] == 50.0
+    assert 'mIoU all' in format_summary(summary)
+
+
+def test_unknown_task():
+    with pytest.raises(ValueError, match=r"task: expected one of .*'panoptic'.* got 'depth'"):
+        new_summary(SCENARIO, config='a', method='b', task='depth')
+
+
+def test_file_grows_step_by_step(tmp_path):
+    path = tmp_path / 'run' / 'summary.json'
+    for entry in ENTRIES:
+        written = update_summary(path, RUN, entry)
+    assert written == merged(*ENTRIES) == read_summary(path)
+    assert os.listdir(path.parent) == ['summary.json']
+
+
+def test_file_has_the_documented_keys(tmp_path):
+    path = tmp_path / 'summary.json'
+    update_summary(path, RUN, ENTRIES[0])
+    summary = json.loads(path.read_text())
+    assert set(summary) == {
+        *('config', 'method', 'task', 'setting', 'class_order', 'increments', 'steps', 'final')
+    }
+    assert summary['class_order'] == ['sky', 'dog', 'sea', 'cat']
+    assert summary['steps'][0]['metrics']['PQ'] == {'base': 50.0, 'new': None, 'all': 50.0}
+
+
+def test_keys_of_others_are_kept(tmp_path):
+    path = tmp_path / 'summary.json'
+    write_summary(path, {**merged(ENTRIES[0]), 'note': 'mine'})
+    assert update_summary(path, RUN, ENTRIES[1])['note'] == 'mine'
+
+
+@pytest.mark.parametrize('failing', ['fsync', 'replace'])
+def test_crash_while_writing_leaves_the_old_file(tmp_path, monkeypatch, failing):
+    path = tmp_path / 'summary.json'
+    update_summary(path, RUN, ENTRIES[0])
+    before = path.read_bytes()
+
+    def crash(*args):
+        raise OSError('disk full')
+
+    monkeypatch.setattr(os, failing, crash)
+    with pytest.raises(OSError, match='disk full'):
+        update_summary(path, RUN, ENTRIES[1])
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ['summary.json']
+
+
+def test_nan_is_not_written(tmp_path):
+    path = tmp_path / 'summary.json'
+    update_summary(path, RUN, ENTRIES[0])
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match='JSON compliant'):
+        update_summary(path, RUN, {**ENTRIES[1], 'seconds': float('nan')})
+    assert path.read_bytes() == before
+
+
+def damage(**changes):
+    summary = copy.deepcopy(merged(*ENTRIES))
+    for key, value in changes.items():
+        if value is None:
+            del summary[key]
+        else:
+            summary[key] = value
+    return json.dumps(summary)
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('', 'Expecting value'),
+        (json.dumps(merged(*ENTRIES))[:100], 'not a summary'),
+        ('[1]', 'expected an object'),
+        (damage(steps=None), r"keys \['steps'\] are missing"),
+        (damage(task='depth'), 'expected one of'),
+        (damage(steps={}), 'steps has the wrong type'),
+        (damage(steps=[{'step': 0}]), r"keys \['classes', .* are missing"),
+        (damage(steps=[{**ENTRIES[0], 'step': True}]), 'step has the wrong type: True'),
+        (damage(steps=[{**ENTRIES[0], 'step': -1}]), 'steps count from 0'),
+        (damage(steps=[ENTRIES[1], ENTRIES[0]]), r'ascending order, got \[1, 0\]'),
+        (damage(steps=[ENTRIES[0], ENTRIES[0]]), r'each step once'),
+        (damage(steps=[{**ENTRIES[0], 'metrics': {}}]), r'step 0, metrics.PQ: expected an object'),
+        (damage(steps=[{**ENTRIES[0], 'per_class': {'sky': {'PQ': 'x'}}}]), 'per_class.sky'),
+        (damage(final={}), r'final\.PQ: expected an object'),
+    ],
+)
+def test_damaged_file_is_named_and_left_alone(tmp_path, text, message):
+    path = tmp_path / 'summary.json'
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message) as error:
+        update_summary(path, RUN, ENTRIES[0])
+    assert str(path) in str(error.value)
+    assert 'move it away' in str(error.value)
+    assert path.read_text() == text
+
+
+def test_file_that_is_not_text(tmp_path):
+    path = tmp_path / 'summary.json'
+    path.write_bytes(b'\xff\xfe\x00')
+    with pytest.raises(ValueError, match='not a summary of a run'):
+        read_summary(path)
+
+
+@pytest.mark.parametrize(
+    ('key', 'other'),
+    [
+        ('method', new_summary(SCENARIO, config='a', method='fine-tuning')),
+        ('setting', new_summary(Scenario.from_config(
+            {**SCENARIO.to_dict(), 'setting': 'disjoint'}), config='a', method='CoMFormer')),
+        ('class_order', new_summary(Scenario.from_config(
+            {**SCENARIO.to_dict(), 'class_order': ['cat', 'dog', 'sea', 'sky']}),
+            config='a', method='CoMFormer')),
+        ('increments', new_summary(Scenario.from_config(
+            {**SCENARIO.to_dict(), 'increments': [2, 2]}), config='a', method='CoMFormer')),
+        ('task', new_summary(SCENARIO, config='a', method='CoMFormer', task='semantic')),
+    ],
+)  # fmt: skip
+def test_summary_of_another_run(tmp_path, key, other):
+    path = tmp_path / 'summary.json'
+    write_summary(path, merged(*ENTRIES))
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=f'another {key}: .*use another work dir') as error:
+        update_summary(path, other, ENTRIES[0])
+    assert str(path) in str(error.value)
+    assert path.read_bytes() == before
+
+
+def test_config_may_be_renamed(tmp_path):
+    check_same_run({**RUN, 'config': 'old'}, RUN, tmp_path)
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip('|').split('|')]
+
+
+def test_table():
+    lines = format_summary(merged(*ENTRIES)).splitlines()
+    assert lines[0] == 'comformer_toy: CoMFormer, overlap setting'
+    assert cells(lines[1]) == [
+        *('step', 'classes', 'images', 'iters', 'minutes'),
+        *('PQ base', 'PQ new', 'PQ all', 'SQ all', 'RQ all'),
+    ]
+    assert cells(lines[3]) == [
+        *('0', '2', '10', '100', '1.5'),
+        *('50.00', '-', '50.00', '50.00', '50.00'),
+    ]
+    assert len(lines) == 7
+    assert len({len(line) for line in lines[1:6]}) == 1
+    assert lines[-1] == 'PQ avg over steps: 53.33   forgetting: 8.67'
+
+
+def test_table_without_steps():
+    assert 'PQ avg over steps: -' in format_summary(RUN)
+    assert format_per_class(RUN) == 'no step has been evaluated'
+
+
+def test_table_per_class():
+    lines = format_per_class(merged(*ENTRIES)).splitlines()
+    assert [line.split()[1] for line in lines[2:]] == ['sky', 'dog', 'sea', 'cat']
+    assert cells(lines[4]) == ['sea', '1', '90.00', '80.00', '80.00', '80.00']
+    # a step that is unknown taught it
+    lines = format_per_class(merged(*ENTRIES[1:])).splitlines()
+    assert cells(lines[2]) == ['sky', '-', '-', '40.00', '40.00', '40.00']

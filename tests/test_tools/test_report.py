@@ -1,0 +1,158 @@
+"""tools/report.py on what runs left."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmcomformer.evaluation.summary import merge_step, new_summary, write_summary
+from mmcomformer.scenario import Scenario
+
+SCRIPT = Path(__file__).parents[2] / 'tools' / 'report.py'
+SCENARIO = Scenario([1, 1], ['cat'], ['sky'], class_order=['sky', 'cat'])
+
+
+@pytest.fixture(scope='module')
+def report():
+    spec = importlib.util.spec_from_file_location('report', SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def make_run(folder, values, *, config='toy', method='CoMFormer', seed=0):
+    """Write the summary of a run; ``values`` holds, per step, PQ by class."""
+    summary = new_summary(SCENARIO, config=config, method=method)
+    for step, per_class in enumerate(values):
+        means = {
+            'base': per_class['sky'],
+            'new': per_class.get('cat'),
+            'all': sum(per_class.values()) / len(per_class),
+        }
+        entry = {
+            'step': step,
+            'classes': list(SCENARIO.step_classes(step)),
+            'train_images': 4,
+            'train_iters': 5,
+            'seconds': 60.0,
+            'seed': seed,
+            'metrics': dict.fromkeys(('PQ', 'SQ', 'RQ'), means),
+            'per_class': {
+                name: dict.fromkeys(('PQ', 'SQ', 'RQ'), pq) for name, pq in per_class.items()
+            },
+        }
+        summary = merge_step(summary, entry)
+    write_summary(folder / 'summary.json', summary)
+    return str(folder)
+
+
+@pytest.fixture
+def run_a(tmp_path):
+    return make_run(tmp_path / 'a', [{'sky': 60.0}, {'sky': 50.0, 'cat': 30.0}])
+
+
+@pytest.fixture
+def run_b(tmp_path):
+    return make_run(tmp_path / 'b', [{'sky': 64.0}, {'sky': 58.0, 'cat': 34.0}], seed=1)
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip('|').split('|')]
+
+
+def test_one_run(report, run_a, capsys):
+    assert report.main([run_a]) == 0
+    out, err = capsys.readouterr()
+    assert cells(out.splitlines()[4])[:8] == ['1', '1', '4', '5', '1.0', '50.00', '30.00', '40.00']
+    assert 'PQ avg over steps: 50.00   forgetting: 10.00' in out
+    assert err == ''
+
+
+def test_per_class(report, run_a, capsys):
+    report.main([run_a, '--per-class'])
+    assert ['sky', '0', '60.00', '50.00', '50.00', '50.00'] in [
+        cells(line) for line in capsys.readouterr().out.splitlines()
+    ]
+
+
+def test_several_runs_are_compared(report, run_a, run_b, capsys):
+    assert report.main([run_a, run_b]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert cells(lines[0]) == [
+        *('run', 'config', 'method', 'PQ base after step 0'),
+        *('PQ base', 'PQ new', 'PQ all', 'PQ avg', 'PQ forgetting'),
+    ]
+    assert cells(lines[2]) == [
+        *(run_a, 'toy', 'CoMFormer', '60.00', '50.00', '30.00', '40.00', '50.00', '10.00')
+    ]
+
+
+def test_mean_over_seeds(report, run_a, run_b, tmp_path, capsys):
+    other = make_run(tmp_path / 'c', [{'sky': 9.0}, {'sky': 0.0, 'cat': 3.0}], method='none')
+    assert report.main([run_a, run_b, other, '--mean']) == 0
+    lines = capsys.readouterr().out.splitlines()
+    # sample standard deviation of two values: their distance / sqrt(2)
+    assert cells(lines[2])[:8] == [
+        *('toy', 'CoMFormer', '2', '0, 1'),
+        *('62.00 ± 2.83', '54.00 ± 5.66', '32.00 ± 2.83', '43.00 ± 4.24'),
+    ]
+    assert cells(lines[3])[:5] == ['toy', 'none', '1', '0', '9.00 ± -']
+
+
+def test_incomplete_run_has_no_mean(report, run_a, tmp_path, capsys):
+    half = make_run(tmp_path / 'half', [{'sky': 60.0}])
+    assert report.main([run_a, half, '--mean']) == 0
+    out, err = capsys.readouterr()
+    assert cells(out.splitlines()[2])[4:7] == ['60.00 ± 0.00', '55.00 ± 7.07', '- ± -']
+    assert f'{half}: no results of step 1 of the steps 0 to 1' in err
+    assert f'python tools/train.py configs/toy.py --resume --work-dir {half}' in err
+
+
+def test_json(report, run_a, run_b, capsys):
+    assert report.main([run_a, '--json']) == 0
+    (run,) = json.loads(capsys.readouterr().out)
+    assert run['work_dir'] == run_a
+    assert run['missing_steps'] == []
+    assert run['final']['PQ']['forgetting'] == 10.0
+    assert report.main([run_a, run_b, '--mean', '--json']) == 0
+    (group,) = json.loads(capsys.readouterr().out)
+    assert group['seeds'] == [0, 1]
+    assert group['mean']['all'] == 43.0
+    assert group['sd']['all'] == pytest.approx(4.2426, abs=1e-4)
+
+
+def test_missing_summary(report, run_a, tmp_path, capsys):
+    empty = tmp_path / 'comformer_x'
+    empty.mkdir()
+    assert report.main([run_a, str(empty)]) == 1
+    out, err = capsys.readouterr()
+    assert 'PQ avg' in out
+    assert f'{empty}: no summary.json yet' in err
+    assert f'python tools/train.py configs/comformer_x.py --resume --work-dir {empty}' in err
+
+
+def test_folder_that_is_not_there(report, tmp_path, capsys):
+    assert report.main([str(tmp_path / 'x')]) == 1
+    assert f'{tmp_path / "x"}: no such folder' in capsys.readouterr().err
+
+
+def test_folder_of_a_step(report, run_a, capsys):
+    (Path(run_a) / 'step0').mkdir()
+    assert report.main([f'{run_a}/step0']) == 1
+    assert f'this is the folder of one step; give {run_a}' in capsys.readouterr().err
+
+
+def test_damaged_summary(report, tmp_path, capsys):
+    (tmp_path / 'summary.json').write_text('{')
+    assert report.main([str(tmp_path)]) == 1
+    assert f'{tmp_path}/summary.json: not a summary of a run' in capsys.readouterr().err
+
+
+def test_script_prints_nothing_but_json(run_a):
+    result = subprocess.run(
+        [sys.executable, str(SCRIPT), run_a, '--json'], capture_output=True, text=True, check=True
+    )
+    assert json.loads(result.stdout)[0]['config'] == 'toy'

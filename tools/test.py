@@ -1,0 +1,56 @@
+"""Evaluate a checkpoint: PQ, SQ and RQ over base, new and all classes seen by then."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='path of the config')
+    parser.add_argument('checkpoint', help='path of the checkpoint')
+    parser.add_argument(
+        '--step', type=int, help='the step of the checkpoint; read from it by default'
+    )
+    parser.add_argument('--work-dir', help='folder for the log (default: that of the config)')
+    parser.add_argument('--show-dir', help='write pictures of the predictions into this folder')
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='launcher'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        metavar='KEY=VALUE',
+        default=[],
+        help='settings that override the config',
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def main() -> None:
+    """Run the command."""
+    args = parse_args()
+    from mmcomformer.engine.cli import command_errors, parse_options
+    from mmcomformer.engine.driver import Request, evaluate
+
+    with command_errors():
+        evaluate(
+            Request(
+                config=args.config,
+                step=args.step,
+                work_dir=args.work_dir,
+                launcher=args.launcher,
+                cfg_options=parse_options(args.cfg_options),
+            ),
+            args.checkpoint,
+            show_dir=args.show_dir,
+        )
+
+
+if __name__ == '__main__':
+    main()
