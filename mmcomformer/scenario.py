@@ -318,7 +318,7 @@ def _check_unique(argument: str, names: Sequence[str]) -> None:
 
 
 def _check_increments(increments: Sequence[int]) -> tuple[int, ...]:
-    if isinstance(increments, str) or not isinstance(increments, Sequence) or not increments:
+    if not isinstance(increments, (list, tuple)) or not increments:
         raise TypeError(
             f'scenario.increments: expected a list of class counts such as [100, 50], '
             f'got {increments!r}'

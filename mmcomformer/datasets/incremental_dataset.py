@@ -214,17 +214,19 @@ class IncrementalDataset(BaseDataset):
         """Return an image after the pipeline.
 
         Raises:
-            RuntimeError: If a transform fails with a message that does not name the image.
+            RuntimeError: If a transform fails with a message that names neither the image nor its
+                panoptic PNG.
         """
         info = self.get_data_info(idx)
-        img_path = info['img_path']
+        # the pipeline changes the dict
+        paths = [info['img_path'], info['seg_map_path']]
         try:
             return self.pipeline(info)
         except Exception as error:
-            if img_path in str(error):
+            if any(path is not None and path in str(error) for path in paths):
                 raise
             raise RuntimeError(
-                f'image {img_path} could not be read or transformed: '
+                f'image {paths[0]} could not be read or transformed: '
                 f'{type(error).__name__}: {error}'
             ) from error
 

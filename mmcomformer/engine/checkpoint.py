@@ -99,7 +99,9 @@ def check_seen_classes(continual: dict[str, Any], scenario: Scenario, path: str 
 def _difference(step: int, expected: tuple[str, ...], found: tuple[str, ...]) -> str:
     if len(expected) != len(found):
         return f'step {step} teaches {len(expected)} classes here, but {len(found)} there'
-    place = next(i for i, pair in enumerate(zip(expected, found)) if pair[0] != pair[1])
+    place = next(
+        i for i, pair in enumerate(zip(expected, found, strict=True)) if pair[0] != pair[1]
+    )
     kind = 'the same classes in another order' if set(expected) == set(found) else 'other classes'
     return (
         f'step {step} has {kind}: class {place} is {expected[place]!r} here, but '

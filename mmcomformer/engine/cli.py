@@ -23,9 +23,7 @@ def command_errors() -> Iterator[None]:
     except _EXPECTED as error:
         if os.environ.get('MMCOMFORMER_DEBUG') == '1' or not _is_ours(error):
             raise
-        print(f'error: {error}', file=sys.stderr)
-        print('(MMCOMFORMER_DEBUG=1 shows where it was raised)', file=sys.stderr)
-        sys.exit(1)
+        sys.exit(f'error: {error}\n(MMCOMFORMER_DEBUG=1 shows where it was raised)')
 
 
 def _is_ours(error: BaseException) -> bool:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import mmcv
 import numpy as np
 import torch
 from mmdet.evaluation.functional import INSTANCE_OFFSET
 from mmengine.device import get_device
-from torch import nn
 
 from ..registry import VISUALIZERS
 from .checkpoint import continual_meta, read_checkpoint
 from .driver import Request, load_config
 
 
-def load_model(config: str, checkpoint: str, *, device: str | None = None) -> nn.Module:
+def load_model(config: str, checkpoint: str, *, device: str | None = None) -> Any:
     """Build the model of a config at the step of a checkpoint, and load that.
 
     Args:

@@ -44,8 +44,8 @@ class ContinualOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         super().__init__(optim_wrapper_cfg)
         self.factors = {**factors, **(paramwise_cfg or {})}
 
-    def __call__(self, model: nn.Module) -> OptimWrapper:
-        """Return the optimizer wrapper of a model."""
+    def __call__(self, model: Any) -> OptimWrapper:
+        """Return the optimizer wrapper of a model, which may be wrapped for data parallelism."""
         model = model.module if is_model_wrapper(model) else model
         wrapper_cfg = self.optim_wrapper_cfg.copy()
         wrapper_cfg.setdefault('type', 'OptimWrapper')

@@ -36,7 +36,7 @@ def find_scenarios(node: Any, prefix: str = '') -> Iterator[tuple[str, dict[str,
     if isinstance(node, Mapping):
         for key, value in node.items():
             name = f'{prefix}.{key}' if prefix else str(key)
-            if key == 'scenario' and isinstance(value, Mapping):
+            if key == 'scenario' and isinstance(value, dict):
                 yield name, value
             else:
                 yield from find_scenarios(value, name)
@@ -47,11 +47,11 @@ def find_scenarios(node: Any, prefix: str = '') -> Iterator[tuple[str, dict[str,
 
 def model_at_step(model_cfg: Mapping[str, Any], step: int) -> dict[str, Any]:
     """Return a copy of a model config for another step, without pretrained weights to fetch."""
-    model_cfg = copy.deepcopy(model_cfg)
-    for _, scenario in find_scenarios(model_cfg):
+    copied: Any = copy.deepcopy(model_cfg)
+    for _, scenario in find_scenarios(copied):
         scenario['step'] = step
-    model_cfg['backbone'].pop('init_cfg', None)
-    return model_cfg
+    copied['backbone'].pop('init_cfg', None)
+    return copied
 
 
 def check_options(options: Mapping[str, Any] | None) -> None:

@@ -54,8 +54,8 @@ class ContinualMaskFormer(Mask2Former):
             teacher_output = self.teacher(batch_inputs, batch_data_samples)
         targets = self.panoptic_head.build_targets(batch_data_samples)
         if self.pseudo_labeller is not None and teacher_output is not None:
-            size = tuple(batch_inputs.shape[-2:])
-            targets = self.pseudo_labeller(targets, teacher_output, size)
+            height, width = batch_inputs.shape[-2:]
+            targets = self.pseudo_labeller(targets, teacher_output, (height, width))
         feats = self.extract_feat(batch_inputs)
         cls_scores, mask_preds = self.panoptic_head(feats, batch_data_samples)
         return self.panoptic_head.loss_by_feat(cls_scores, mask_preds, targets, teacher_output)

@@ -120,7 +120,9 @@ def match(
     points = random_points(num_levels * num_images, num_points, like=cls_scores[0])
     points = points.view(num_levels, num_images, num_points, 2)
     prob = torch.stack([score.softmax(-1) for score in cls_scores])
-    samples = torch.stack([sample_shared(maps, p) for maps, p in zip(dice_maps, points)])
+    samples = torch.stack(
+        [sample_shared(maps, p) for maps, p in zip(dice_maps, points, strict=True)]
+    )
     on_device: list[Tensor] = []
     for image, target in enumerate(targets):
         shared = target.sample_shared(points[:, image].flatten(0, 1))
@@ -138,7 +140,7 @@ def _assign(
 ) -> tuple[list[list[Assignment]], int]:
     assignments: list[list[Assignment]] = [[] for _ in range(num_levels)]
     num_targets = 0
-    for costs, valid, labels in zip(parts[0::3], parts[1::3], parts[2::3]):
+    for costs, valid, labels in zip(parts[0::3], parts[1::3], parts[2::3], strict=True):
         if (labels < 0).any():
             raise ValueError(
                 'a training segment has a class that the current step has not learned; train on '

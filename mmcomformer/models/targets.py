@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -74,17 +74,17 @@ class ImageTargets:
         pseudo.scatter_add_(0, owners.add(1).T, weights.T.to(pseudo.dtype))
         return torch.cat([truth, pseudo[1:]])
 
-    def sample_each(self, chosen: Sequence[int], points: Tensor) -> Tensor:
+    def sample_each(self, chosen: np.ndarray, points: Tensor) -> Tensor:
         """Sample chosen targets, each at its own points.
 
         Args:
-            chosen: M indices of targets, on the host (as an assignment gives them).
+            chosen: M indices of targets, int64, on the host (as an assignment gives them).
             points: Shape (M, P, 2), xy in [0, 1].
 
         Returns:
             Shape (M, P), float.
         """
-        index = torch.as_tensor(chosen, dtype=torch.long)
+        index = torch.from_numpy(chosen)
         is_truth = index < self.num_truth
         if self.owner is None or bool(is_truth.all()):
             return sample_each(self.masks[index.to(points.device)], points)

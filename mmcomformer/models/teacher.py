@@ -36,7 +36,7 @@ class FrozenTeacher:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.model = model.eval().requires_grad_(False)
+        self.model: Any = model.eval().requires_grad_(False)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTeacher:
         """Share the teacher between copies of a student."""

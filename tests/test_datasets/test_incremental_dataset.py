@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 from mmengine.dataset import BaseDataset, pseudo_collate
+from mmengine.fileio import load
+from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS
 from torch.utils.data import DataLoader
 
@@ -63,7 +65,6 @@ SHOWN = {
 def test_images_and_pixels_of_a_step(hand_made, scenario, setting, step):
     dataset = build(hand_made, scenario, setting=setting, step=step)
     assert names(dataset) == KEPT[setting, step]
-    label_of = {c['id']: scenario['thing_classes'] + scenario['stuff_classes'] for c in []}
     label_of = {3: SEA, 77: FOX, 1: SKY, 40: CAT, 2: DOG}
     for sample, name in zip(dataset, KEPT[setting, step], strict=False):
         ids = hand_made.maps[name]
@@ -130,7 +131,7 @@ def test_lazy_opens_no_file(hand_made, scenario):
     assert metainfo['stuff_classes'] == ('sky', 'sea')
     assert len(metainfo['palette']) == 5
     assert Scenario.from_config(metainfo['scenario']).current_classes == ('cat', 'sea')
-    with pytest.raises(FileNotFoundError, match='/nowhere/no.json does not exist'):
+    with pytest.raises(FileNotFoundError, match=r'/nowhere/no.json does not exist'):
         dataset.full_init()
 
 
@@ -156,16 +157,15 @@ def test_indices_are_of_the_step(hand_made, scenario, indices, expected):
     assert names(build(hand_made, scenario, indices=indices)) == expected
 
 
-def test_logs_the_images_of_the_step(hand_made, scenario, caplog):
-    from mmengine.logging import MMLogger
-
-    logger = MMLogger.get_instance('test_incremental_dataset')
-    handler = logging.Handler()
+def test_logs_the_images_of_the_step(hand_made, scenario):
+    logger = MMLogger.get_current_instance()
+    handler = logging.Handler(logging.INFO)
     messages = []
     handler.emit = lambda record: messages.append(record.getMessage())
     logger.addHandler(handler)
     build(hand_made, scenario, step=1)
     build(hand_made, scenario, step=1, test_mode=True)
+    logger.removeHandler(handler)
     assert messages == [
         'step 1 (overlap): 4 of 5 images, 2 classes to learn: cat, sea',
         'step 1 (evaluation): 5 of 5 images, 4 classes seen so far',
@@ -216,7 +216,7 @@ class TestHandMadeSplit:
 
 class TestBadConfig:
     def test_no_scenario(self, hand_made):
-        with pytest.raises(TypeError, match='scenario: expected a dict .* got None; add one of'):
+        with pytest.raises(TypeError, match=r'scenario: expected a dict .* got None; add one of'):
             IncrementalDataset(hand_made.inner())
 
     def test_other_class_names(self, hand_made, scenario):
@@ -236,7 +236,7 @@ class TestBadConfig:
 
     def test_thing_as_stuff(self, hand_made, scenario):
         scenario['thing_classes'], scenario['stuff_classes'] = ['cat', 'dog'], ['fox', 'sky', 'sea']
-        with pytest.raises(ValueError, match='its thing_classes differ from those of mmdet'):
+        with pytest.raises(ValueError, match=r'its thing_classes differ from those of mmdet'):
             build(hand_made, scenario, lazy_init=True)
 
     @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ class TestBadConfig:
 
     @pytest.mark.parametrize('inner', ['CocoPanopticDataset', {'ann_file': 'a.json'}])
     def test_inner_config(self, scenario, inner):
-        with pytest.raises(TypeError, match='dataset: expected the config of a dataset'):
+        with pytest.raises(TypeError, match=r'dataset: expected the config of a dataset'):
             IncrementalDataset(inner, scenario)
 
     @pytest.mark.parametrize('key', ['img', 'seg'])
@@ -268,7 +268,7 @@ class TestBadConfig:
 
     def test_ignore_empty(self, hand_made, scenario):
         pipeline = [{'type': 'LoadImageFromFile', 'ignore_empty': True}]
-        with pytest.raises(ValueError, match='ignore_empty=True.*would silently replace'):
+        with pytest.raises(ValueError, match=r'ignore_empty=True.*would silently replace'):
             build(hand_made, scenario, pipeline=pipeline)
 
     def test_evaluation_without_annotation(self, hand_made, scenario):
@@ -281,7 +281,7 @@ class TestBadConfig:
     def test_evaluation_without_images(self, hand_made, scenario):
         hand_made.content.update(images=[], annotations=[])
         hand_made.ann_file.write_text(json.dumps(hand_made.content))
-        with pytest.raises(ValueError, match='no image to evaluate on'):
+        with pytest.raises(ValueError, match=r'no image to evaluate on'):
             build(hand_made, scenario, test_mode=True)
 
 
@@ -306,7 +306,7 @@ class TestBadFiles:
 
     def test_png_missing(self, hand_made, scenario):
         hand_made.png_path('b').unlink()
-        with pytest.raises(FileNotFoundError, match='PNG .*b_panoptic.png does not exist'):
+        with pytest.raises(FileNotFoundError, match=r'PNG .*b_panoptic.png does not exist'):
             build(hand_made, scenario)[1]
 
     def test_png_of_another_size(self, hand_made, scenario):
@@ -331,7 +331,7 @@ class TestBadFiles:
 
     def test_transform_that_gives_up(self, hand_made, scenario):
         pipeline = [lambda results: None]
-        with pytest.raises(Exception, match='Cannot find valid image after 3'):
+        with pytest.raises(Exception, match=r'Cannot find valid image after 3'):
             build(hand_made, scenario, pipeline=pipeline, max_refetch=3)[0]
 
 
@@ -341,8 +341,6 @@ class SegmentsInfoDataset(BaseDataset):
     METAINFO = {'classes': ('cat', 'dog', 'fox', 'sky', 'sea')}
 
     def load_data_list(self):
-        from mmengine.fileio import load
-
         return [
             {**info, 'img_path': f'{self.data_prefix["img_path"]}/{info["img_path"]}'}
             for info in load(self.ann_file)
@@ -436,5 +434,5 @@ class TestOtherDatasets:
             self.build(config, scenario)
 
     def test_aliases(self, other_kind, scenario):
-        with pytest.raises(ValueError, match='category_aliases: expected None, because Segments'):
+        with pytest.raises(ValueError, match=r'category_aliases: expected None, because Segments'):
             self.build(other_kind(), scenario, category_aliases={'ocean': 'sea'})

@@ -37,18 +37,18 @@ def test_rgb_to_ids_of_a_flipped_view():
 
 @pytest.mark.parametrize('ids', [[-1], [MAX_ID + 1]])
 def test_ids_out_of_range(ids):
-    with pytest.raises(ValueError, match='segment ids from 0 to 16777215'):
+    with pytest.raises(ValueError, match=r'segment ids from 0 to 16777215'):
         ids_to_rgb(np.array(ids))
 
 
 def test_ids_of_another_type():
-    with pytest.raises(TypeError, match='expected integers, got float64'):
+    with pytest.raises(TypeError, match=r'expected integers, got float64'):
         ids_to_rgb(np.zeros(3))
 
 
 @pytest.mark.parametrize('rgb', [np.zeros((2, 2, 4), np.uint8), np.zeros((2, 2, 3), np.int32)])
 def test_rgb_of_another_form(rgb):
-    with pytest.raises(ValueError, match='expected a uint8 array of shape'):
+    with pytest.raises(ValueError, match=r'expected a uint8 array of shape'):
         rgb_to_ids(rgb)
 
 
@@ -61,7 +61,7 @@ def test_read(tmp_path):
 
 def test_read_missing(tmp_path):
     path = str(tmp_path / 'a.png')
-    with pytest.raises(FileNotFoundError, match='panoptic PNG .*a.png does not exist; check'):
+    with pytest.raises(FileNotFoundError, match=r'panoptic PNG .*a.png does not exist; check'):
         read_panoptic_png(path)
 
 
@@ -85,5 +85,5 @@ def test_read_wrong_channels(tmp_path, shape):
 def test_read_wrong_depth(tmp_path):
     path = str(tmp_path / 'a.png')
     cv2.imwrite(path, np.zeros((4, 4, 3), np.uint16))
-    with pytest.raises(ValueError, match='expected three 8-bit channels .* uint16'):
+    with pytest.raises(ValueError, match=r'expected three 8-bit channels .* uint16'):
         read_panoptic_png(path)

@@ -76,7 +76,7 @@ def test_existing_set_is_kept(tmp_path):
 def test_other_parameters(tmp_path):
     generate_shapes(tmp_path / 'set', SMALL)
     other = ShapesParameters(num_train=1, num_val=1, size=48)
-    with pytest.raises(FileExistsError, match="other parameters: expected .*'num_train': 1"):
+    with pytest.raises(FileExistsError, match=r"other parameters: expected .*'num_train': 1"):
         generate_shapes(tmp_path / 'set', other)
     assert generate_shapes(tmp_path / 'set', other, overwrite=True) is True
     assert not (tmp_path / 'set/train/000001.jpg').exists()
@@ -86,7 +86,7 @@ def test_other_parameters(tmp_path):
 def test_other_files_are_never_replaced(tmp_path, overwrite):
     (tmp_path / 'set').mkdir()
     (tmp_path / 'set' / 'precious').touch()
-    with pytest.raises(FileExistsError, match='is not a Shapes set'):
+    with pytest.raises(FileExistsError, match=r'is not a Shapes set'):
         generate_shapes(tmp_path / 'set', SMALL, overwrite=overwrite)
     assert (tmp_path / 'set' / 'precious').exists()
 

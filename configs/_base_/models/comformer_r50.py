@@ -10,7 +10,9 @@ data_preprocessor = dict(
     mask_pad_value=0,
     pad_seg=False,
     batch_augments=[
-        dict(type='BatchFixedSizePad', size=crop_size, img_pad_value=0, pad_mask=True, pad_seg=False)
+        dict(
+            type='BatchFixedSizePad', size=crop_size, img_pad_value=0, pad_mask=True, pad_seg=False
+        )
     ],
 )
 model = dict(

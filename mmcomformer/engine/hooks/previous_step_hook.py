@@ -119,14 +119,15 @@ class PreviousStepHook(Hook):
         checkpoint['meta'].setdefault(META_KEY, {}).update(self._meta)
 
 
-def unwrap_model(model: nn.Module) -> nn.Module:
+def unwrap_model(model: nn.Module) -> Any:
+    """Return the detector inside a data-parallel wrapper, or the model itself."""
     return model.module if is_model_wrapper(model) else model
 
 
 def _drop_pretrained(model: nn.Module) -> None:
     """Forget pretrained weights, which the step before or a resume replaces anyway."""
     for module in model.modules():
-        init_cfg = getattr(module, 'init_cfg', None)
+        init_cfg: Any = getattr(module, 'init_cfg', None)
         if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
             module.init_cfg = None
 

@@ -95,7 +95,9 @@ class ComFormerHead(Mask2FormerHead):
 
     def _check_losses(self) -> None:
         activation = type(self.mask_activation).__name__
-        for key, kind in zip(('loss_mask', 'loss_dice'), self.mask_activation.map_kinds):
+        for key, kind in zip(
+            ('loss_mask', 'loss_dice'), self.mask_activation.map_kinds, strict=True
+        ):
             loss = getattr(self, key)
             if loss.expects != kind:
                 raise ValueError(
@@ -236,7 +238,9 @@ class ComFormerHead(Mask2FormerHead):
         with torch.no_grad():
             samples = [
                 target.sample_each(chosen, part)
-                for target, (_, chosen), part in zip(targets, assigned, points.split(counts))
+                for target, (_, chosen), part in zip(
+                    targets, assigned, points.split(counts), strict=True
+                )
             ]
             target = torch.cat(samples)
         mask_samples = sample_each(mask_map, points)

@@ -74,7 +74,9 @@ class MaskPseudoLabels:
         """
         completed = []
         # one image at a time: the maps of a whole batch at input size would not fit on a GPU
-        for target, cls_score, mask_pred in zip(targets, teacher.cls_score, teacher.mask_pred):
+        for target, cls_score, mask_pred in zip(
+            targets, teacher.cls_score, teacher.mask_pred, strict=True
+        ):
             logits = functional.interpolate(
                 mask_pred.float()[None], size, mode='bilinear', align_corners=False
             )[0]
