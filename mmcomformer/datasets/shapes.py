@@ -179,7 +179,7 @@ def _background(
         np.arange(1, num_regions) + rng.uniform(-0.15, 0.15, num_regions - 1)
     ) / num_regions
     regions = np.searchsorted(np.quantile(across, fractions), across.ravel()).reshape(size, size)
-    image = np.zeros((size, size, 3))
+    image: np.ndarray = np.zeros((size, size, 3))
     for region, index in enumerate(classes):
         pattern = _texture(TEXTURES[index % len(TEXTURES)], rng, size)[..., None]
         dark, bright = _texture_colours(index)

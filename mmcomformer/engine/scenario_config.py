@@ -21,7 +21,7 @@ def scenario_of(cfg: Config) -> Scenario:
         ValueError: If a component has another scenario or step than the config's top level.
     """
     scenario = Scenario.from_config(cfg.get('scenario'))
-    for key, found in find_scenarios(cfg):
+    for key, found in find_scenarios(dict(cfg.items())):
         if Scenario.from_config(found) != scenario:
             raise ValueError(
                 f'{key}: it differs from the top-level scenario of the config (step '

@@ -6,11 +6,10 @@ import re
 import numpy as np
 import pytest
 import torch
-from mmengine.dataset import BaseDataset, pseudo_collate
+from mmengine.dataset import BaseDataset
 from mmengine.fileio import load
 from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS
-from torch.utils.data import DataLoader
 
 from mmcomformer.datasets.incremental_dataset import IncrementalDataset
 from mmcomformer.scenario import Scenario
@@ -286,14 +285,19 @@ class TestBadConfig:
 
 
 class TestBadFiles:
-    @pytest.mark.parametrize('workers', [0, 1])
-    def test_image_missing(self, hand_made, scenario, workers):
+    def test_image_missing(self, hand_made, scenario):
         hand_made.image_path('b').unlink()
-        loader = DataLoader(
-            build(hand_made, scenario), num_workers=workers, collate_fn=pseudo_collate
-        )
         with pytest.raises(FileNotFoundError, match=re.escape(str(hand_made.image_path('b')))):
-            list(loader)
+            build(hand_made, scenario)[1]
+
+    @pytest.mark.parametrize('content', [None, b''])
+    def test_error_can_leave_a_worker_process(self, hand_made, scenario, content):
+        path = hand_made.image_path('b')
+        path.write_bytes(content) if content is not None else path.unlink()
+        with pytest.raises((OSError, RuntimeError)) as caught:
+            build(hand_made, scenario)[1]
+        # a DataLoader makes the error again in the main process, from its type and message
+        assert str(path) in str(type(caught.value)(f'in worker process 0: {caught.value}'))
 
     @pytest.mark.parametrize('content', [b'', b'no image'])
     @pytest.mark.parametrize('test_mode', [False, True])

@@ -51,20 +51,18 @@ class SSDColorJitter(BaseTransform):
         image = results['img']
         if image.dtype != np.uint8:
             raise TypeError(f'SSDColorJitter: expected a uint8 image, got {image.dtype}')
-        levels = np.arange(256, dtype=np.float32)
+        levels: np.ndarray = np.arange(256, dtype=np.float32)
         jitter, contrast_first, saturate, shift_hue, change_contrast = np.random.randint(2, size=5)
         if jitter:
             delta = np.random.uniform(-self.brightness_delta, self.brightness_delta)
             image = cv2.LUT(image, _clip(levels + delta))
-        contrast = levels
-        if change_contrast:
-            contrast = levels * np.random.uniform(*self.contrast_range)
-        if contrast_first and change_contrast:
-            image = cv2.LUT(image, _clip(contrast))
+        factor = np.random.uniform(*self.contrast_range) if change_contrast else 1.0
+        if change_contrast and contrast_first:
+            image = cv2.LUT(image, _clip(levels * factor))
         if saturate or shift_hue:
             image = self._jitter_hsv(image, levels, saturate=saturate, shift_hue=shift_hue)
         if change_contrast and not contrast_first:
-            image = cv2.LUT(image, _clip(contrast))
+            image = cv2.LUT(image, _clip(levels * factor))
         results['img'] = image
         return results
 

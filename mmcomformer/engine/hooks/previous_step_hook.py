@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -126,8 +127,9 @@ def unwrap_model(model: nn.Module) -> Any:
 
 def _drop_pretrained(model: nn.Module) -> None:
     """Forget pretrained weights, which the step before or a resume replaces anyway."""
-    for module in model.modules():
-        init_cfg: Any = getattr(module, 'init_cfg', None)
+    modules: Iterable[Any] = model.modules()
+    for module in modules:
+        init_cfg = getattr(module, 'init_cfg', None)
         if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
             module.init_cfg = None
 

@@ -1,0 +1,142 @@
+"""The rules of the method, one query and one pixel at a time: slow, plain, and easy to check.
+
+NumPy only. Tests compare the vectorised code of the package with these loops.
+"""
+
+from collections import Counter
+
+import numpy as np
+
+
+def bilinear(image, x, y):
+    """Sample a map (H, W) at one point in [0, 1], zero outside the map."""
+    height, width = image.shape
+    column, row = x * width - 0.5, y * height - 0.5
+    value = 0.0
+    for i in (int(np.floor(row)), int(np.floor(row)) + 1):
+        for j in (int(np.floor(column)), int(np.floor(column)) + 1):
+            if 0 <= i < height and 0 <= j < width:
+                value += (1 - abs(row - i)) * (1 - abs(column - j)) * image[i, j]
+    return value
+
+
+def sample(maps, points):
+    """Sample maps (N, H, W) at the same points (P, 2); float64, (N, P)."""
+    maps, points = np.asarray(maps, np.float64), np.asarray(points, np.float64)
+    values = [[bilinear(image, x, y) for x, y in points] for image in maps]
+    return np.array(values).reshape(len(maps), len(points))
+
+
+def softmax(logits, axis=-1):
+    """Softmax in float64."""
+    logits = np.asarray(logits, np.float64)
+    exp = np.exp(logits - logits.max(axis, keepdims=True))
+    return exp / exp.sum(axis, keepdims=True)
+
+
+def dice(mask, target):
+    """Dice coefficient of one pair of sampled masks."""
+    return (2 * (mask * target).sum() + 1) / (mask.sum() + target.sum() + 1)
+
+
+def harmonic_cost(class_prob, masks, targets):
+    """Cost of each pair: class_prob (Q, N), masks (Q, P) and targets (N, P) -> (Q, N)."""
+    cost = np.zeros(class_prob.shape)
+    for i, j in np.ndindex(*class_prob.shape):
+        d = dice(masks[i], targets[j])
+        cost[i, j] = -2 * class_prob[i, j] * d / (class_prob[i, j] + d)
+    return cost
+
+
+def weighted_cost(class_prob, logits, targets, cls=2.0, mask=5.0, dice_weight=5.0):
+    """Mask2Former's cost of each pair; logits (Q, P)."""
+    cost = np.zeros(class_prob.shape)
+    for i, j in np.ndindex(*class_prob.shape):
+        m, g = 1 / (1 + np.exp(-logits[i])), targets[j]
+        bce = -(g * np.log(m) + (1 - g) * np.log(1 - m)).mean()
+        cost[i, j] = -cls * class_prob[i, j] + mask * bce + dice_weight * (1 - dice(m, g))
+    return cost
+
+
+def owners_of_pixels(prob, masks, score_thr, covered=None, seen=None):
+    """Return the kept queries, their class, and the owner of each pixel (-1: nobody).
+
+    Args:
+        prob: Class probabilities (Q, K + 1), no-object last.
+        masks: Mask probabilities (Q, H, W).
+        score_thr: A query is kept above this score.
+        covered: Pixels under ground truth (H, W).
+        seen: A Counter of the branches taken.
+    """
+    seen = Counter() if seen is None else seen
+    no_object = prob.shape[1] - 1
+    classes, kept = {}, []
+    for i, p in enumerate(prob):
+        classes[i] = int(p.argmax())
+        if classes[i] == no_object:
+            seen['no-object'] += 1
+        elif not p.max() > score_thr:
+            seen['below threshold'] += 1
+        else:
+            kept.append(i)
+    owner = np.full(masks.shape[1:], -1)
+    for pixel in np.ndindex(*owner.shape):
+        if not kept or (covered is not None and covered[pixel]):
+            continue
+        strength = [prob[i].max() * masks[i][pixel] for i in kept]
+        best = int(np.argmax(strength))
+        seen['tie'] += strength.count(strength[best]) > 1
+        owner[pixel] = kept[best]
+    seen['nobody kept'] += not kept
+    return kept, classes, owner
+
+
+def pseudo_labels(prob, masks, covered, score_thr=0.0, overlap_thr=0.5, seen=None):
+    """Return the pseudo-labels of an image: a list of (query, class, mask)."""
+    seen = Counter() if seen is None else seen
+    kept, classes, owner = owners_of_pixels(prob, masks, score_thr, covered, seen)
+    found = []
+    for i in kept:
+        area = int((owner == i).sum())
+        original = int((masks[i] >= 0.5).sum())
+        mask = (owner == i) & (masks[i] >= 0.5)
+        if area == 0:
+            seen['owns nothing'] += 1
+        elif original == 0:
+            seen['never reaches 0.5'] += 1
+        elif not mask.any():
+            seen['reaches 0.5 only elsewhere'] += 1
+        elif not area > overlap_thr * original:
+            seen['owns too little'] += 1
+            seen['owns exactly the threshold'] += area == overlap_thr * original
+        else:
+            seen['pseudo-label'] += 1
+            seen['exactly 0.5'] += bool((masks[i][owner == i] == 0.5).any())
+            found.append((i, classes[i], mask))
+    return found
+
+
+def panoptic(prob, masks, num_things, score_thr=0.0, iou_thr=0.0, seen=None):
+    """Return the panoptic map: label + 1000 * instance, number of classes where nothing is."""
+    seen = Counter() if seen is None else seen
+    kept, classes, owner = owners_of_pixels(prob, masks, score_thr, None, seen)
+    result = np.full(masks.shape[1:], prob.shape[1] - 1)
+    instances, stuff = 0, set()
+    for i in kept:
+        area = int((owner == i).sum())
+        original = int((masks[i] >= 0.5).sum())
+        mask = (owner == i) & (masks[i] >= 0.5)
+        if not mask.any():
+            seen['empty'] += 1
+        elif area < iou_thr * original:
+            seen['owns too little'] += 1
+        elif classes[i] < num_things:
+            seen['thing'] += 1
+            instances += 1
+            result[mask] = classes[i] + 1000 * instances
+        else:
+            seen['stuff merged' if classes[i] in stuff else 'stuff'] += 1
+            seen['owns exactly the threshold'] += area == iou_thr * original
+            stuff.add(classes[i])
+            result[mask] = classes[i]
+    return result

@@ -1,0 +1,218 @@
+"""The driver of all steps: what it accepts, and what it leaves to do for a step."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmcomformer.engine import driver
+from mmcomformer.engine.driver import Request, load_config, requested_step, step_state
+from mmcomformer.engine.launch import prepare_device
+from mmcomformer.engine.scenario_config import find_hooks, model_at_step, scenario_of
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+SHAPES = str(CONFIGS / 'comformer_shapes_6-3.py')
+
+
+def request_(**changes):
+    return Request(config=SHAPES, **changes)
+
+
+@pytest.fixture(autouse=True)
+def no_step_in_the_environment(monkeypatch):
+    monkeypatch.delenv('STEP', raising=False)
+
+
+class TestRequestedStep:
+    def test_neither(self):
+        assert requested_step(None) is None
+
+    def test_option_or_environment(self, monkeypatch):
+        assert requested_step(2) == 2
+        monkeypatch.setenv('STEP', '1')
+        assert requested_step(None) == 1
+        assert requested_step(1) == 1
+
+    def test_contradiction(self, monkeypatch):
+        monkeypatch.setenv('STEP', '1')
+        with pytest.raises(ValueError, match='--step 2 and STEP=1 contradict each other'):
+            requested_step(2)
+
+    @pytest.mark.parametrize('value', ['x', '', '1.5'])
+    def test_not_a_number(self, monkeypatch, value):
+        monkeypatch.setenv('STEP', value)
+        with pytest.raises(TypeError, match='environment variable STEP: expected an integer'):
+            requested_step(None)
+
+    def test_negative(self, monkeypatch):
+        with pytest.raises(ValueError, match='--step: expected at least 0, got -1'):
+            requested_step(-1)
+        monkeypatch.setenv('STEP', '-1')
+        with pytest.raises(ValueError, match='environment variable STEP: expected at least 0'):
+            requested_step(None)
+
+
+class TestLoadConfig:
+    def test_every_copy_has_the_step(self):
+        cfg = load_config(request_(), 2)
+        assert scenario_of(cfg).step == 2
+        assert cfg.model.panoptic_head.scenario.step == 2
+        assert cfg.val_dataloader.dataset.scenario.step == 2
+        assert cfg.work_dir.endswith('work_dirs/comformer_shapes_6-3/step2')
+        assert 'STEP' not in os.environ
+
+    def test_work_dir(self, tmp_path):
+        cfg = load_config(request_(work_dir=str(tmp_path)), 1)
+        assert Path(cfg.work_dir) == tmp_path / 'step1'
+
+    def test_work_dir_of_a_config_without_one(self, tmp_path):
+        config = tmp_path / 'mine.py'
+        config.write_text(f'_base_ = {SHAPES!r}\nwork_dir = None\n')
+        cfg = load_config(Request(config=str(config)), 1)
+        assert Path(cfg.work_dir) == Path('work_dirs/mine/step1')
+
+    def test_work_dir_that_mixes_steps(self, tmp_path):
+        config = tmp_path / 'mine.py'
+        config.write_text(f'_base_ = {SHAPES!r}\nwork_dir = "work_dirs/mine"\n')
+        with pytest.raises(ValueError, match="work_dir: expected a folder named step1.*'work_dirs"):
+            load_config(Request(config=str(config)), 1)
+
+    def test_options(self):
+        cfg = load_config(request_(cfg_options={'train_cfg.max_iters': 7}), 0)
+        assert cfg.train_cfg.max_iters == 7
+
+    @pytest.mark.parametrize('key', ['step', 'scenario.step', 'model.panoptic_head.scenario.step'])
+    def test_step_as_an_option(self, key):
+        with pytest.raises(ValueError, match=f'--cfg-options {key}: .*choose the step with --step'):
+            load_config(request_(cfg_options={key: 1}), 0)
+
+    def test_missing(self):
+        with pytest.raises(FileNotFoundError, match='config no.py: no such file'):
+            load_config(Request(config='no.py'), 0)
+
+    def test_without_scenario(self, tmp_path):
+        config = tmp_path / 'mine.py'
+        config.write_text("model = dict(type='MaskFormer')\nwork_dir = 'w/step0'\n")
+        with pytest.raises(TypeError, match='scenario: expected a dict with increments'):
+            load_config(Request(config=str(config)), 0)
+
+    def test_out_of_range(self):
+        with pytest.raises(ValueError, match=r'step: expected 0 to 2, got 3'):
+            load_config(request_(), 3)
+
+    def test_stale_copy(self, tmp_path):
+        config = tmp_path / 'mine.py'
+        config.write_text(
+            f'_base_ = {SHAPES!r}\nmodel = dict(panoptic_head=dict(scenario=dict(step=1)))\n'
+        )
+        with pytest.raises(ValueError, match=r'model.panoptic_head.scenario: it differs from'):
+            load_config(Request(config=str(config)), 0)
+
+
+def test_model_at_step_changes_a_copy():
+    cfg = load_config(request_(), 2)
+    cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint='https://x')
+    model = model_at_step(cfg.model, 1)
+    assert model['panoptic_head']['scenario']['step'] == 1
+    assert 'init_cfg' not in model['backbone']
+    assert cfg.model.panoptic_head.scenario.step == 2
+    assert 'init_cfg' in cfg.model.backbone
+
+
+def test_find_hooks():
+    hooks = find_hooks(load_config(request_(), 1))
+    assert [hook['type'] for hook in hooks] == ['PseudoLabelHook']
+
+
+class TestSteps:
+    def steps(self, **changes):
+        return list(driver._steps_to_run(request_(**changes)))
+
+    def teacher(self, path, step):
+        scenario = scenario_of(load_config(request_(), step)).to_dict()
+        meta = {'continual': {'step': step, 'scenario': scenario}}
+        torch.save({'state_dict': {}, 'meta': meta}, path)
+        return str(path)
+
+    def test_all(self):
+        assert self.steps() == [0, 1, 2]
+
+    def test_one(self, monkeypatch):
+        assert self.steps(step=1) == [1]
+        monkeypatch.setenv('STEP', '2')
+        assert self.steps() == [2]
+
+    def test_after_a_teacher(self, tmp_path):
+        teacher = self.teacher(tmp_path / 'a.pth', 0)
+        assert self.steps(teacher=teacher) == [1, 2]
+        assert self.steps(teacher=teacher, step=1) == [1]
+        with pytest.raises(ValueError, match='is of step 0, so it teaches step 1, but step 2'):
+            self.steps(teacher=teacher, step=2)
+
+    def test_nothing_left(self, tmp_path):
+        with pytest.raises(ValueError, match='there is nothing left to train'):
+            self.steps(teacher=self.teacher(tmp_path / 'a.pth', 2))
+
+    def test_teacher_without_a_hook(self, tmp_path):
+        cfg = load_config(request_(), 1)
+        cfg.custom_hooks = []
+        with pytest.raises(ValueError, match='--teacher: the config has no hook that loads one'):
+            driver._set_teacher(cfg, 'a.pth')
+
+
+class TestStepState:
+    """States other than those that the end-to-end test passes through."""
+
+    def write(self, folder, *, step, iteration, teacher=None):
+        folder.mkdir(parents=True, exist_ok=True)
+        scenario = scenario_of(load_config(request_(), step)).to_dict()
+        continual = {'step': step, 'scenario': scenario, 'teacher': teacher}
+        meta = {'iter': iteration, 'continual': continual}
+        torch.save({'state_dict': {}, 'meta': meta}, folder / f'iter_{iteration}.pth')
+        (folder / 'last_checkpoint').write_text(f'iter_{iteration}.pth')
+
+    def state(self, root, step):
+        return step_state(load_config(request_(work_dir=str(root)), step))
+
+    def test_new_and_unfinished_and_not_evaluated(self, tmp_path):
+        assert self.state(tmp_path, 0) == 'new'
+        self.write(tmp_path / 'step0', step=0, iteration=1)
+        assert self.state(tmp_path, 0) == 'resume'
+        self.write(tmp_path / 'step0', step=0, iteration=10_000)
+        assert self.state(tmp_path, 0) == 'evaluate'
+
+    def test_trained_from_another_teacher(self, tmp_path):
+        self.write(tmp_path / 'step0', step=0, iteration=10_000)
+        teacher = {'sha256': 'of another file', 'path': 'old.pth', 'step': 0}
+        self.write(tmp_path / 'step1', step=1, iteration=1, teacher=teacher)
+        with pytest.raises(RuntimeError, match=r'was trained from old.pth, which is not the present'):
+            self.state(tmp_path, 1)
+
+
+class TestDevice:
+    def test_amp_on_a_cpu(self, monkeypatch):
+        monkeypatch.setattr('mmcomformer.engine.launch.get_device', lambda: 'cpu')
+        cfg = load_config(request_(), 0)
+        with pytest.raises(ValueError, match='--amp: .* needs an accelerator'):
+            prepare_device(cfg, launcher='none', amp=True)
+
+    def test_amp_of_a_config_falls_back(self, monkeypatch):
+        monkeypatch.setattr('mmcomformer.engine.launch.get_device', lambda: 'cpu')
+        cfg = load_config(Request(config=str(CONFIGS / 'comformer_ade_100-50.py')), 0)
+        assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
+        prepare_device(cfg, launcher='none')
+        assert cfg.optim_wrapper.type == 'OptimWrapper'
+        assert 'loss_scale' not in cfg.optim_wrapper
+
+    def test_amp_on_an_accelerator(self, monkeypatch):
+        monkeypatch.setattr('mmcomformer.engine.launch.get_device', lambda: 'cuda')
+        cfg = load_config(request_(), 0)
+        prepare_device(cfg, launcher='none', amp=True)
+        assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
+        assert cfg.optim_wrapper.loss_scale == 'dynamic'
+
+    def test_launcher_without_an_accelerator(self, monkeypatch):
+        monkeypatch.setattr('mmcomformer.engine.launch.get_device', lambda: 'cpu')
+        with pytest.raises(ValueError, match='--launcher slurm: .*only the pytorch launcher'):
+            prepare_device(load_config(request_(), 0), launcher='slurm')
