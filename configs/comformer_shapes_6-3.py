@@ -14,7 +14,7 @@ train_dataloader = dict(dataset=dict(scenario=scenario))
 val_dataloader = dict(dataset=dict(scenario=scenario))
 test_dataloader = dict(dataset=dict(scenario=scenario))
 
-max_iters = 500 if step == 0 else 250
+max_iters = 800 if step == 0 else 400
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 default_hooks = dict(checkpoint=dict(interval=100))
 optim_wrapper = dict(optimizer=dict(lr=1e-3 if step == 0 else 3e-4))

@@ -140,3 +140,34 @@ def panoptic(prob, masks, num_things, score_thr=0.0, iou_thr=0.0, seen=None):
             stuff.add(classes[i])
             result[mask] = classes[i]
     return result
+
+
+KINDS = ('softmax', 'sigmoid', 'shares', 'quarters')
+
+
+def random_queries(rng, kind):
+    """Draw class logits (Q, K + 1), mask probabilities (Q, H, W) and covered pixels (H, W).
+
+    ``softmax`` and ``sigmoid`` draw smooth values. ``shares`` gives pixels to equal shares of
+    queries, so that masks of exactly 1/2 and ties are common; so does ``quarters``, whose masks
+    are multiples of 1/4.
+    """
+    num_queries, num_classes = int(rng.integers(1, 8)), int(rng.integers(1, 6))
+    size = (int(rng.integers(2, 9)), int(rng.integers(2, 9)))
+    cls_score = rng.normal(size=(num_queries, num_classes + 1)) * rng.choice([0.2, 1, 4])
+    cls_score[:, -1] += rng.choice([-3, 0, 0, 0, 20])
+    logits = rng.normal(size=(num_queries, *size)) * 4
+    if kind == 'softmax':
+        masks = softmax(logits, 0)
+    elif kind == 'sigmoid':
+        masks = 1 / (1 + np.exp(-logits))
+    elif kind == 'shares':
+        masks = (rng.random(logits.shape) < 0.4).astype(float)
+        masks /= np.maximum(masks.sum(0), 1)
+    else:
+        masks = rng.integers(0, 5, logits.shape) / 4
+    if kind in ('shares', 'quarters'):
+        # equal scores, so that equal masks tie
+        cls_score[:] = cls_score[rng.integers(0, num_queries, num_queries)]
+    covered = rng.random(size) < rng.choice([0, 0.2, 0.6, 1], p=[0.3, 0.3, 0.3, 0.1])
+    return cls_score.astype(np.float32), masks.astype(np.float32), covered

@@ -214,8 +214,9 @@ class IncrementalDataset(BaseDataset):
         """Return an image after the pipeline.
 
         Raises:
-            RuntimeError: If a transform fails with a message that names neither the image nor its
-                panoptic PNG.
+            FileNotFoundError: If the image or its panoptic PNG does not exist.
+            RuntimeError: If a transform of another library fails, or one whose message names
+                neither the image nor its PNG.
         """
         info = self.get_data_info(idx)
         # the pipeline changes the dict
@@ -223,9 +224,12 @@ class IncrementalDataset(BaseDataset):
         try:
             return self.pipeline(info)
         except Exception as error:
-            if any(path is not None and path in str(error) for path in paths):
+            # files opened by other libraries and their assertions
+            foreign = isinstance(error, AssertionError) or getattr(error, 'filename', None)
+            if not foreign and any(path is not None and path in str(error) for path in paths):
                 raise
-            raise RuntimeError(
+            kind = FileNotFoundError if isinstance(error, FileNotFoundError) else RuntimeError
+            raise kind(
                 f'image {paths[0]} could not be read or transformed: '
                 f'{type(error).__name__}: {error}'
             ) from error

@@ -18,7 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .panoptic_png import ids_to_rgb
+from .panoptic_png import MAX_ID, ids_to_rgb
 
 DEFAULT_NUM_CLASSES = 12
 SHAPES = ('disc', 'square', 'triangle', 'ring', 'cross', 'star', 'half-disc', 'bar')
@@ -336,32 +336,15 @@ def _write_split(
     parameters: ShapesParameters,
     on_image: Callable[[], object] | None,
 ) -> None:
-    images_folder, png_folder = root / split, root / f'panoptic_{split}'
-    annotations_folder = root / 'annotations'
-    for folder in (images_folder, png_folder, annotations_folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    size = parameters.size
+    for folder in (split, f'panoptic_{split}', 'annotations'):
+        (root / folder).mkdir(parents=True, exist_ok=True)
     images, annotations = [], []
     for index in range(count):
         # one stream per image: its content does not depend on the number of images
         rng = np.random.default_rng([parameters.seed, number, index])
-        image, segments, labels = draw_scene(rng, size=size, num_classes=parameters.num_classes)
-        ids = 1 + rng.choice(256**3 - 1, size=len(labels), replace=False)
-        id_map = np.concatenate([[0], ids])[segments]
-        name = f'{index:06d}'
-        _write_image(images_folder / f'{name}.jpg', image, cv2.IMWRITE_JPEG_QUALITY, 95)
-        _write_image(png_folder / f'{name}.png', ids_to_rgb(id_map), cv2.IMWRITE_PNG_COMPRESSION, 6)
-        images.append({'id': index, 'file_name': f'{name}.jpg', 'height': size, 'width': size})
-        annotations.append(
-            {
-                'image_id': index,
-                'file_name': f'{name}.png',
-                'segments_info': [
-                    _segment_info(segments == k + 1, int(ids[k]), labels[k] + 1)
-                    for k in range(len(labels))
-                ],
-            }
-        )
+        image, annotation = _write_scene(root, split, index, rng, parameters)
+        images.append(image)
+        annotations.append(annotation)
         if on_image is not None:
             on_image()
     content = {
@@ -369,7 +352,27 @@ def _write_split(
         'annotations': annotations,
         'categories': _categories(parameters.num_classes),
     }
-    _write_json(annotations_folder / f'panoptic_{split}.json', content)
+    _write_json(root / 'annotations' / f'panoptic_{split}.json', content)
+
+
+def _write_scene(
+    root: Path, split: str, index: int, rng: np.random.Generator, parameters: ShapesParameters
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Write one image and its PNG; return their entries in the annotation file."""
+    size = parameters.size
+    image, segments, labels = draw_scene(rng, size=size, num_classes=parameters.num_classes)
+    ids = 1 + rng.choice(MAX_ID, size=len(labels), replace=False)
+    rgb = ids_to_rgb(np.concatenate([[0], ids])[segments])
+    jpg, png = f'{index:06d}.jpg', f'{index:06d}.png'
+    _write_image(root / split / jpg, image, cv2.IMWRITE_JPEG_QUALITY, 95)
+    _write_image(root / f'panoptic_{split}' / png, rgb, cv2.IMWRITE_PNG_COMPRESSION, 6)
+    segments_info = [
+        _segment_info(segments == k + 1, int(ids[k]), label + 1) for k, label in enumerate(labels)
+    ]
+    return (
+        {'id': index, 'file_name': jpg, 'height': size, 'width': size},
+        {'image_id': index, 'file_name': png, 'segments_info': segments_info},
+    )
 
 
 def _categories(num_classes: int) -> list[dict[str, Any]]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from ..compat import load_weights_only
 from ..scenario import Scenario
 
 META_KEY = 'continual'
@@ -29,12 +29,11 @@ def read_checkpoint(path: str | Path, *, mmap: bool = False) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f'checkpoint {path}: no such file')
     try:
-        checkpoint = torch.load(path, map_location='cpu', weights_only=True, mmap=mmap or None)
+        checkpoint = load_weights_only(path, mmap=mmap or None)
     except pickle.UnpicklingError as error:
         raise RuntimeError(
-            f'checkpoint {path}: refused, because loading it would run code or it is not a '
-            f'checkpoint ({str(error).splitlines()[0]}); only checkpoints of tensors and plain '
-            f'values are loaded'
+            f'checkpoint {path}: refused, because {_refusal(str(error))}; only checkpoints of '
+            f'tensors and plain values are loaded'
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:
         raise RuntimeError(
@@ -44,6 +43,14 @@ def read_checkpoint(path: str | Path, *, mmap: bool = False) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get('state_dict'), dict):
         raise RuntimeError(f'checkpoint {path}: not a checkpoint, it has no state_dict')
     return checkpoint
+
+
+def _refusal(message: str) -> str:
+    """Say in a few words why torch refused a file."""
+    found = re.search(r'GLOBAL (\S+)', message)
+    if found:
+        return f'loading it would run code ({found.group(1)})'
+    return 'it is not a checkpoint'
 
 
 def continual_meta(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 from mmengine.config import DictAction
 
 _EXPECTED = (FileNotFoundError, PermissionError, ValueError, TypeError, RuntimeError, ImportError)
+_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), '')
 
 
 @contextmanager
@@ -21,15 +23,32 @@ def command_errors() -> Iterator[None]:
     try:
         yield
     except _EXPECTED as error:
-        if os.environ.get('MMCOMFORMER_DEBUG') == '1' or not _is_ours(error):
+        message = _message_for_users(error)
+        if os.environ.get('MMCOMFORMER_DEBUG') == '1' or message is None:
             raise
-        sys.exit(f'error: {error}\n(MMCOMFORMER_DEBUG=1 shows where it was raised)')
+        sys.exit(f'error: {message}\n(MMCOMFORMER_DEBUG=1 shows where it was raised)')
 
 
-def _is_ours(error: BaseException) -> bool:
-    """Tell whether our code raised it, so that its message is written for the user."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and f'{os.sep}mmcomformer{os.sep}' in frames[-1].filename
+def _message_for_users(error: BaseException) -> str | None:
+    """Return the message of an error that our code raised on purpose; None of any other.
+
+    What raises in a worker process of a DataLoader arrives as the text of its traceback.
+    """
+    text = str(error)
+    if re.match(r'Caught \w+ in \w+ worker process \d+\.\nOriginal Traceback', text):
+        # file and source line of the last frame, then the message
+        frames = list(re.finditer(r'^  File "(.+)", line .+\n    (.*)\n', text, flags=re.M))
+        start = text.rfind(f'\n{type(error).__name__}: ')
+        if frames and start >= 0 and _raises(*frames[-1].groups()):
+            return text[start:].split(': ', 1)[1].strip()
+        return None
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return text if _raises(frame.filename, frame.line or '') else None
+
+
+def _raises(filename: str, line: str) -> bool:
+    """Tell whether a source line is a raise statement of this package."""
+    return filename.startswith(_PACKAGE) and line.startswith('raise ')
 
 
 def parse_options(options: Sequence[str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger, print_log
 from mmengine.runner import Runner
 
 from ..evaluation.summary import FILE_NAME, read_summary
 from ..scenario import parse_step, step_from_environment
 from .checkpoint import (
     META_KEY,
+    check_previous_step,
     check_seen_classes,
     continual_meta,
     file_sha256,
@@ -81,8 +83,7 @@ def load_config(request: Request, step: int) -> Config:
     if not Path(request.config).is_file():
         raise FileNotFoundError(f'config {request.config}: no such file')
     check_options(request.cfg_options)
-    with environment_step(step):
-        cfg = Config.fromfile(request.config)
+    cfg = _parse(request.config, step)
     cfg.merge_from_dict(dict(request.cfg_options))
     # without a scenario this raises, before anything else can fail for lack of one
     scenario = scenario_of(cfg)
@@ -92,6 +93,23 @@ def load_config(request: Request, step: int) -> Config:
         cfg.work_dir = str(Path(root) / f'step{scenario.step}')
     step_dir_of(cfg, scenario)
     return cfg
+
+
+def _parse(path: str, step: int) -> Config:
+    logger = MMLogger.get_current_instance()
+    logger.addFilter(_is_warning)
+    try:
+        with environment_step(step):
+            return Config.fromfile(path)
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f'config {path}: it cannot be read ({error})') from error
+    finally:
+        logger.removeFilter(_is_warning)
+
+
+def _is_warning(record: logging.LogRecord) -> bool:
+    """Hold back mmengine's note, at every parsing, that STEP is set."""
+    return record.levelno >= logging.WARNING
 
 
 @contextmanager
@@ -163,6 +181,7 @@ def _run_step(request: Request, step: int, teacher: str | None) -> None:
         cfg.load_from = str(previous_checkpoint(cfg.work_dir))
         Runner.from_cfg(cfg).val()
         return
+    _check_start(cfg)
     cfg.resume = state == 'resume'
     Runner.from_cfg(cfg).train()
 
@@ -184,6 +203,22 @@ def _set_teacher(cfg: Config, teacher: str) -> None:
         )
     for hook in hooks:
         hook['teacher_ckpt'] = teacher
+
+
+def _check_start(cfg: Config) -> None:
+    """Check the checkpoint that a step starts from before anything is built or written.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        RuntimeError: If it is not of the step before.
+    """
+    scenario = scenario_of(cfg)
+    if scenario.step == 0:
+        return
+    for hook in find_hooks(cfg):
+        default = step_dir_of(cfg, scenario).parent / f'step{scenario.step - 1}'
+        path = hook.get('teacher_ckpt') or previous_checkpoint(default)
+        check_previous_step(continual_meta(read_checkpoint(path, mmap=True), path), scenario, path)
 
 
 def step_state(cfg: Config, teacher: str | None = None) -> str:
@@ -260,6 +295,9 @@ def evaluate(request: Request, checkpoint: str, *, show_dir: str | None = None) 
     cfg.load_from = checkpoint
     if show_dir is not None:
         cfg.default_hooks.visualization = dict(
-            type='DetVisualizationHook', draw=True, interval=1, test_out_dir=str(Path(show_dir))
+            type='DetVisualizationHook',
+            draw=True,
+            interval=1,
+            test_out_dir=str(Path(show_dir).resolve()),
         )
     return Runner.from_cfg(cfg).test()

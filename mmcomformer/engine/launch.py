@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
@@ -21,9 +23,15 @@ def prepare_device(cfg: Config, *, launcher: str, amp: bool = False) -> None:
         amp: Whether the user asked for automatic mixed precision.
 
     Raises:
-        ValueError: If AMP or the launcher needs an accelerator that is not there.
+        ValueError: If AMP or the launcher needs an accelerator that is not there, or the launcher
+            has not been used.
     """
     cfg.launcher = launcher
+    if launcher == 'pytorch' and 'RANK' not in os.environ:
+        raise ValueError(
+            '--launcher pytorch: expected to be started by torch.distributed.run, which sets RANK; '
+            'use tools/dist_train.sh or tools/dist_test.sh'
+        )
     if amp:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')

@@ -119,17 +119,19 @@ def match(
     num_levels, num_images = len(cls_scores), len(targets)
     points = random_points(num_levels * num_images, num_points, like=cls_scores[0])
     points = points.view(num_levels, num_images, num_points, 2)
-    prob = torch.stack([score.softmax(-1) for score in cls_scores])
-    samples = torch.stack(
-        [sample_shared(maps, p) for maps, p in zip(dice_maps, points, strict=True)]
-    )
     on_device: list[Tensor] = []
-    for image, target in enumerate(targets):
-        shared = target.sample_shared(points[:, image].flatten(0, 1))
-        shared = shared.view(-1, num_levels, num_points).transpose(0, 1)
-        class_prob = prob[:, image][..., target.labels.clamp(min=0)]
-        costs = cost(class_prob, samples[:, image], shared.to(prob.dtype))
-        on_device += [costs.flatten(), target.valid.float(), target.labels.float()]
+    # autocast would take the products of the costs in float16, where sums over points overflow
+    with torch.autocast(points.device.type, enabled=False):
+        prob = torch.stack([score.softmax(-1) for score in cls_scores])
+        samples = torch.stack(
+            [sample_shared(maps, p) for maps, p in zip(dice_maps, points, strict=True)]
+        )
+        for image, target in enumerate(targets):
+            shared = target.sample_shared(points[:, image].flatten(0, 1))
+            shared = shared.view(-1, num_levels, num_points).transpose(0, 1)
+            class_prob = prob[:, image][..., target.labels.clamp(min=0)]
+            costs = cost(class_prob, samples[:, image], shared.to(prob.dtype))
+            on_device += [costs.flatten(), target.valid.float(), target.labels.float()]
     lengths = [part.numel() for part in on_device]
     parts = np.split(torch.cat(on_device).cpu().numpy(), np.cumsum(lengths)[:-1])
     return _assign(parts, num_levels, num_queries=cls_scores[0].shape[1])

@@ -69,7 +69,7 @@ def test_without_state_dict(tmp_path):
 def test_code_is_refused_and_not_run(tmp_path):
     victim = tmp_path / 'made-by-unpickling'
     torch.save({'state_dict': {}, 'meta': Malicious(victim)}, tmp_path / 'a.pth')
-    with pytest.raises(RuntimeError, match='refused, because loading it would run code'):
+    with pytest.raises(RuntimeError, match=r'refused, because loading it would run code .*mkdir'):
         read_checkpoint(tmp_path / 'a.pth')
     assert not victim.exists()
 

@@ -186,7 +186,9 @@ class TestStepState:
         self.write(tmp_path / 'step0', step=0, iteration=10_000)
         teacher = {'sha256': 'of another file', 'path': 'old.pth', 'step': 0}
         self.write(tmp_path / 'step1', step=1, iteration=1, teacher=teacher)
-        with pytest.raises(RuntimeError, match=r'was trained from old.pth, which is not the present'):
+        with pytest.raises(
+            RuntimeError, match=r'was trained from old.pth, which is not the present'
+        ):
             self.state(tmp_path, 1)
 
 

@@ -1,0 +1,84 @@
+"""One small finished run that the tests of this folder look at."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+from mmcomformer.engine import driver
+from mmcomformer.engine.driver import Request
+
+CONFIG = str(Path(__file__).parents[2] / 'configs' / 'comformer_shapes_6-3.py')
+
+
+def small_options(root, **more):
+    """Options that make the Shapes config a matter of seconds."""
+    return {
+        'train_dataloader.dataset.dataset.data_root': f'{root}/',
+        'val_dataloader.dataset.dataset.data_root': f'{root}/',
+        'test_dataloader.dataset.dataset.data_root': f'{root}/',
+        'train_dataloader.num_workers': 0,
+        'train_dataloader.persistent_workers': False,
+        'train_dataloader.batch_size': 2,
+        'val_dataloader.num_workers': 0,
+        'val_dataloader.persistent_workers': False,
+        'test_dataloader.num_workers': 0,
+        'test_dataloader.persistent_workers': False,
+        'train_cfg.max_iters': 3,
+        'train_cfg.val_interval': 3,
+        'default_hooks.checkpoint.interval': 2,
+        'model.train_cfg.num_points': 64,
+        'model.panoptic_head.num_queries': 10,
+        'vis_backends': [],
+        'visualizer.vis_backends': [],
+        **more,
+    }
+
+
+@HOOKS.register_module()
+class WatchTeacherHook(Hook):
+    """Record the teacher at every iteration."""
+
+    priority = 'LOWEST'
+    records = []
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        model = runner.model
+        teacher = model.teacher
+        self.records.append(
+            {
+                'step': runner.cfg.scenario.step,
+                'hash': None if teacher is None else hash_of(teacher.model.state_dict()),
+                'training': None if teacher is None else teacher.model.training,
+                'pseudo': model.pseudo_labeller is not None,
+                'losses': set(outputs),
+            }
+        )
+
+
+def hash_of(state_dict):
+    digest = hashlib.sha256()
+    for name in sorted(state_dict):
+        digest.update(name.encode())
+        digest.update(state_dict[name].cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+@pytest.fixture(scope='session')
+def finished_run(shapes_root, tmp_path_factory):
+    """Return the folder of a run of all three steps, and what the teacher was meanwhile."""
+    work_dir = tmp_path_factory.mktemp('run') / 'shapes'
+    WatchTeacherHook.records.clear()
+    options = small_options(shapes_root)
+    options['custom_hooks'] = [
+        {'type': 'PseudoLabelHook'},
+        {'type': 'SummaryHook', 'method': 'CoMFormer'},
+        {'type': 'WatchTeacherHook'},
+    ]
+    threads = torch.get_num_threads()
+    driver.run(Request(config=CONFIG, work_dir=str(work_dir), cfg_options=options))
+    torch.set_num_threads(threads)
+    return work_dir, list(WatchTeacherHook.records), options

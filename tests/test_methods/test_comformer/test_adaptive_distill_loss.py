@@ -1,0 +1,178 @@
+"""Distillation of classes: golden numbers, gradients, options and the case of no weight at all."""
+
+import golden
+import pytest
+import torch
+from mmengine.registry import MODELS
+
+from mmcomformer.methods.comformer.adaptive_distill_loss import (
+    adaptive_distill_loss,
+    restricted_log_prob,
+    unbiased_log_prob,
+)
+
+GOLDEN = golden.Golden('unbiased_kd')
+
+
+@pytest.mark.parametrize('case', GOLDEN.cases, ids=lambda case: case['key_prefix'])
+def test_released_loss_and_gradient(case):
+    student = GOLDEN[case['case'] + '__student_logits'].double().transpose(1, 2).requires_grad_()
+    teacher = GOLDEN[case['case'] + '__teacher_logits'].double().transpose(1, 2)
+    loss = adaptive_distill_loss(
+        unbiased_log_prob(student, case['K_old']),
+        teacher,
+        gamma=case['gamma'] if case['reweight'] else None,
+        temperature=1 / case['temperature'],
+    )
+    loss.backward()
+    # to 60 digits where float64 cancels in the released program
+    released = case.get('loss_exact', case['loss_f64'])
+    if released is None:
+        # NaN in the released program: the teacher is sure of no-object everywhere
+        assert loss.item() == 0
+        assert torch.equal(student.grad, torch.zeros_like(student))
+        return
+    assert loss.item() == pytest.approx(released, rel=1e-9)
+    gradient = GOLDEN[case['key_prefix'] + '__grad_student_f64'].transpose(1, 2)
+    torch.testing.assert_close(student.grad, gradient, rtol=1e-9, atol=1e-10)
+
+
+def test_unbiased_distribution_by_hand():
+    prob = torch.tensor([[0.1, 0.2, 0.3, 0.15, 0.25]])
+    old_2 = unbiased_log_prob(prob.log() + 3, 2).exp()
+    torch.testing.assert_close(old_2, torch.tensor([[0.1, 0.2, 0.7]]))
+    torch.testing.assert_close(
+        restricted_log_prob(prob.log() + 3, 2).exp(),
+        torch.tensor([[0.1, 0.2, 0.25]]) / 0.55,
+    )
+    torch.testing.assert_close(unbiased_log_prob(prob.log(), 4), prob.log())
+
+
+def test_loss_by_hand():
+    student = torch.tensor([[0.5, 0.2, 0.3], [0.1, 0.6, 0.3]]).double()
+    teacher = torch.tensor([[0.6, 0.3, 0.1], [0.1, 0.1, 0.8]]).double()
+    kl = (teacher * (teacher / student).log()).sum(-1)
+    for gamma, weight in ((2.0, [0.81, 0.04]), (1.0, [0.9, 0.2]), (0.0, [1, 1]), (None, [1, 1])):
+        weight = torch.tensor(weight).double()
+        loss = adaptive_distill_loss(student.log(), teacher.log() + 2, gamma=gamma)
+        torch.testing.assert_close(loss, (weight * kl).sum() / weight.sum())
+
+
+def build(**changes):
+    return MODELS.build({'type': 'AdaptiveDistillLoss', **changes})
+
+
+def logits(dtype=torch.float32):
+    generator = torch.Generator().manual_seed(0)
+    student = torch.randn(2, 5, 7, generator=generator, dtype=dtype)
+    return student, torch.randn(2, 5, 5, generator=generator, dtype=dtype)
+
+
+def test_defaults_are_those_of_the_released_program():
+    student, teacher = logits()
+    expected = adaptive_distill_loss(
+        unbiased_log_prob(student, 4), teacher, gamma=2.0, temperature=1.0
+    )
+    torch.testing.assert_close(build()(student, teacher), 10 * expected)
+
+
+def test_every_option_changes_the_result():
+    student, teacher = logits()
+    options = [
+        {},
+        {'unbiased': False},
+        {'adaptive': False},
+        {'gamma': 1.0},
+        {'temperature': 2.0},
+        {'loss_weight': 5.0},
+    ]
+    values = [build(**option)(student, teacher).item() for option in options]
+    assert len({round(value, 4) for value in values}) == len(options)
+    assert values[5] == pytest.approx(values[0] / 2)
+
+
+def test_temperature_divides_the_logits_of_the_teacher_alone():
+    student, teacher = logits()
+    torch.testing.assert_close(
+        build(temperature=4.0)(student, teacher), build()(student, teacher / 4)
+    )
+
+
+def test_gamma_counts_only_when_adaptive():
+    student, teacher = logits()
+    assert torch.equal(
+        build(adaptive=False, gamma=1.0)(student, teacher),
+        build(adaptive=False, gamma=3.0)(student, teacher),
+    )
+
+
+def test_weights_are_normalised_over_the_whole_batch():
+    student, teacher = logits()
+    teacher[1, :, -1] += 8
+    together = build()(student, teacher)
+    apart = torch.stack([build()(s[None], t[None]) for s, t in zip(student, teacher)])
+    torch.testing.assert_close(together, apart[0], rtol=1e-3, atol=1e-3)
+    assert abs(together - apart.mean()) > 0.1
+
+
+@pytest.mark.parametrize('options', [{}, {'unbiased': False}, {'adaptive': False}, {'gamma': 0.5}])
+def test_gradcheck(options):
+    student, teacher = logits(torch.float64)
+    num_old = teacher.shape[-1] - 1
+    log_prob = restricted_log_prob if options.get('unbiased') is False else unbiased_log_prob
+    gamma = None if options.get('adaptive') is False else options.get('gamma', 2.0)
+    assert torch.autograd.gradcheck(
+        lambda x: adaptive_distill_loss(log_prob(x, num_old), teacher, gamma=gamma),
+        student.requires_grad_(),
+    )
+
+
+@pytest.mark.parametrize('sureness', [30.0, 900.0])
+def test_teacher_sure_of_no_object_everywhere(sureness):
+    student, teacher = logits()
+    teacher[..., -1] += sureness
+    student.requires_grad_()
+    loss = build()(student, teacher)
+    loss.backward()
+    assert loss.isfinite()
+    assert student.grad.isfinite().all()
+    if sureness == 900:
+        assert loss.item() == 0
+
+
+def test_a_student_that_agrees_has_no_loss():
+    _, teacher = logits()
+    # new classes and no-object share what the teacher gives to no-object
+    third = teacher[..., -1:] - torch.log(torch.tensor(3.0))
+    student = torch.cat([teacher[..., :-1], third, third, third], -1)
+    assert build()(student, teacher).item() == pytest.approx(0, abs=1e-5)
+    assert build(unbiased=False)(student, teacher).item() > 0.1
+
+
+def test_half_precision_is_computed_in_single():
+    student, teacher = (x.half() for x in logits())
+    loss = build()(student, teacher)
+    assert loss.dtype == torch.float32
+    assert torch.equal(loss, build()(student.float(), teacher.float()))
+
+
+@pytest.mark.parametrize(
+    ('student', 'teacher'), [((2, 5, 4), (2, 5, 5)), ((2, 5, 7), (2, 6, 5)), ((2, 5, 7), (1, 5, 5))]
+)
+def test_shapes_that_do_not_fit(student, teacher):
+    message = rf'expected a teacher with the queries of the student.*{teacher[1]}.*{student[1]}'
+    with pytest.raises(ValueError, match=message):
+        build()(torch.zeros(student), torch.zeros(teacher))
+
+
+@pytest.mark.parametrize(
+    ('option', 'message'),
+    [
+        ({'temperature': 0}, 'temperature: expected above 0, got 0'),
+        ({'temperature': -1.0}, r'temperature: expected above 0, got -1\.0'),
+        ({'gamma': -1}, 'gamma: expected at least 0, got -1'),
+    ],
+)
+def test_wrong_options(option, message):
+    with pytest.raises(ValueError, match=message):
+        build(**option)

@@ -1,0 +1,164 @@
+"""Panoptic maps against a loop over queries, and against the released program."""
+
+from collections import Counter
+
+import golden
+import numpy as np
+import oracles
+import pytest
+import torch
+from mmengine.registry import MODELS
+
+from mmcomformer.models.panoptic_fusion import ContinualFusionHead, fuse_panoptic
+
+SCENARIO = dict(
+    increments=[2, 1],
+    thing_classes=['cat', 'dog'],
+    stuff_classes=['sky'],
+    class_order=['sky', 'dog', 'cat'],
+)
+
+
+@pytest.mark.parametrize('kind', oracles.KINDS)
+@pytest.mark.parametrize(('score_thr', 'iou_thr'), [(0.0, 0.0), (0.3, 0.5)])
+def test_equals_a_loop_over_queries(kind, score_thr, iou_thr):
+    rng, seen = np.random.default_rng(0), Counter()
+    for _ in range(120):
+        cls_score, masks, _ = oracles.random_queries(rng, kind)
+        num_things = int(rng.integers(0, cls_score.shape[1]))
+        result = fuse_panoptic(
+            torch.from_numpy(cls_score),
+            torch.from_numpy(masks),
+            num_things=num_things,
+            score_thr=score_thr,
+            iou_thr=iou_thr,
+        )
+        prob = torch.from_numpy(cls_score).softmax(-1).numpy()
+        expected = oracles.panoptic(prob, masks, num_things, score_thr, iou_thr, seen)
+        assert result.dtype == torch.int32
+        np.testing.assert_array_equal(result.numpy(), expected)
+    # the cases are no use unless each branch is taken
+    branches = {'no-object', 'nobody kept', 'thing', 'stuff', 'stuff merged', 'empty'}
+    branches |= {'below threshold'} if score_thr else set()
+    branches |= {'owns too little'} if iou_thr and kind != 'softmax' else set()
+    branches |= {'tie'} if kind in ('shares', 'quarters') else set()
+    assert {branch for branch in branches if seen[branch] < 3} == set()
+
+
+GOLDEN = golden.Golden('inference')
+
+
+@pytest.mark.parametrize('case', GOLDEN.cases, ids=lambda case: case['case'])
+def test_released_panoptic_maps(case):
+    name = case['case']
+    cls_score, logits = GOLDEN[f'{name}__class_logits'], GOLDEN[f'{name}__mask_logits']
+    num_classes = cls_score.shape[1] - 1
+    # the released program mixes things and stuff; here things come first
+    things = [c - 1 for c in case['thing_categories'] if c <= num_classes]
+    order = things + [c for c in range(num_classes) if c not in things]
+    result = fuse_panoptic(
+        cls_score[:, [*order, num_classes]],
+        logits.softmax(0) if case['softmask'] else logits.sigmoid(),
+        num_things=len(things),
+        score_thr=case['object_threshold'],
+        iou_thr=case['overlap_threshold'],
+    )
+    released = GOLDEN[f'{name}__panoptic_seg']
+    assert torch.equal(result == num_classes, released == 0)
+    segments = zip(GOLDEN[f'{name}__segment_ids'], GOLDEN[f'{name}__segment_categories'])
+    codes = set()
+    for segment, category in segments:
+        code = result[released == segment].unique()
+        assert len(code) == 1
+        assert order[int(code) % 1000] == int(category) - 1
+        codes.add(int(code))
+    assert codes == set(result.unique().tolist()) - {num_classes}
+    assert len(codes) == case['segments']
+
+
+def stripes(num_queries):
+    """One vertical stripe for each query."""
+    return torch.eye(num_queries)[:, None, :]
+
+
+def logits_of(classes, num_classes):
+    return 20.0 * torch.nn.functional.one_hot(torch.tensor(classes), num_classes + 1)
+
+
+def test_instances_are_numbered_over_all_things_and_stuff_is_merged():
+    result = fuse_panoptic(
+        logits_of([1, 2, 0, 3, 2, 1], 3), stripes(6), num_things=2
+    )
+    # labels 0 and 1 are things, 2 is stuff, 3 is no-object
+    assert result.tolist() == [[1001, 2, 2000, 3, 2, 3001]]
+
+
+def test_dropped_things_take_no_instance_number():
+    masks = stripes(3)
+    masks[0] = 0.4 * masks[0]
+    result = fuse_panoptic(logits_of([0, 0, 0], 1), masks, num_things=1)
+    assert result.tolist() == [[1, 1000, 2000]]
+
+
+def test_segment_is_dropped_when_it_owns_a_smaller_share():
+    # the second query owns 2 of the 4 pixels where its mask reaches 0.5
+    masks = torch.tensor([[[1.0, 1.0, 0.0, 0.0]], [[0.5, 0.5, 0.5, 0.5]]])
+    for iou_thr, second in ((0.5, 1), (0.51, 2)):
+        result = fuse_panoptic(logits_of([0, 1], 2), masks, num_things=0, iou_thr=iou_thr)
+        assert result.tolist() == [[0, 0, second, second]]
+
+
+def build(**changes):
+    cfg = dict(
+        type='ContinualFusionHead',
+        scenario=SCENARIO,
+        mask_activation=dict(type='QuerySoftmax'),
+    )
+    return MODELS.build({**cfg, **changes})
+
+
+def test_head_decides_things_by_dataset_label_whatever_the_learning_order():
+    head = build()
+    assert (head.num_things_classes, head.num_stuff_classes) == (2, 1)
+    # dataset labels: cat 0, dog 1, sky 2; learned as sky, dog, cat
+    result = head.panoptic_postprocess(logits_of([2, 1, 0, 2], 3), 50 * stripes(4)).sem_seg
+    assert result.tolist() == [[[2, 1001, 2000, 2]]]
+
+
+@pytest.mark.parametrize(('activation', 'code'), [('QuerySoftmax', 1000), ('QuerySigmoid', 3)])
+def test_head_uses_its_mask_activation(activation, code):
+    head = build(mask_activation=dict(type=activation))
+    # below 0, but far above the other query
+    logits = torch.tensor([[[-1.0]], [[-9.0]]])
+    assert head.panoptic_postprocess(logits_of([0, 0], 3), logits).sem_seg.tolist() == [[[code]]]
+
+
+@pytest.mark.parametrize(
+    ('test_cfg', 'labels'),
+    [
+        (None, [2, 2, 1, 1]),
+        (dict(object_mask_thr=0.6), [1, 1, 1, 1]),
+        (dict(iou_thr=0.5), [2, 2, 1, 1]),
+        (dict(iou_thr=0.6), [2, 2, 3, 3]),
+    ],
+)
+def test_thresholds_come_from_the_test_settings(test_cfg, labels):
+    head = build(mask_activation=dict(type='QuerySigmoid'), test_cfg=test_cfg)
+    # class 2 with score 0.54 on the left, class 1 with score 1 everywhere but weaker on the left
+    cls_score = torch.tensor([[-9.0, -9.0, 0.2, 0.0], [-9.0, 20.0, -9.0, -9.0]])
+    mask_pred = torch.tensor([[[9.0, 9.0, -9.0, -9.0]], [[0.1, 0.1, 5.0, 5.0]]])
+    result = head.panoptic_postprocess(cls_score, mask_pred).sem_seg[0, 0]
+    assert result.remainder(1000).tolist() == labels
+
+
+@pytest.mark.parametrize('key', ['instance_on', 'semantic_on'])
+def test_other_results_are_refused(key):
+    with pytest.raises(ValueError, match=f'test_cfg.{key}: this head gives panoptic results only'):
+        build(test_cfg={key: True})
+
+
+def test_too_many_classes():
+    names = [str(i) for i in range(1000)]
+    scenario = dict(increments=[1000], thing_classes=names, stuff_classes=[])
+    with pytest.raises(ValueError, match='expected fewer than 1000 classes.*got 1000'):
+        ContinualFusionHead(scenario, dict(type='QuerySoftmax'))

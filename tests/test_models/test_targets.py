@@ -1,0 +1,103 @@
+"""Pseudo-labels kept as one map of owners are sampled as if each were a mask."""
+
+import numpy as np
+import oracles
+import pytest
+import torch
+
+from mmcomformer.models.targets import ImageTargets
+
+CORNERS = torch.tensor(
+    [[0.0, 0.0], [1.0, 1.0], [0.0, 1.0], [1.0, 0.0], [0.5, 0.0], [0.03, 0.99], [0.25, 0.25]]
+)
+
+
+def random_targets(generator, num_truth, slots=5, size=(7, 9)):
+    """Targets with an owner map, and the same targets as masks (N, H, W)."""
+    draw = {'generator': generator}
+    truth = torch.rand(num_truth, *size, **draw) > 0.5
+    owner = torch.randint(-1, slots, size, **draw)
+    labels = torch.randint(0, 4, (num_truth,), **draw)
+    classes = torch.randint(0, 4, (slots,), **draw)
+    valid = torch.zeros(slots, dtype=torch.bool)
+    valid[owner.unique()[1:]] = True
+    targets = ImageTargets.from_masks(labels, truth).with_pseudo_labels(owner, classes, valid)
+    masks = torch.cat([truth, owner == torch.arange(slots)[:, None, None]]).float()
+    return targets, masks
+
+
+def points_with_corners(num, generator):
+    points = torch.rand(num, 20, 2, generator=generator)
+    points[:, :7] = CORNERS
+    return points
+
+
+def expected_samples(masks, points):
+    return torch.from_numpy(oracles.sample(masks.numpy(), points.numpy())).float()
+
+
+@pytest.mark.parametrize('seed', range(4))
+@pytest.mark.parametrize('num_truth', [0, 3])
+def test_sample_shared(seed, num_truth):
+    generator = torch.Generator().manual_seed(seed)
+    targets, masks = random_targets(generator, num_truth)
+    points = points_with_corners(1, generator)[0]
+    samples = targets.sample_shared(points)
+    assert samples.shape == (num_truth + 5, 20)
+    torch.testing.assert_close(samples, expected_samples(masks, points), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize('seed', range(8))
+@pytest.mark.parametrize('num_truth', [0, 3])
+def test_sample_each_keeps_the_order_of_the_chosen(seed, num_truth):
+    generator = torch.Generator().manual_seed(seed)
+    targets, masks = random_targets(generator, num_truth, size=(5, 4))
+    chosen = torch.randperm(num_truth + 5, generator=generator).numpy()
+    points = points_with_corners(len(chosen), generator)
+    samples = targets.sample_each(chosen, points)
+    assert samples.shape == (len(chosen), 20)
+    for row, index, own in zip(samples, chosen, points, strict=True):
+        expected = expected_samples(masks[index : index + 1], own)[0]
+        torch.testing.assert_close(row, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize('chosen', [[2, 0], [3, 7], [7, 1, 3], [0], [4], []])
+def test_sample_each_of_truth_or_pseudo_labels_alone(chosen):
+    generator = torch.Generator().manual_seed(0)
+    targets, masks = random_targets(generator, 3)
+    chosen = np.array(chosen, dtype=np.int64)
+    points = points_with_corners(len(chosen), generator)
+    samples = targets.sample_each(chosen, points)
+    assert samples.shape == (len(chosen), 20)
+    for row, index, own in zip(samples, chosen, points, strict=True):
+        expected = expected_samples(masks[index : index + 1], own)[0]
+        torch.testing.assert_close(row, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize('num_truth', [0, 2])
+def test_truth_alone(num_truth):
+    masks = torch.rand(num_truth, 6, 6) > 0.5
+    targets = ImageTargets.from_masks(torch.arange(num_truth), masks)
+    assert targets.valid.tolist() == [True] * num_truth
+    assert targets.num_truth == num_truth
+    assert targets.masks.dtype == torch.float32
+    points = torch.rand(9, 2)
+    expected = expected_samples(masks.float(), points)
+    torch.testing.assert_close(targets.sample_shared(points), expected, atol=1e-5, rtol=0)
+    chosen = np.arange(num_truth)[::-1].copy()
+    each = targets.sample_each(chosen, points.expand(num_truth, 9, 2))
+    torch.testing.assert_close(each, expected.flip(0), atol=1e-5, rtol=0)
+
+
+def test_pseudo_labels_come_after_the_truth_and_leave_it_as_it_was():
+    truth = ImageTargets.from_masks(torch.tensor([5, 6]), torch.ones(2, 4, 4))
+    owner = torch.full((4, 4), -1)
+    completed = truth.with_pseudo_labels(
+        owner, torch.tensor([1, 2, 3]), torch.tensor([True, False, True])
+    )
+    assert completed.labels.tolist() == [5, 6, 1, 2, 3]
+    assert completed.valid.tolist() == [True, True, True, False, True]
+    assert completed.num_truth == truth.num_truth == 2
+    assert completed.masks is truth.masks
+    assert truth.labels.tolist() == [5, 6]
+    assert truth.owner is None

@@ -1,0 +1,241 @@
+"""Steps, settings and the two numberings of the classes, with things and stuff mixed."""
+
+import dataclasses
+
+import pytest
+
+from mmcomformer.scenario import Scenario, parse_step, step_from_environment
+
+THINGS, STUFF = ('cat', 'dog', 'fox', 'bus'), ('sky', 'sea', 'mud')
+CAT, DOG, FOX, BUS, SKY, SEA, MUD = range(7)
+# 'mud' is never learned; each step mixes things and stuff
+ORDER = ('sky', 'dog', 'sea', 'cat', 'fox', 'bus')
+CONFIG = dict(
+    increments=[2, 2, 2],
+    thing_classes=list(THINGS),
+    stuff_classes=list(STUFF),
+    class_order=list(ORDER),
+)
+
+
+def scenario(**changes):
+    return Scenario.from_config({**CONFIG, **changes})
+
+
+def test_classes_of_a_middle_step():
+    middle = scenario(step=1)
+    assert middle.base_classes == ('sky', 'dog')
+    assert middle.old_classes == ('sky', 'dog')
+    assert middle.current_classes == ('sea', 'cat')
+    assert middle.new_classes == ('sea', 'cat')
+    assert middle.seen_classes == ('sky', 'dog', 'sea', 'cat')
+    assert [middle.step_classes(step) for step in range(3)] == [
+        ('sky', 'dog'),
+        ('sea', 'cat'),
+        ('fox', 'bus'),
+    ]
+    assert (middle.num_old, middle.num_seen) == (2, 4)
+    assert middle.seen_increments == (2, 2)
+    assert middle.current_labels == {SEA, CAT}
+    assert middle.seen_labels == {SKY, DOG, SEA, CAT}
+    assert middle.later_labels == {FOX, BUS}
+
+
+def test_classes_of_the_first_and_the_last_step():
+    first, last = scenario(step=0), scenario(step=2)
+    assert first.old_classes == first.new_classes == ()
+    assert first.current_classes == first.seen_classes == ('sky', 'dog')
+    assert (first.num_old, first.num_seen, first.seen_increments) == (0, 2, (2,))
+    assert last.old_classes == ('sky', 'dog', 'sea', 'cat')
+    assert last.new_classes == ('sea', 'cat', 'fox', 'bus')
+    assert last.seen_classes == ORDER
+    assert last.later_labels == frozenset()
+
+
+def test_counts_of_the_dataset_do_not_depend_on_the_step():
+    for step in range(3):
+        s = scenario(step=step)
+        assert (s.num_things, s.num_stuff, s.num_classes, s.num_steps) == (4, 3, 7, 3)
+        assert s.classes == THINGS + STUFF
+        assert s.learning_to_label == (SKY, DOG, SEA, CAT, FOX, BUS)
+
+
+def test_uneven_increments():
+    s = scenario(increments=[1, 3, 2], step=1)
+    assert s.current_classes == ('dog', 'sea', 'cat')
+    assert (s.num_old, s.num_seen) == (1, 4)
+
+
+def test_maps_between_dataset_labels_and_learning_order():
+    s = scenario(step=1)
+    assert s.seen_learning_to_label == (SKY, DOG, SEA, CAT)
+    #                              cat dog fox bus sky sea mud
+    assert s.label_to_learning == (3, 1, -1, -1, 0, 2, -1)
+    assert scenario(step=2).label_to_learning == (3, 1, 4, 5, 0, 2, -1)
+    for index, label in enumerate(s.seen_learning_to_label):
+        assert s.label_to_learning[label] == index
+
+
+def test_without_a_class_order_the_dataset_order_is_learned():
+    s = Scenario([4, 3], THINGS, STUFF)
+    assert s.order == s.classes == THINGS + STUFF
+    assert s.learning_to_label == tuple(range(7))
+    assert (s.setting, s.step) == ('overlap', 0)
+
+
+IMAGES = {
+    'nothing': (),
+    'old': (SKY,),
+    'current': (SEA,),
+    'later': (FOX,),
+    'never learned': (MUD,),
+    'old and current': (DOG, CAT),
+    'current and later': (CAT, BUS),
+    'old, current and later': (SKY, SEA, FOX),
+    'current and never learned': (CAT, MUD),
+    'old and later': (DOG, BUS),
+}
+HAS_CURRENT = {
+    'current',
+    'old and current',
+    'current and later',
+    'old, current and later',
+    'current and never learned',
+}
+NOTHING_LATER = HAS_CURRENT - {'current and later', 'old, current and later'}
+
+
+@pytest.mark.parametrize(
+    ('setting', 'kept', 'shown'),
+    [
+        ('overlap', HAS_CURRENT, {SEA, CAT}),
+        ('disjoint', NOTHING_LATER, {SEA, CAT}),
+        ('sequential', NOTHING_LATER, {SEA, CAT, SKY, DOG}),
+    ],
+)
+def test_settings(setting, kept, shown):
+    s = scenario(setting=setting, step=1)
+    assert {name for name, labels in IMAGES.items() if s.keeps_image(labels)} == kept
+    assert {name for name, labels in IMAGES.items() if s.keeps_image(set(labels))} == kept
+    assert {label for label in range(7) if s.shows_label(label)} == shown
+
+
+def test_at_step_changes_the_step_only():
+    s = scenario(setting='disjoint', step=2)
+    other = s.at_step(0)
+    assert other.step == 0
+    assert other.at_step(2) == s
+    assert dataclasses.replace(other, step=2) == s
+    assert other != s
+
+
+@pytest.mark.parametrize('changes', [{}, {'step': 2, 'setting': 'sequential'}])
+def test_round_trip_of_the_config(changes):
+    s = scenario(**changes)
+    config = s.to_dict()
+    assert config == {'setting': 'overlap', 'step': 0, **CONFIG, **changes}
+    assert Scenario.from_config(config) == s
+    assert Scenario.from_config(s) is s
+    assert hash(Scenario.from_config(config)) == hash(s)
+
+
+def test_config_without_a_class_order_stays_without():
+    assert 'class_order' not in Scenario([4, 3], THINGS, STUFF).to_dict()
+
+
+def test_config_is_not_edited_and_not_shared():
+    names = list(THINGS)
+    s = Scenario([4, 3], names, STUFF)
+    names[0] = 'gnu'
+    assert s.thing_classes == THINGS
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        s.step = 1
+
+
+@pytest.mark.parametrize(
+    ('changes', 'error', 'message'),
+    [
+        (
+            {'class_order': [*ORDER[:5], 'gnu']},
+            ValueError,
+            r"class_order: \['gnu'\] are not classes of the dataset",
+        ),
+        ({'class_order': [*ORDER[:5], 'sky']}, ValueError, r"class_order: .*\['sky'\] are repeated"),
+        (
+            {'stuff_classes': ['sky', 'sea', 'cat']},
+            ValueError,
+            r"thing_classes \+ stuff_classes: .*\['cat'\] are repeated",
+        ),
+        (
+            {'increments': [2, 2]},
+            ValueError,
+            r'increments: \[2, 2\] add up to 4 classes, but there are 6',
+        ),
+        ({'increments': [6, 1]}, ValueError, 'add up to 7 classes, but there are 6'),
+        ({'increments': [6, 0]}, ValueError, 'increments: every step adds a class, got 0'),
+        ({'increments': [7, -1]}, ValueError, 'increments: every step adds a class, got -1'),
+        ({'increments': [5.0, 1]}, TypeError, r'increments: expected integers, got 5\.0'),
+        ({'increments': [5, True]}, TypeError, 'increments: expected integers, got True'),
+        ({'increments': []}, TypeError, r'increments: expected a list of class counts'),
+        ({'increments': 6}, TypeError, 'increments: expected a list of class counts.*got 6'),
+        ({'increments': '6'}, TypeError, "increments: expected a list of class counts.*got '6'"),
+        ({'thing_classes': 'cat'}, TypeError, "thing_classes: expected a list of .*got 'cat'"),
+        ({'stuff_classes': 3}, TypeError, 'stuff_classes: expected a list of class names, got 3'),
+        ({'class_order': [0, 1]}, TypeError, r'class_order: expected class names.*\[0, 1\]'),
+        (
+            {'setting': 'joint'},
+            ValueError,
+            r"setting: expected one of \['disjoint', 'overlap', 'sequential'\], got 'joint'",
+        ),
+        ({'step': 3}, ValueError, 'step: expected 0 to 2, got 3'),
+        ({'step': -1}, ValueError, 'step: expected 0 to 2, got -1'),
+        ({'step': '-1'}, ValueError, 'step: expected 0 to 2, got -1'),
+        ({'step': 'x'}, TypeError, "step: expected an integer that counts from 0, got 'x'"),
+        ({'step': ''}, TypeError, "step: expected an integer that counts from 0, got ''"),
+        ({'step': 1.0}, TypeError, r'step: expected an integer that counts from 0, got 1\.0'),
+        ({'step': True}, TypeError, 'step: expected an integer that counts from 0, got True'),
+        ({'step': None}, TypeError, 'step: expected an integer that counts from 0, got None'),
+        ({'steps': 2, 'order': []}, TypeError, r"unknown keys \['order', 'steps'\]; expected"),
+    ],
+)
+def test_wrong_scenarios(changes, error, message):
+    with pytest.raises(error, match=message):
+        scenario(**changes)
+
+
+@pytest.mark.parametrize('config', [None, [2, 2, 2], 'shapes_6-3'])
+def test_missing_scenario(config):
+    with pytest.raises(TypeError, match='scenario: expected a dict with increments'):
+        Scenario.from_config(config)
+
+
+def test_missing_keys():
+    with pytest.raises(TypeError, match=r"keys \['increments', 'stuff_classes'\] are missing"):
+        Scenario.from_config({'thing_classes': ['cat']})
+
+
+@pytest.mark.parametrize(('value', 'step'), [(0, 0), (7, 7), ('7', 7), (' 1 ', 1), ('007', 7)])
+def test_parse_step(value, step):
+    assert parse_step(value) == step
+
+
+def test_parse_step_without_a_number_of_steps():
+    with pytest.raises(ValueError, match='--step: expected at least 0, got -2'):
+        parse_step('-2', source='--step')
+
+
+def test_a_step_may_be_a_string_of_digits():
+    assert scenario(step='2') == scenario(step=2)
+
+
+def test_step_from_environment(monkeypatch):
+    monkeypatch.delenv('STEP', raising=False)
+    assert step_from_environment() is None
+    monkeypatch.setenv('STEP', '3')
+    assert step_from_environment() == 3
+    monkeypatch.setenv('STEP', 'x')
+    with pytest.raises(TypeError, match="environment variable STEP: .* got 'x'"):
+        step_from_environment()
+    monkeypatch.setenv('STEP', '')
+    with pytest.raises(TypeError, match="environment variable STEP: .* got ''"):
+        step_from_environment()
