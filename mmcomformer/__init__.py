@@ -11,6 +11,8 @@ compat.prepare()
 # after compat.prepare(), which makes mmcv.ops importable
 from . import datasets, engine, evaluation, methods, models, visualization  # noqa: E402
 
+compat.enable_panoptic_inferencer()
+
 __all__ = [
     '__version__',
     'datasets',

@@ -56,7 +56,6 @@ def shapes_options(root: str | Path, *, iters: int, batch_size: int = 2) -> list
         f'train_cfg.val_interval={iters}',
         f'default_hooks.checkpoint.interval={max(1, iters // 3)}',
         f'default_hooks.logger.interval={max(1, iters // 3)}',
-        'model.panoptic_head.num_queries=8',
         'model.train_cfg.num_points=128',
         f'auto_scale_lr.base_batch_size={batch_size}',
     ]

@@ -23,8 +23,7 @@ vis_backends = [
     dict(type='TensorboardVisBackend'),
     # dict(type='WandbVisBackend', init_kwargs=dict(project='mmcomformer')),
 ]
-# without a name, so that each step of a run gets its own, in its own folder
-visualizer = dict(type='PanopticVisualizer', vis_backends=vis_backends)
+visualizer = dict(type='PanopticVisualizer', vis_backends=vis_backends, name='visualizer')
 log_processor = dict(type='LogProcessor', window_size=50, by_epoch=False)
 log_level = 'INFO'
 load_from = None

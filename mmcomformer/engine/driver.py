@@ -173,6 +173,9 @@ def _run_step(request: Request, step: int, teacher: str | None) -> None:
     prepare_device(cfg, launcher=request.launcher, amp=request.amp)
     # two steps may start within the second that mmengine's default name resolves
     cfg.experiment_name = f'{Path(request.config).stem}_step{step}_{os.getpid()}'
+    if 'visualizer' in cfg:
+        # a name that is taken would give this step the visualizer, and the folder, of the last one
+        cfg.visualizer.name = cfg.experiment_name
     state = step_state(cfg, teacher) if request.resume else 'new'
     print_log(f'step {step} of 0..{num_steps - 1}: {_MESSAGES[state]}', logger='current')
     if state == 'done':

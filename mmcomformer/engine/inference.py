@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import mmcv
+import cv2
 import numpy as np
 import torch
 from mmdet.evaluation.functional import INSTANCE_OFFSET
@@ -58,16 +58,16 @@ def draw_prediction(
 
     if not Path(image).is_file():
         raise FileNotFoundError(f'image {image}: no such file')
-    pixels = mmcv.imread(image, channel_order='rgb')
+    pixels = cv2.imread(image)
     if pixels is None:
         raise ValueError(f'image {image}: cannot be read; expected an image such as PNG or JPEG')
     model = load_model(config, checkpoint, device=device)
     result = inference_detector(model, image)
-    visualizer = VISUALIZERS.build({**model.cfg.visualizer, 'vis_backends': None})
+    visualizer = VISUALIZERS.build({**model.cfg.visualizer, 'vis_backends': None, 'name': 'demo'})
     visualizer.dataset_meta = model.dataset_meta
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     visualizer.add_datasample(
-        'prediction', pixels, result.cpu(), draw_gt=False, show=False, out_file=out
+        'prediction', pixels[..., ::-1], result.cpu(), draw_gt=False, show=False, out_file=out
     )
     return _list_segments(result.pred_panoptic_seg.sem_seg, model.dataset_meta['classes'])
 

@@ -74,7 +74,8 @@ def adaptive_distill_loss(
     divergence = (teacher_log_prob.exp() * (teacher_log_prob - student_log_prob)).sum(-1)
     if gamma is None:
         return divergence.mean()
-    weight = (-teacher_log_prob[..., -1].expm1()).pow(gamma)
+    # 1 - p(0) as a sum: a difference loses all digits where the teacher is sure of no-object
+    weight = teacher_log_prob[..., :-1].exp().sum(-1).pow(gamma)
     total = weight.sum()
     return (weight * divergence).sum() / torch.where(total > 0, total, torch.ones_like(total))
 

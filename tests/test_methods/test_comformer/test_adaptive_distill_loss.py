@@ -34,7 +34,9 @@ def test_released_loss_and_gradient(case):
         return
     assert loss.item() == pytest.approx(released, rel=1e-9)
     gradient = GOLDEN[case['key_prefix'] + '__grad_student_f64'].transpose(1, 2)
-    torch.testing.assert_close(student.grad, gradient, rtol=1e-9, atol=1e-10)
+    # where the released weights cancel, its gradient has half the digits only
+    atol = 1e-7 if 'loss_exact' in case else 1e-15
+    torch.testing.assert_close(student.grad, gradient, rtol=1e-9, atol=atol)
 
 
 def test_unbiased_distribution_by_hand():
@@ -127,17 +129,23 @@ def test_gradcheck(options):
     )
 
 
-@pytest.mark.parametrize('sureness', [30.0, 900.0])
-def test_teacher_sure_of_no_object_everywhere(sureness):
+def test_teacher_sure_of_no_object_everywhere():
     student, teacher = logits()
-    teacher[..., -1] += sureness
+    teacher[..., -1] += 900
     student.requires_grad_()
     loss = build()(student, teacher)
     loss.backward()
-    assert loss.isfinite()
-    assert student.grad.isfinite().all()
-    if sureness == 900:
-        assert loss.item() == 0
+    assert loss.item() == 0
+    assert torch.equal(student.grad, torch.zeros_like(student))
+
+
+def test_teacher_sure_of_no_object_to_single_precision():
+    # 1 - p(0) is 0 in float32, and the released program divides by it
+    case = next(case for case in GOLDEN.cases if 'loss_exact' in case)
+    student = GOLDEN[case['case'] + '__student_logits'].transpose(1, 2)
+    teacher = GOLDEN[case['case'] + '__teacher_logits'].transpose(1, 2)
+    loss = build(loss_weight=1.0)(student, teacher)
+    assert loss.item() == pytest.approx(case['loss_exact'], rel=1e-5)
 
 
 def test_a_student_that_agrees_has_no_loss():
