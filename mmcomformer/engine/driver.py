@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -172,7 +173,7 @@ def _run_step(request: Request, step: int, teacher: str | None) -> None:
         _set_teacher(cfg, teacher)
     prepare_device(cfg, launcher=request.launcher, amp=request.amp)
     # two steps may start within the second that mmengine's default name resolves
-    cfg.experiment_name = f'{Path(request.config).stem}_step{step}_{os.getpid()}'
+    cfg.experiment_name = f'{Path(request.config).stem}_step{step}_{uuid.uuid4().hex[:8]}'
     if 'visualizer' in cfg:
         # a name that is taken would give this step the visualizer, and the folder, of the last one
         cfg.visualizer.name = cfg.experiment_name

@@ -1,0 +1,91 @@
+"""A model small enough to build in a test, from the configuration of the embedded benchmark."""
+
+from pathlib import Path
+
+import mmdet.models  # noqa: F401  (registers)
+import numpy as np
+import torch
+from mmdet.structures import DetDataSample
+from mmdet.structures.mask import BitmapMasks
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+from mmengine.structures import InstanceData
+
+import mmcomformer  # noqa: F401  (registers)
+
+CONFIGS = Path(__file__).parent.parent / 'configs'
+
+THINGS, STUFF = ('cat', 'dog', 'fox'), ('sky', 'sea')
+CAT, DOG, FOX, SKY, SEA = range(5)
+# learned as sky, cat | sea, fox | dog: the labels 3, 0 | 4, 2 | 1
+SCENARIO = dict(
+    increments=[2, 2, 1],
+    thing_classes=list(THINGS),
+    stuff_classes=list(STUFF),
+    class_order=['sky', 'cat', 'sea', 'fox', 'dog'],
+)
+LEARNING_TO_LABEL = [SKY, CAT, SEA, FOX, DOG]
+SIGMOID = dict(
+    mask_activation=dict(type='QuerySigmoid'),
+    loss_mask=dict(type='SigmoidMaskLoss'),
+    loss_dice=dict(type='SigmoidDiceLoss'),
+)
+
+
+def model_config(step=1, *, scenario=None, match_cost='HarmonicMatchCost', **head):
+    """Return the model's config; ``head`` replaces settings of the panoptic head."""
+    config = Config.fromfile(CONFIGS / '_base_' / 'models' / 'comformer_tiny.py').model
+    config.panoptic_head.update(scenario={**(scenario or SCENARIO), 'step': step}, **head)
+    config.panoptic_head.num_queries = 8
+    config.train_cfg.update(num_points=40, match_cost=dict(type=match_cost))
+    return config
+
+
+def build_model(step=1, **head):
+    """Build and initialise the detector."""
+    torch.manual_seed(step)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        model = MODELS.build(model_config(step, **head))
+    model.init_weights()
+    return model
+
+
+def build_head(step=1, **head):
+    """Build and initialise the head alone, with large logits as after some training."""
+    torch.manual_seed(step)
+    config = model_config(step, **head)
+    cfg = {**config.panoptic_head, 'train_cfg': config.train_cfg, 'test_cfg': config.test_cfg}
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        built = MODELS.build(Config(cfg)._cfg_dict)
+    built.init_weights()
+    return built
+
+
+def features(batch=2, seed=0):
+    """Backbone features of images of 64 x 64."""
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        torch.randn(batch, channels, size, size, generator=generator)
+        for channels, size in ((32, 16), (64, 8), (128, 4), (256, 2))
+    ]
+
+
+def samples(*labels, size=64):
+    """Data samples with one random rectangle for each dataset label."""
+    rng = np.random.default_rng(0)
+    result = []
+    for of_image in labels:
+        masks = np.zeros((len(of_image), size, size), np.uint8)
+        for mask in masks:
+            top, left = rng.integers(0, size // 2, 2)
+            mask[top : top + size // 2, left : left + size // 3] = 1
+        sample = DetDataSample(
+            metainfo=dict(
+                img_shape=(size, size), ori_shape=(size, size), batch_input_shape=(size, size)
+            )
+        )
+        sample.gt_instances = InstanceData(
+            labels=torch.tensor(of_image, dtype=torch.long), masks=BitmapMasks(masks, size, size)
+        )
+        result.append(sample)
+    return result
