@@ -177,7 +177,7 @@ def enable_panoptic_inferencer() -> None:
     It needs two names of that package: the id of VOID and the function that packs an id into a
     colour.
     """
-    module = importlib.import_module('mmdet.apis.det_inferencer')
+    module: Any = importlib.import_module('mmdet.apis.det_inferencer')
     if module.VOID is None:
         from .datasets.panoptic_png import ids_to_rgb
 

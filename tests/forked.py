@@ -24,7 +24,7 @@ def run_and_exit(script: str) -> None:
         if not isinstance(code, int):
             sys.stderr.write('' if code is None else f'{code}\n')
             code = 0 if code is None else 1
-    except BaseException:
+    except BaseException:  # noqa: BLE001
         traceback.print_exc()
         code = 1
     sys.stdout.flush()

@@ -8,23 +8,22 @@ from collections import Counter
 import numpy as np
 
 
-def bilinear(image, x, y):
-    """Sample a map (H, W) at one point in [0, 1], zero outside the map."""
-    height, width = image.shape
+def bilinear(maps, x, y):
+    """Sample maps (N, H, W) at one point in [0, 1], zero outside the map; (N,)."""
+    height, width = maps.shape[1:]
     column, row = x * width - 0.5, y * height - 0.5
-    value = 0.0
+    value = np.zeros(len(maps))
     for i in (int(np.floor(row)), int(np.floor(row)) + 1):
         for j in (int(np.floor(column)), int(np.floor(column)) + 1):
             if 0 <= i < height and 0 <= j < width:
-                value += (1 - abs(row - i)) * (1 - abs(column - j)) * image[i, j]
+                value += (1 - abs(row - i)) * (1 - abs(column - j)) * maps[:, i, j]
     return value
 
 
 def sample(maps, points):
     """Sample maps (N, H, W) at the same points (P, 2); float64, (N, P)."""
     maps, points = np.asarray(maps, np.float64), np.asarray(points, np.float64)
-    values = [[bilinear(image, x, y) for x, y in points] for image in maps]
-    return np.array(values).reshape(len(maps), len(points))
+    return np.stack([bilinear(maps, x, y) for x, y in points], 1)
 
 
 def softmax(logits, axis=-1):

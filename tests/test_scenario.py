@@ -160,7 +160,11 @@ def test_config_is_not_edited_and_not_shared():
             ValueError,
             r"class_order: \['gnu'\] are not classes of the dataset",
         ),
-        ({'class_order': [*ORDER[:5], 'sky']}, ValueError, r"class_order: .*\['sky'\] are repeated"),
+        (
+            {'class_order': [*ORDER[:5], 'sky']},
+            ValueError,
+            r"class_order: .*\['sky'\] are repeated",
+        ),
         (
             {'stuff_classes': ['sky', 'sea', 'cat']},
             ValueError,

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import mmdet.models  # noqa: F401  (registers)
 import numpy as np
 import torch
 from mmdet.structures import DetDataSample
@@ -11,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import InstanceData
 
-import mmcomformer  # noqa: F401  (registers)
+import mmcomformer.methods  # noqa: F401  (registers)
 
 CONFIGS = Path(__file__).parent.parent / 'configs'
 

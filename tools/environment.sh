@@ -80,8 +80,7 @@ use_environment() {
 # Install the checkout with extras ($1, separated by commas), quickly when that was done before.
 install_package() {
     local stamp state
-    state=$(cd "$root" && cat setup.py pyproject.toml mmcomformer/version.py requirements/*.txt |
-        cksum)
+    state=$(cd "$root" && cat setup.py mmcomformer/version.py requirements/*.txt | cksum)
     state="$root $state"
     stamp=$("$python" -c 'import sys; print(sys.prefix)')/.mmcomformer-${1//,/-}
     if [[ -f $stamp && $(<"$stamp") == "$state" ]] &&

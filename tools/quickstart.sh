@@ -25,8 +25,9 @@ import torch
 if not torch.cuda.is_available():
     print('No accelerator found: on 2 CPU cores the three steps take about 10 minutes.')
 PY
-# openmim finds an editable installation on PYTHONPATH only
+# openmim finds an editable installation on PYTHONPATH only, and warns about its own imports
 PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH} \
+    PYTHONWARNINGS=ignore:'pkg_resources is deprecated as an API' \
     "$(dirname "$python")/mim" train mmcomformer "configs/$config.py" --resume "$@"
 
 say 'Result'
@@ -34,8 +35,8 @@ say 'Result'
 
 cat <<END
 
-Environment              source $(dirname "$python")/activate
+Environment              $("$python" -c 'import sys; print(sys.prefix)')
 Checkpoints and logs     $root/$work_dir/step*/
 Results as JSON          $root/$work_dir/summary.json
-Print the table again    python tools/report.py $work_dir
+Print the table again    $python tools/report.py $work_dir
 END

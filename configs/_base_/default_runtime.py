@@ -11,6 +11,7 @@ default_hooks = dict(
         type='SafeCheckpointHook', by_epoch=False, interval=2000, save_last=True, max_keep_ckpts=1
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    buffers=dict(type='BroadcastBuffersHook'),
     visualization=dict(type='DetVisualizationHook'),
 )
 env_cfg = dict(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dist import barrier
 from mmengine.logging import MMLogger, print_log
 from mmengine.runner import Runner
 
@@ -27,7 +28,7 @@ from .checkpoint import (
     previous_checkpoint,
     read_checkpoint,
 )
-from .launch import prepare_device
+from .launch import is_first_process, prepare_device
 from .scenario_config import check_options, find_hooks, scenario_of, step_dir_of
 
 
@@ -178,7 +179,8 @@ def _run_step(request: Request, step: int, teacher: str | None) -> None:
         # a name that is taken would give this step the visualizer, and the folder, of the last one
         cfg.visualizer.name = cfg.experiment_name
     state = step_state(cfg, teacher) if request.resume else 'new'
-    print_log(f'step {step} of 0..{num_steps - 1}: {_MESSAGES[state]}', logger='current')
+    if is_first_process(request.launcher):
+        print_log(f'step {step} of 0..{num_steps - 1}: {_MESSAGES[state]}', logger='current')
     if state == 'done':
         return
     if state == 'evaluate':
@@ -219,6 +221,8 @@ def _check_start(cfg: Config) -> None:
     scenario = scenario_of(cfg)
     if scenario.step == 0:
         return
+    # the first process may still be writing the step before
+    barrier()
     for hook in find_hooks(cfg):
         default = step_dir_of(cfg, scenario).parent / f'step{scenario.step - 1}'
         path = hook.get('teacher_ckpt') or previous_checkpoint(default)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 import torch
@@ -9,6 +10,18 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import print_log
 from torch import distributed
+
+_RANK = {'pytorch': 'RANK', 'slurm': 'SLURM_PROCID', 'mpi': 'OMPI_COMM_WORLD_RANK'}
+"""Environment variable in which each launcher says which process this is."""
+
+
+def is_first_process(launcher: str) -> bool:
+    """Tell whether this is the process that logs, before there is a process group.
+
+    Args:
+        launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
+    """
+    return launcher == 'none' or os.environ.get(_RANK[launcher], '0') == '0'
 
 
 def prepare_device(cfg: Config, *, launcher: str, amp: bool = False) -> None:
@@ -27,7 +40,7 @@ def prepare_device(cfg: Config, *, launcher: str, amp: bool = False) -> None:
             has not been used.
     """
     cfg.launcher = launcher
-    if launcher == 'pytorch' and 'RANK' not in os.environ:
+    if launcher == 'pytorch' and _RANK[launcher] not in os.environ:
         raise ValueError(
             '--launcher pytorch: expected to be started by torch.distributed.run, which sets RANK; '
             'use tools/dist_train.sh or tools/dist_test.sh'
@@ -40,7 +53,12 @@ def prepare_device(cfg: Config, *, launcher: str, amp: bool = False) -> None:
     if amp:
         raise ValueError('--amp: automatic mixed precision needs an accelerator; leave it out')
     if cfg.get('optim_wrapper', {}).get('type') == 'AmpOptimWrapper':
-        print_log('no accelerator: training in float32 instead of AMP', level='WARNING')
+        if is_first_process(launcher):
+            print_log(
+                'no accelerator: training in float32 instead of AMP',
+                logger='current',
+                level=logging.WARNING,
+            )
         cfg.optim_wrapper.type = 'OptimWrapper'
         for key in ('loss_scale', 'dtype', 'use_fsdp'):
             cfg.optim_wrapper.pop(key, None)

@@ -80,7 +80,9 @@ def test_det_inferencer(small_config, checkpoint, image, tmp_path, monkeypatch):
     assert list((tmp_path / 'preds').glob('*_panoptic_seg.png'))
 
 
-def test_an_image_without_any_segment(small_config, certain_of_nothing, image, tmp_path, monkeypatch):
+def test_an_image_without_any_segment(
+    small_config, certain_of_nothing, image, tmp_path, monkeypatch
+):
     monkeypatch.setenv('STEP', '1')
     model = init_detector(small_config, certain_of_nothing, device='cpu')
     result = inference_detector(model, image)

@@ -40,9 +40,7 @@ def test_focal_formula():
         expected = alpha * (1 - prob) ** gamma * -prob.log()
         loss = focal_class_loss(logits, labels, alpha=alpha, gamma=gamma)
         torch.testing.assert_close(loss, expected)
-    torch.testing.assert_close(
-        focal_class_loss(logits, labels), 5 * (1 - prob) * -prob.log()
-    )
+    torch.testing.assert_close(focal_class_loss(logits, labels), 5 * (1 - prob) * -prob.log())
 
 
 @pytest.mark.parametrize('gamma', [0.0, 1.0, 2.0])

@@ -23,7 +23,7 @@ def samples():
 def test_softmax_mask_loss_has_the_positive_term_only(samples):
     logits, target = samples
     log_prob = functional.logsigmoid(logits)
-    expected = torch.stack([-(g * m).sum() / 11 for m, g in zip(log_prob, target)])
+    expected = torch.stack([-(g * m).sum() / 11 for m, g in zip(log_prob, target, strict=True)])
     torch.testing.assert_close(softmax_mask_loss(log_prob, target), expected)
     assert softmax_mask_loss(log_prob, torch.zeros_like(target)).tolist() == [0, 0, 0]
 
@@ -38,9 +38,7 @@ def test_sigmoid_mask_loss(samples):
 def test_dice_loss(samples):
     logits, target = samples
     prob = logits.sigmoid()
-    expected = [
-        1 - (2 * (m * g).sum() + 1) / (m.sum() + g.sum() + 1) for m, g in zip(prob, target)
-    ]
+    expected = [1 - (2 * (m * g).sum() + 1) / (m.sum() + g.sum() + 1) for m, g in zip(prob, target)]
     torch.testing.assert_close(dice_loss(prob, target), torch.stack(expected))
     nothing = torch.zeros(1, 5)
     assert dice_loss(nothing, nothing).tolist() == [0]
@@ -69,9 +67,7 @@ def test_classes(samples, name, expects, formula):
     assert loss.expects == expects
     # 5 is the default weight; the sum over masks is divided by the number of targets
     torch.testing.assert_close(loss(pred, target, avg_factor=7.0), 5 * each.sum() / 7)
-    torch.testing.assert_close(
-        loss(pred, target, avg_factor=torch.tensor(7.0)), 5 * each.sum() / 7
-    )
+    torch.testing.assert_close(loss(pred, target, avg_factor=torch.tensor(7.0)), 5 * each.sum() / 7)
     torch.testing.assert_close(loss(pred, target), 5 * each.mean())
     weight = torch.tensor([1.0, 0.0, 3.0])
     loss = MODELS.build(dict(type=name, loss_weight=2.0))

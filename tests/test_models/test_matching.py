@@ -50,7 +50,10 @@ def test_released_costs_and_assignments(case):
     name = case['case']
     for b in range(case['B']):
         masks = GOLDEN[f'{name}__pred_masks'][b].softmax(0)
-        labels, points = GOLDEN[f'{name}__gt_labels_img{b}'].long(), GOLDEN[f'{name}__points_img{b}']
+        labels, points = (
+            GOLDEN[f'{name}__gt_labels_img{b}'].long(),
+            GOLDEN[f'{name}__points_img{b}'],
+        )
         targets = ImageTargets.from_masks(labels, GOLDEN[f'{name}__gt_masks_img{b}'])
         cost = HarmonicMatchCost()(
             GOLDEN[f'{name}__pred_logits'][b].softmax(-1)[:, labels],
@@ -159,9 +162,7 @@ def test_no_targets():
 
 def test_pseudo_labels_none_of_which_is_valid():
     scores, maps, targets = random_batch(0, truths=(0, 0, 0))
-    none = [
-        ImageTargets(t.labels, torch.zeros_like(t.valid), t.masks, t.owner) for t in targets
-    ]
+    none = [ImageTargets(t.labels, torch.zeros_like(t.valid), t.masks, t.owner) for t in targets]
     assignments, num_targets = match(scores, maps, none, cost=HarmonicMatchCost(), num_points=9)
     assert num_targets == 0
     assert all(len(queries) == 0 for level in assignments for queries, _ in level)
@@ -169,9 +170,7 @@ def test_pseudo_labels_none_of_which_is_valid():
 
 def test_more_targets_than_queries():
     scores, maps, targets = random_batch(0, truths=(9,), queries=4)
-    assignments, num_targets = match(
-        scores, maps, targets, cost=HarmonicMatchCost(), num_points=9
-    )
+    assignments, num_targets = match(scores, maps, targets, cost=HarmonicMatchCost(), num_points=9)
     assert num_targets >= 9
     assert assignments[0][0][0].tolist() == [0, 1, 2, 3]
 
@@ -181,9 +180,7 @@ def test_diverged_predictions_do_not_crash_the_solver(bad):
     scores, maps, targets = random_batch(0)
     scores[0][0] = bad
     maps[1][1] = bad
-    assignments, num_targets = match(
-        scores, maps, targets, cost=WeightedMatchCost(), num_points=9
-    )
+    assignments, num_targets = match(scores, maps, targets, cost=WeightedMatchCost(), num_points=9)
     assert num_targets > 0
     for level in assignments:
         for (queries, chosen), target in zip(level, targets, strict=True):

@@ -88,9 +88,7 @@ def logits_of(classes, num_classes):
 
 
 def test_instances_are_numbered_over_all_things_and_stuff_is_merged():
-    result = fuse_panoptic(
-        logits_of([1, 2, 0, 3, 2, 1], 3), stripes(6), num_things=2
-    )
+    result = fuse_panoptic(logits_of([1, 2, 0, 3, 2, 1], 3), stripes(6), num_things=2)
     # labels 0 and 1 are things, 2 is stuff, 3 is no-object
     assert result.tolist() == [[1001, 2, 2000, 3, 2, 3001]]
 

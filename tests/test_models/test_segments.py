@@ -91,4 +91,6 @@ def test_inputs_stay_as_they_are():
     masks, excluded = torch.rand(3, 4, 4), torch.rand(4, 4) > 0.5
     before = [x.clone() for x in (scores, kept, masks, excluded)]
     assign_pixels(scores, kept, masks, excluded)
-    assert all(torch.equal(x, y) for x, y in zip(before, (scores, kept, masks, excluded)))
+    assert all(
+        torch.equal(x, y) for x, y in zip(before, (scores, kept, masks, excluded), strict=True)
+    )

@@ -1,5 +1,6 @@
 """Hooks of the package."""
 
+from .broadcast_buffers_hook import BroadcastBuffersHook
 from .finite_loss_hook import FiniteLossHook
 from .previous_step_hook import PreviousStepHook
 from .safe_checkpoint_hook import SafeCheckpointHook
@@ -7,6 +8,7 @@ from .summary_hook import SummaryHook
 from .teacher_hook import TeacherHook
 
 __all__ = [
+    'BroadcastBuffersHook',
     'FiniteLossHook',
     'PreviousStepHook',
     'SafeCheckpointHook',

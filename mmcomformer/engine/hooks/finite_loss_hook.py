@@ -34,7 +34,7 @@ class FiniteLossHook(Hook):
         """
         scalars = runner.message_hub.log_scalars
         losses = {
-            key: scalars[f'train/{key}'].current()
+            key: float(scalars[f'train/{key}'].current())
             for key in outputs or {}
             if 'loss' in key and f'train/{key}' in scalars
         }

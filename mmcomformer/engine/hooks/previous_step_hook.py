@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,7 @@ class PreviousStepHook(Hook):
             raise RuntimeError(
                 f'{message}; finish it with --step {self.scenario.step - 1} --resume'
             )
-        print_log(message, logger='current', level='WARNING')
+        print_log(message, logger='current', level=logging.WARNING)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Remember that training resumes, so that the student keeps what it has learned."""

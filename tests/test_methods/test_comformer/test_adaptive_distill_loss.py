@@ -112,7 +112,7 @@ def test_weights_are_normalised_over_the_whole_batch():
     student, teacher = logits()
     teacher[1, :, -1] += 8
     together = build()(student, teacher)
-    apart = torch.stack([build()(s[None], t[None]) for s, t in zip(student, teacher)])
+    apart = torch.stack([build()(s[None], t[None]) for s, t in zip(student, teacher, strict=True)])
     torch.testing.assert_close(together, apart[0], rtol=1e-3, atol=1e-3)
     assert abs(together - apart.mean()) > 0.1
 

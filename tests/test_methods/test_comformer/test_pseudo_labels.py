@@ -64,9 +64,7 @@ def test_released_pseudo_labels(case):
         )
         for b in range(case['B'])
     ]
-    teacher = TeacherOutput(
-        GOLDEN[f'{name}__teacher_logits'], GOLDEN[f'{name}__teacher_masks'], ()
-    )
+    teacher = TeacherOutput(GOLDEN[f'{name}__teacher_logits'], GOLDEN[f'{name}__teacher_masks'], ())
     labeller = MaskPseudoLabels(
         QuerySoftmax() if case['softmask'] else QuerySigmoid(),
         score_thr=case['score_threshold'],
