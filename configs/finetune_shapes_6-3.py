@@ -14,10 +14,9 @@ train_dataloader = dict(dataset=dict(scenario=scenario))
 val_dataloader = dict(dataset=dict(scenario=scenario))
 test_dataloader = dict(dataset=dict(scenario=scenario))
 
-max_iters = 800 if step == 0 else 400
+max_iters = 1000 if step == 0 else 500
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 default_hooks = dict(checkpoint=dict(interval=100))
-optim_wrapper = dict(optimizer=dict(lr=1e-3 if step == 0 else 3e-4))
 param_scheduler = [
     dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=max_iters, by_epoch=False)
 ]

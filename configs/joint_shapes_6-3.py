@@ -19,7 +19,7 @@ test_dataloader = dict(dataset=dict(scenario=scenario))
 val_evaluator = dict(num_base=6)
 test_evaluator = dict(num_base=6)
 
-max_iters = 1600
+max_iters = 2000
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 default_hooks = dict(checkpoint=dict(interval=100))
 param_scheduler = [

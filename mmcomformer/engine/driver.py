@@ -17,7 +17,7 @@ from mmengine.dist import barrier
 from mmengine.logging import MMLogger, print_log
 from mmengine.runner import Runner
 
-from ..evaluation.summary import FILE_NAME, read_summary
+from ..evaluation.summary import FILE_NAME, format_evaluation, read_summary
 from ..scenario import parse_step, step_from_environment
 from .checkpoint import (
     META_KEY,
@@ -308,4 +308,10 @@ def evaluate(request: Request, checkpoint: str, *, show_dir: str | None = None) 
             interval=1,
             test_out_dir=str(Path(show_dir).resolve()),
         )
-    return Runner.from_cfg(cfg).test()
+    runner = Runner.from_cfg(cfg)
+    metrics = runner.test()
+    for metric in runner.test_loop.evaluator.metrics:
+        # on the main process only
+        if getattr(metric, 'groups', None):
+            runner.logger.info(f'\n{format_evaluation(metric.groups, metric.per_class)}')
+    return metrics

@@ -339,6 +339,35 @@ def format_per_class(summary: Summary) -> str:
     return format_table(['class', 'taught at', f'{first} then', *metrics], rows)
 
 
+def format_evaluation(
+    groups: Mapping[str, Mapping[str, float | None]],
+    per_class: Mapping[str, Mapping[str, float | None]],
+) -> str:
+    """Return the table of one evaluation as text: every class, then the groups.
+
+    Args:
+        groups: Percent by metric and by base, new and all.
+        per_class: Percent by class name and by metric.
+
+    Example:
+        >>> print(format_evaluation({'PQ': {'base': 50.0, 'new': None, 'all': 50.0}},
+        ...                         {'cat': {'PQ': 50.0}}))
+        | class |    PQ |
+        |:------|------:|
+        | cat   | 50.00 |
+        | base  | 50.00 |
+        | new   |     - |
+        | all   | 50.00 |
+    """
+    metrics = list(groups)
+    rows = [
+        [name, *(format_value(values[metric]) for metric in metrics)]
+        for name, values in per_class.items()
+    ]
+    rows += [[group, *(format_value(groups[m][group]) for m in metrics)] for group in GROUPS]
+    return format_table(['class', *metrics], rows)
+
+
 def format_value(value: float | None) -> str:
     """Return a number with two digits, or ``-`` for None."""
     return '-' if value is None else f'{value:.2f}'

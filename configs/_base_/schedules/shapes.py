@@ -1,4 +1,4 @@
-# short schedule for Shapes; learning rate and iterations depend on the step (leaf config)
+# short schedule for Shapes; the iterations depend on the step (leaf config)
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='ContinualOptimWrapperConstructor',
