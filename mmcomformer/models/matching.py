@@ -21,6 +21,9 @@ Assignment = tuple[np.ndarray, np.ndarray]
 class MatchCost(Protocol):
     """Cost of giving each target to each query."""
 
+    #: which dice map of the mask activation it samples: probability or logit
+    expects: str
+
     def __call__(self, class_prob: Tensor, mask_samples: Tensor, target_samples: Tensor) -> Tensor:
         """Return the cost matrix.
 
@@ -39,6 +42,8 @@ class MatchCost(Protocol):
 class HarmonicMatchCost:
     """Negative harmonic mean of class probability and dice coefficient (released CoMFormer)."""
 
+    expects = 'probability'
+
     def __call__(self, class_prob: Tensor, mask_samples: Tensor, target_samples: Tensor) -> Tensor:
         """Return the cost; ``mask_samples`` are probabilities. See :class:`MatchCost`."""
         dice = dice_coefficients(mask_samples, target_samples)
@@ -54,6 +59,8 @@ class WeightedMatchCost:
         mask_weight: Weight of the binary cross-entropy, averaged over points.
         dice_weight: Weight of one minus the dice coefficient.
     """
+
+    expects = 'logit'
 
     def __init__(
         self, cls_weight: float = 2.0, mask_weight: float = 5.0, dice_weight: float = 5.0

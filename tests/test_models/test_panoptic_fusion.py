@@ -67,9 +67,9 @@ def test_released_panoptic_maps(case):
     )
     released = GOLDEN[f'{name}__panoptic_seg']
     assert torch.equal(result == num_classes, released == 0)
-    segments = zip(GOLDEN[f'{name}__segment_ids'], GOLDEN[f'{name}__segment_categories'])
+    ids, categories = GOLDEN[f'{name}__segment_ids'], GOLDEN[f'{name}__segment_categories']
     codes = set()
-    for segment, category in segments:
+    for segment, category in zip(ids, categories, strict=True):
         code = result[released == segment].unique()
         assert len(code) == 1
         assert order[int(code) % 1000] == int(category) - 1

@@ -44,7 +44,7 @@ class ComFormerHead(Mask2FormerHead):
 
     Raises:
         TypeError: If there is no scenario, or class counts are given beside it.
-        ValueError: If a mask loss does not fit the mask activation.
+        ValueError: If a mask loss or the matching cost does not fit the mask activation.
     """
 
     def __init__(
@@ -82,10 +82,10 @@ class ComFormerHead(Mask2FormerHead):
         self.loss_mask = MODELS.build(loss_mask)
         self.loss_dice = MODELS.build(loss_dice)
         self.loss_distill = None if loss_distill is None else MODELS.build(loss_distill)
-        self._check_losses()
         train_cfg = train_cfg or {}
         cost = train_cfg.get('match_cost', dict(type='HarmonicMatchCost'))
         self.match_cost = TASK_UTILS.build(cost)
+        self._check_map_kinds()
         self.num_points = train_cfg.get('num_points', 12544)
         self.oversample_ratio = train_cfg.get('oversample_ratio', 3.0)
         self.importance_sample_ratio = train_cfg.get('importance_sample_ratio', 0.75)
@@ -93,16 +93,19 @@ class ComFormerHead(Mask2FormerHead):
         self.register_buffer('label_to_learning', torch.tensor(to_learning), persistent=False)
         self.register_buffer('learning_to_label', torch.tensor(to_label), persistent=False)
 
-    def _check_losses(self) -> None:
+    def _check_map_kinds(self) -> None:
         activation = type(self.mask_activation).__name__
-        for key, kind in zip(
-            ('loss_mask', 'loss_dice'), self.mask_activation.map_kinds, strict=True
+        of_mask, of_dice = self.mask_activation.map_kinds
+        for key, part, kind in (
+            ('panoptic_head.loss_mask', self.loss_mask, of_mask),
+            ('panoptic_head.loss_dice', self.loss_dice, of_dice),
+            ('train_cfg.match_cost', self.match_cost, of_dice),
         ):
-            loss = getattr(self, key)
-            if loss.expects != kind:
+            expected = getattr(part, 'expects', 'map of its own')
+            if expected != kind:
                 raise ValueError(
-                    f'model.panoptic_head.{key}: {type(loss).__name__} expects a {loss.expects}, '
-                    f'but {activation} gives a {kind}; use the losses of the same family'
+                    f'model.{key}: {type(part).__name__} expects a {expected}, but {activation} '
+                    f'gives a {kind}; use losses and match_cost of the same family'
                 )
 
     def _forward_head(

@@ -200,15 +200,17 @@ def test_losses_equal_a_hand_written_computation(monkeypatch, head, sigmoid_head
     assert not used.all()
     # so many that no two targets look the same at them
     monkeypatch.setattr(head, 'num_points', 300)
-    drawn, chosen = [], []
+    drawn, sampled, chosen = [], [], []
     random_points, uncertain_points = matching.random_points, head_module.uncertain_points
 
     def record_random(*args, **kwargs):
         drawn.append(random_points(*args, **kwargs))
         return drawn[-1]
 
-    def record_uncertain(*args, **kwargs):
-        chosen.append(uncertain_points(*args, **kwargs))
+    def record_uncertain(maps, uncertainty, **kwargs):
+        sampled.append(maps)
+        assert uncertainty == head.mask_activation.uncertainty
+        chosen.append(uncertain_points(maps, uncertainty, **kwargs))
         return chosen[-1]
 
     monkeypatch.setattr(matching, 'random_points', record_random)
@@ -228,6 +230,12 @@ def test_losses_equal_a_hand_written_computation(monkeypatch, head, sigmoid_head
         names = [f'{LEVELS[level]}{name}' for name in ('loss_cls', 'loss_mask', 'loss_dice')]
         found = [losses[name].item() for name in names]
         assert found == pytest.approx(expected, rel=1e-4)
+        matched = sampled[turn][:, None]
+        activated = mask_preds[level] if kind == 'sigmoid' else mask_preds[level].softmax(1)
+        # matched queries in order: each map is one of the activated masks of the batch
+        same = (matched - activated.flatten(0, 1)[None]).abs().amax((-2, -1)) < 1e-6
+        assert (same.sum(1) == 1).all()
+        assert (same.int().argmax(1).diff() > 0).all()
     distilled = head.loss_distill(cls_scores[-1], teacher.cls_score)
     assert losses['loss_distill'].item() == distilled.item() > 0
 
@@ -277,12 +285,14 @@ def test_images_without_targets(head):
 
 def test_losses_are_divided_by_the_mean_number_of_targets_over_ranks(monkeypatch, head):
     samples, feats = tiny.samples([SEA, SKY], [CAT]), tiny.features()
-    results = []
-    for other_rank in (None, 9.0, -9.0):
-        if other_rank is not None:
-            monkeypatch.setattr(head_module, 'reduce_mean', lambda x: (x + other_rank) / 2)
+
+    def losses(other_rank):
+        monkeypatch.setattr(head_module, 'reduce_mean', lambda x: (x + other_rank) / 2)
         torch.manual_seed(0)
-        results.append(head.loss(feats, samples))
+        return head.loss(feats, samples)
+
+    # 3 targets here, and 3, 9 or fewer than none there
+    results = [losses(3.0), losses(9.0), losses(-9.0)]
     for key in ('loss_mask', 'd1.loss_dice'):
         alone, with_more, with_less = (result[key] for result in results)
         torch.testing.assert_close(with_more, alone * 3 / 6)
@@ -306,6 +316,20 @@ def test_losses_under_autocast_are_computed_in_single_precision(head, sigmoid_he
     for key, loss in results[0].items():
         assert results[1][key].dtype == torch.float32
         torch.testing.assert_close(results[1][key], loss)
+
+
+def test_losses_of_half_precision_logits_are_computed_in_single_precision(head):
+    samples = tiny.samples([SEA, SKY], [CAT])
+    with torch.no_grad():
+        logits = [[x.bfloat16() for x in part] for part in head(tiny.features(), samples)]
+    targets, teacher = complete_targets(head, samples)
+    results = []
+    for cls_scores, mask_preds in (logits, [[x.float() for x in part] for part in logits]):
+        torch.manual_seed(0)
+        results.append(head.loss_by_feat(cls_scores, mask_preds, targets, teacher))
+    for key, loss in results[0].items():
+        assert loss.dtype == torch.float32
+        assert torch.equal(loss, results[1][key])
 
 
 def test_points_are_read_from_the_training_settings(monkeypatch, head):
@@ -357,6 +381,21 @@ def test_class_maps_are_no_part_of_the_checkpoint(head):
         (
             dict(mask_activation=dict(type='QuerySigmoid')),
             'panoptic_head.loss_mask: SoftmaxMaskLoss expects a log_probability, but QuerySigmoid',
+        ),
+        (
+            dict(loss_dice=dict(type='DiceLoss')),
+            'panoptic_head.loss_dice: DiceLoss expects a map of its own, but QuerySoftmax gives a '
+            'probability',
+        ),
+        (
+            tiny.SIGMOID,
+            'train_cfg.match_cost: HarmonicMatchCost expects a probability, but QuerySigmoid gives '
+            'a logit; use losses and match_cost of the same family',
+        ),
+        (
+            dict(match_cost='WeightedMatchCost'),
+            'train_cfg.match_cost: WeightedMatchCost expects a logit, but QuerySoftmax gives a '
+            'probability',
         ),
     ],
 )
