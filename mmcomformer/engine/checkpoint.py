@@ -25,11 +25,29 @@ def read_checkpoint(path: str | Path, *, mmap: bool = False) -> dict[str, Any]:
         FileNotFoundError: If there is no such file.
         RuntimeError: If it is truncated, not a checkpoint, or would execute code.
     """
+    checkpoint = load_file(path, mmap=mmap, hint='use another one, or train its step again')
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get('state_dict'), dict):
+        raise RuntimeError(f'checkpoint {path}: not a checkpoint, it has no state_dict')
+    return checkpoint
+
+
+def load_file(path: str | Path, *, mmap: bool = False, hint: str) -> Any:
+    """Load what ``torch.save`` wrote onto the CPU without executing anything in it.
+
+    Args:
+        path: The file.
+        mmap: See :func:`read_checkpoint`.
+        hint: What to do if the file is damaged.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        RuntimeError: If it is truncated, not a checkpoint, or would execute code.
+    """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'checkpoint {path}: no such file')
     try:
-        checkpoint = load_weights_only(path, mmap=mmap or None)
+        return load_weights_only(path, mmap=mmap or None)
     except pickle.UnpicklingError as error:
         raise RuntimeError(
             f'checkpoint {path}: refused, because {_refusal(str(error))}; only checkpoints of '
@@ -37,12 +55,9 @@ def read_checkpoint(path: str | Path, *, mmap: bool = False) -> dict[str, Any]:
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:
         raise RuntimeError(
-            f'checkpoint {path}: truncated or not a checkpoint ({str(error).splitlines()[0]}); '
-            f'use another one, or train its step again'
+            f'checkpoint {path}: truncated or not a checkpoint '
+            f'({(str(error) or type(error).__name__).splitlines()[0]}); {hint}'
         ) from error
-    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get('state_dict'), dict):
-        raise RuntimeError(f'checkpoint {path}: not a checkpoint, it has no state_dict')
-    return checkpoint
 
 
 def _refusal(message: str) -> str:

@@ -33,7 +33,8 @@ def scenario_of(cfg: Config) -> Scenario:
 
 def find_scenarios(node: Any, prefix: str = '') -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each scenario dict below a config node, with its dotted key."""
-    if isinstance(node, Mapping):
+    # a Config is no mapping
+    if isinstance(node, (Mapping, Config)):
         for key, value in node.items():
             name = f'{prefix}.{key}' if prefix else str(key)
             if key == 'scenario' and isinstance(value, dict):

@@ -21,14 +21,12 @@ missing; unknown keys are kept.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..atomic import replaced_file
 from ..scenario import Scenario
 from .groups import GROUPS, average_over_steps, forgetting
 
@@ -200,20 +198,8 @@ def write_summary(path: Path, summary: Summary) -> None:
         ValueError: If a number is NaN or infinite.
     """
     text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-    try:
-        with open(handle, 'w', encoding='utf-8') as file:
-            file.write(text + '\n')
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes files that only the owner can read
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    with replaced_file(path) as temporary:
+        temporary.write_text(f'{text}\n', encoding='utf-8')
 
 
 def update_summary(path: Path, run: Summary, entry: Mapping[str, Any]) -> Summary:

@@ -11,6 +11,7 @@ from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
+from ...atomic import replaced_file
 from ...registry import HOOKS
 
 
@@ -46,7 +47,8 @@ class SafeCheckpointHook(CheckpointHook):
         )
         if is_main_process():
             os.replace(temporary, self.last_ckpt)
-            write_atomically(Path(runner.work_dir) / 'last_checkpoint', self.last_ckpt)
+            with replaced_file(Path(runner.work_dir) / 'last_checkpoint') as pointer:
+                pointer.write_text(self.last_ckpt, encoding='utf-8')
             for path in outdated:
                 path.unlink(missing_ok=True)
 
@@ -60,10 +62,3 @@ class SafeCheckpointHook(CheckpointHook):
         self.keep_ckpt_ids.append(step)
         runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
         return [Path(self.out_dir) / filename for filename in outdated]
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file under a temporary name and rename it."""
-    temporary = path.with_name(f'{path.name}.tmp')
-    temporary.write_text(text, encoding='utf-8')
-    os.replace(temporary, path)

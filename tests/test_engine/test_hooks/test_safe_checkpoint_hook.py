@@ -104,14 +104,14 @@ def test_a_kill_before_the_pointer(tmp_path, monkeypatch):
 
     calls = []
 
-    def write(path, text):
-        calls.append(text)
+    def replaced(path):
+        calls.append(path)
         if len(calls) == 2:
             raise Killed
-        original(path, text)
+        return original(path)
 
-    original = module.write_atomically
-    monkeypatch.setattr(module, 'write_atomically', write)
+    original = module.replaced_file
+    monkeypatch.setattr(module, 'replaced_file', replaced)
     with pytest.raises(Killed):
         run(tmp_path, hook_of(max_keep_ckpts=1))
     latest = find_latest_checkpoint(str(tmp_path))

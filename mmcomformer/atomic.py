@@ -1,0 +1,42 @@
+"""Files that are either old or new, never half written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replaced_file(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; at the end it becomes ``path``.
+
+    If anything fails in between, ``path`` is left as it was and the temporary file is removed.
+
+    Args:
+        path: The file to write; its folder is created.
+
+    Raises:
+        OSError: If the folder cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> with replaced_file(folder / 'a.txt') as temporary:
+        ...     _ = temporary.write_text('new')
+        >>> [file.name for file in folder.iterdir()]
+        ['a.txt']
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # the process id keeps two processes that write the same file apart
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    try:
+        yield temporary
+        with open(temporary, 'rb+') as file:
+            # a power cut must not rename an empty file into place
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

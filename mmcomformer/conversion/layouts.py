@@ -1,0 +1,98 @@
+"""Where both programs hold the same numbers in another order: pure functions of tensors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from .tensor_names import CLASSIFIER
+
+STEMS = ('backbone.conv1.weight', 'backbone.patch_embed.projection.weight')
+"""Our names of the first convolution, which sees the colour channels."""
+
+Tensors = dict[str, Tensor]
+
+
+def patch_merging_to_ours(tensor: Tensor) -> Tensor:
+    """Reorder the inputs of a Swin patch merging from theirs to ours.
+
+    Theirs are 4 neighbours (top left, bottom left, top right, bottom right) of C channels each;
+    ours are C channels of 4 neighbours each, row by row, as ``nn.Unfold`` gives them.
+
+    Args:
+        tensor: Shape (..., 4 C).
+
+    Example:
+        >>> patch_merging_to_ours(torch.tensor([0, 1, 10, 11, 20, 21, 30, 31])).tolist()
+        [0, 20, 10, 30, 1, 21, 11, 31]
+    """
+    # (..., 4 C) -> (..., column, row, C) -> (..., C, row, column)
+    return tensor.unflatten(-1, (2, 2, -1)).transpose(-3, -1).flatten(-3)
+
+
+def patch_merging_to_theirs(tensor: Tensor) -> Tensor:
+    """Undo :func:`patch_merging_to_ours`."""
+    return tensor.unflatten(-1, (-1, 2, 2)).transpose(-3, -1).flatten(-3)
+
+
+def is_patch_merging(name: str) -> bool:
+    """Tell whether a tensor, by either name, belongs to a patch merging of Swin."""
+    return re.search(r'^backbone\..*\.downsample\.(norm|reduction)\.', name) is not None
+
+
+def flip_colours(weight: Tensor) -> Tensor:
+    """Exchange red and blue in the first convolution, (C, 3, h, w)."""
+    return weight.flip(1)
+
+
+def has_single_classifier(model: Mapping[str, Tensor]) -> bool:
+    """Tell whether a detectron2 model has Mask2Former's one linear layer for all classes."""
+    return f'{CLASSIFIER}weight' in model
+
+
+def classifier_sizes(model: Mapping[str, Tensor]) -> tuple[int, ...]:
+    """Return how many classes each layer of a detectron2 model's classifier has, no-object aside.
+
+    One number if it has a single layer; empty if it has no classifier.
+    """
+    if has_single_classifier(model):
+        return (_rows(model[f'{CLASSIFIER}weight']) - 1,)
+    sizes: list[int] = []
+    while (key := f'{CLASSIFIER}cls.{len(sizes) + 1}.weight') in model:
+        sizes.append(_rows(model[key]))
+    return tuple(sizes)
+
+
+def _rows(tensor: Tensor) -> int:
+    """Return the size of the first axis, 1 if there is none."""
+    return tensor.shape[:1].numel()
+
+
+def split_classifier(model: Mapping[str, Tensor], increments: Sequence[int]) -> Tensors:
+    """Replace a single classifier (classes, no-object last) by one layer per step.
+
+    Args:
+        model: A detectron2 model whose single classifier has sum(increments) + 1 rows.
+        increments: Number of classes of each step.
+    """
+    split = dict(model)
+    for leaf in ('weight', 'bias'):
+        # a missing one is reported with the others
+        if f'{CLASSIFIER}{leaf}' in split:
+            *layers, no_object = split.pop(f'{CLASSIFIER}{leaf}').split([*increments, 1])
+            for index, rows in enumerate([no_object, *layers]):
+                split[f'{CLASSIFIER}cls.{index}.{leaf}'] = rows
+    return split
+
+
+def join_classifier(model: Mapping[str, Tensor]) -> Tensors:
+    """Undo :func:`split_classifier`."""
+    joined = dict(model)
+    last = len(classifier_sizes(model))
+    for leaf in ('weight', 'bias'):
+        rows = [joined.pop(f'{CLASSIFIER}cls.{i}.{leaf}') for i in range(last + 1)]
+        joined[f'{CLASSIFIER}{leaf}'] = torch.cat([*rows[1:], rows[0]])
+    return joined
