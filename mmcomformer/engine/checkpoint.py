@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from ..compat import load_weights_only
 from ..scenario import Scenario
@@ -66,6 +69,26 @@ def _refusal(message: str) -> str:
     if found:
         return f'loading it would run code ({found.group(1)})'
     return 'it is not a checkpoint'
+
+
+def raw_weights(
+    checkpoint: dict[str, Any], parameter_names: Iterable[str]
+) -> dict[str, torch.Tensor]:
+    """Return the weights that were trained, not their moving average.
+
+    With mmengine's ``EMAHook`` a checkpoint holds the average as ``state_dict``, for deployment,
+    and the trained parameters as ``ema_state_dict``. Buffers are those of ``state_dict``.
+
+    Args:
+        checkpoint: From :func:`read_checkpoint`.
+        parameter_names: Names of the model's parameters.
+    """
+    weights = dict(checkpoint['state_dict'])
+    trained = checkpoint.get('ema_state_dict', {})
+    for name in parameter_names:
+        if f'module.{name}' in trained:
+            weights[name] = trained[f'module.{name}']
+    return weights
 
 
 def continual_meta(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Any]:

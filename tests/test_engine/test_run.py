@@ -7,10 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from mmcomformer.engine import driver
-from mmcomformer.engine.checkpoint import file_sha256, previous_checkpoint, read_checkpoint
+from mmcomformer.engine.checkpoint import (
+    file_sha256,
+    previous_checkpoint,
+    raw_weights,
+    read_checkpoint,
+)
 from mmcomformer.engine.driver import Request, load_config, step_state
 from mmcomformer.registry import MODELS
 
@@ -227,6 +234,33 @@ def test_checkpoint_of_another_increment_serves(finished_run, tmp_path, shapes_r
     assert [entry['step'] for entry in summary['steps']] == [1]
     assert len(summary['steps'][0]['classes']) == 6
     assert summary['final']['PQ']['avg'] is None
+
+
+@HOOKS.register_module()
+class KeepWeightsHook(Hook):
+    """Keep a copy of the trained weights."""
+
+    weights = {}
+
+    def after_train(self, runner):
+        self.weights.update({k: v.clone() for k, v in runner.model.named_parameters()})
+
+
+def test_a_moving_average_is_not_the_teacher(shapes_root, tmp_path):
+    options = small_options(shapes_root)
+    options['custom_hooks'] = [
+        {'type': 'PseudoLabelHook'},
+        {'type': 'KeepWeightsHook'},
+        {'type': 'EMAHook', 'momentum': 0.5},
+    ]
+    driver.run(Request(config=CONFIG, step=0, work_dir=str(tmp_path), cfg_options=options))
+    checkpoint = read_checkpoint(checkpoint_of(tmp_path, 0))
+    trained = KeepWeightsHook.weights
+    restored = raw_weights(checkpoint, trained)
+    name = 'panoptic_head.query_feat.weight'
+    assert not torch.equal(checkpoint['state_dict'][name], trained[name])
+    assert all(torch.equal(restored[name], trained[name]) for name in trained)
+    assert set(restored) == set(checkpoint['state_dict'])
 
 
 class TestEvaluate:

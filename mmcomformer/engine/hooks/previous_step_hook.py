@@ -24,6 +24,7 @@ from ..checkpoint import (
     continual_meta,
     file_sha256,
     previous_checkpoint,
+    raw_weights,
     read_checkpoint,
 )
 from ..scenario_config import scenario_of, step_dir_of
@@ -83,8 +84,9 @@ class PreviousStepHook(Hook):
         continual = continual_meta(checkpoint, path)
         check_previous_step(continual, self.scenario, path)
         self._check_finished(checkpoint['meta'], path)
-        self._state_dict = checkpoint['state_dict']
-        _check_weights(unwrap_model(runner.model), self._state_dict, path)
+        student = unwrap_model(runner.model)
+        self._state_dict = raw_weights(checkpoint, (name for name, _ in student.named_parameters()))
+        _check_weights(student, self._state_dict, path)
         self._meta['teacher'] = dict(
             path=str(path.resolve()), sha256=file_sha256(path), step=step - 1
         )
