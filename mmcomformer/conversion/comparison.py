@@ -9,14 +9,16 @@ from fnmatch import fnmatchcase
 
 from torch import Tensor
 
-from .tensor_names import COUNTER, to_theirs
+from .tensor_names import COUNTER, to_ours, to_theirs
 
 _LISTED = 40
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How the tensors of a file fit a model; all by their detectron2 names.
+    """How the tensors of a file fit a model, by their detectron2 names.
+
+    A tensor of ours that detectron2's Mask2Former has none for is missing by our name.
 
     Attributes:
         unused: Tensors of the file that the model does not have, and that are not allowed.
@@ -39,9 +41,8 @@ class Comparison:
 
 
 def by_their_names(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors of ours that detectron2's Mask2Former has, by its names."""
-    names = {name: to_theirs(name) for name in state_dict}
-    return {theirs: state_dict[name] for name, theirs in names.items() if theirs is not None}
+    """Return tensors of ours by detectron2's names, or by ours where it has no such tensor."""
+    return {to_theirs(name) or name: tensor for name, tensor in state_dict.items()}
 
 
 def compare(
@@ -57,9 +58,9 @@ def compare(
         allow: Names of theirs, or patterns with ``*``, that may be unused or missing.
     """
     own = by_their_names(expected)
-    unused = [name for name in model if name not in own]
-    missing = [name for name in own if name not in model and not name.endswith(COUNTER)]
-    shared = [name for name in model if name in own]
+    shared = [name for name in model if to_ours(name) in expected]
+    unused = [name for name in model if to_ours(name) not in expected]
+    missing = [name for name in own if name not in shared and not name.endswith(COUNTER)]
     dropped, initial = _allowed(unused, allow), _allowed(missing, allow)
     return Comparison(
         unused=tuple(name for name in unused if name not in dropped),

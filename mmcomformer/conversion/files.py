@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import pickle
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..atomic import replaced_file
 from ..engine.checkpoint import load_file
 
 _HINT = 'download or copy it again'
@@ -143,15 +143,9 @@ def _read_pickle(path: Path) -> Any:
 
 
 def write_checkpoint(content: dict[str, Any], path: str | Path) -> None:
-    """Write a checkpoint under a temporary name and rename it."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'{path.name}.tmp{os.getpid()}')
-    try:
+    """Write a checkpoint; a file that is there stays whole until it is replaced."""
+    with replaced_file(path) as temporary:
         torch.save(content, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def check_destination(source: str | Path, destination: str | Path) -> None:

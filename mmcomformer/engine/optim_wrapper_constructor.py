@@ -13,6 +13,8 @@ from torch import nn
 from ..registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 _NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm)
+_POSITIONS = ('relative_position_bias_table', 'absolute_pos_embed')
+"""Position embeddings of transformer backbones, which are plain parameters."""
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -20,8 +22,9 @@ class ContinualOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """Build the optimizer with Mask2Former's parameter groups.
 
     The backbone learns with a smaller rate. Norms and embeddings do not decay, those of the
-    backbone included, except the pixel decoder's level embedding. mmengine's own constructor
-    cannot say this: it skips ``norm_decay_mult`` wherever a custom key matches.
+    backbone and its position embeddings included, except the pixel decoder's level embedding.
+    mmengine's own constructor cannot say this: it skips ``norm_decay_mult`` wherever a custom key
+    matches.
 
     Args:
         optim_wrapper_cfg: Config of the wrapper with its optimizer.
@@ -58,10 +61,10 @@ class ContinualOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         lr, decay = optimizer_cfg['lr'], optimizer_cfg.get('weight_decay', 0.0)
         groups: dict[tuple[float, float], dict[str, Any]] = {}
         for module_name, module in model.named_modules():
-            decay_mult = self._decay_mult(module_name, module)
             lr_mult = self.factors['backbone_lr_mult'] if 'backbone' in module_name else 1.0
-            for parameter in module.parameters(recurse=False):
+            for name, parameter in module.named_parameters(recurse=False):
                 if parameter.requires_grad:
+                    decay_mult = self._decay_mult(module_name, module, name)
                     group = groups.setdefault(
                         (lr_mult, decay_mult),
                         dict(params=[], lr=lr * lr_mult, weight_decay=decay * decay_mult),
@@ -69,10 +72,11 @@ class ContinualOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                     group['params'].append(parameter)
         return list(groups.values())
 
-    def _decay_mult(self, name: str, module: nn.Module) -> float:
+    def _decay_mult(self, module_name: str, module: nn.Module, name: str) -> float:
         if isinstance(module, _NORMS):
             return self.factors['norm_decay_mult']
         # a plain parameter in the released program, which decays
-        if isinstance(module, nn.Embedding) and not name.endswith('pixel_decoder.level_encoding'):
+        decays = module_name.endswith('pixel_decoder.level_encoding')
+        if name in _POSITIONS or (isinstance(module, nn.Embedding) and not decays):
             return self.factors['embed_decay_mult']
         return 1.0
