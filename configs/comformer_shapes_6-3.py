@@ -9,7 +9,7 @@ _base_ = [
 step, scenario = _base_.step, _base_.scenario
 work_dir = f'./work_dirs/{{fileBasenameNoExtension}}/step{_base_.step}'
 
-model = dict(panoptic_head=dict(scenario=scenario, loss_distill=dict(loss_weight=5.0)))
+model = dict(panoptic_head=dict(scenario=scenario, loss_distill=dict(loss_weight=1.0)))
 train_dataloader = dict(dataset=dict(scenario=scenario))
 val_dataloader = dict(dataset=dict(scenario=scenario))
 test_dataloader = dict(dataset=dict(scenario=scenario))

@@ -25,10 +25,13 @@ import torch
 if not torch.cuda.is_available():
     print('No accelerator found: on 2 CPU cores the three steps take about 10 minutes.')
 PY
-# openmim finds an editable installation on PYTHONPATH only, and warns about its own imports
-PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH} \
-    PYTHONWARNINGS=ignore:'pkg_resources is deprecated as an API' \
-    "$(dirname "$python")/mim" train mmcomformer "configs/$config.py" --resume "$@"
+if [[ $family == openmmlab ]]; then
+    # openmim finds an editable installation on PYTHONPATH only (onedl-mim anywhere but there),
+    # and warns about its own imports
+    export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
+    export PYTHONWARNINGS='ignore:pkg_resources is deprecated as an API'
+fi
+"$(dirname "$python")/mim" train mmcomformer "configs/$config.py" --resume "$@"
 
 say 'Result'
 "$python" tools/report.py "$work_dir"
