@@ -18,6 +18,7 @@ test_dataloader = dict(dataset=dict(scenario=scenario))
 max_iters = 160000 if step == 0 else 400 * scenario['increments'][step]
 train_cfg = dict(max_iters=max_iters)
 optim_wrapper = dict(optimizer=dict(lr=1e-4 if step == 0 else 5e-5))
+# mmengine's polynomial is 0 in its last iteration, the released program's would be one later
 param_scheduler = [
-    dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=max_iters, by_epoch=False)
+    dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=max_iters + 1, by_epoch=False)
 ]

@@ -4,9 +4,23 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 ROOT = Path(__file__).parent / 'data' / 'golden'
+
+PRECISIONS = [
+    pytest.param(torch.float64, 1e-9, id='float64'),
+    pytest.param(torch.float32, 1e-5, id='float32'),
+]
+"""Types to compute in, and how far from the released program's float64 a result may be."""
+
+
+def assert_agrees(actual, expected, tolerance):
+    """Check that values differ by no more than a share of the largest one."""
+    expected = torch.as_tensor(expected, dtype=torch.float64)
+    size = expected.abs().max().item() if expected.numel() else 0
+    torch.testing.assert_close(actual.double(), expected, rtol=0, atol=tolerance * size)
 
 
 class Golden:

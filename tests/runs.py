@@ -40,25 +40,35 @@ def environment(**variables: str) -> dict[str, str]:
     }
 
 
-def shapes_options(root: str | Path, *, iters: int, batch_size: int = 2) -> list[str]:
+def shapes_options(
+    root: str | Path, *, iters: int, batch_size: int = 2, interval: int | None = None
+) -> list[str]:
     """Return ``--cfg-options`` that make a Shapes config small.
 
     Args:
         root: Folder of the Shapes set.
         iters: Iterations of each step.
         batch_size: Images per process and iteration.
+        interval: Iterations between checkpoints and between lines of the log; by default as many
+            as a step has.
     """
-    data = 'dataset.dataset.data_root'
+    splits = ('train', 'val', 'test')
     return [
-        *(f'{split}_dataloader.{data}={root}' for split in ('train', 'val', 'test')),
-        *(f'{split}_dataloader.batch_size={batch_size}' for split in ('train', 'val', 'test')),
+        *(f'{split}_dataloader.dataset.dataset.data_root={root}' for split in splits),
+        *(f'{split}_dataloader.batch_size={batch_size}' for split in splits),
+        # saves a garbage collection, which takes long in a small program too
+        *(f'{split}_dataloader.dataset.serialize_data=False' for split in splits),
         f'train_cfg.max_iters={iters}',
         f'train_cfg.val_interval={iters}',
-        f'default_hooks.checkpoint.interval={max(1, iters // 3)}',
-        f'default_hooks.logger.interval={max(1, iters // 3)}',
+        f'default_hooks.checkpoint.interval={interval or iters}',
+        f'default_hooks.logger.interval={interval or iters}',
         'model.train_cfg.num_points=128',
         f'auto_scale_lr.base_batch_size={batch_size}',
     ]
+
+
+# each backend formats the whole config, which takes as long as some iterations
+NO_VIS_BACKENDS = ['visualizer.vis_backends=[]']
 
 
 def record_option(
@@ -96,7 +106,7 @@ def run(
     cwd: str | Path,
     env: Mapping[str, str] | None = None,
     check: bool = True,
-    timeout: float = 300,
+    timeout: float = 600,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command and return its exit code and output, both streams in ``stdout``.
 
@@ -121,7 +131,7 @@ def run(
 
 
 def run_until(
-    command: Sequence[str], marker: Path, *, cwd: str | Path, timeout: float = 300
+    command: Sequence[str], marker: Path, *, cwd: str | Path, timeout: float = 600
 ) -> None:
     """Run a command until it has written a file, then kill it and its children with SIGKILL.
 
@@ -155,7 +165,7 @@ def run_forked(
     cases: Mapping[str, tuple[Sequence[str], Mapping[str, str]]],
     *,
     cwd: str | Path,
-    timeout: float = 300,
+    timeout: float = 600,
 ) -> dict[str, tuple[int, str]]:
     """Run a script of ``tools`` with many command lines, importing the libraries only once.
 

@@ -1,5 +1,5 @@
 """Continual-learning methods, one folder each."""
 
-from . import comformer
+from . import comformer, mib, plop
 
-__all__ = ['comformer']
+__all__ = ['comformer', 'mib', 'plop']

@@ -8,6 +8,17 @@ from ..registry import MODELS
 from .mask_losses import reduce_loss
 
 
+def focal_modulation(log_prob: Tensor, *, alpha: float, gamma: float) -> Tensor:
+    """Return alpha (1 - p)^gamma (-log p) elementwise.
+
+    Args:
+        log_prob: Log-probability of the right class, at most 0.
+        alpha: Factor.
+        gamma: Exponent.
+    """
+    return -alpha * (-log_prob.expm1()).pow(gamma) * log_prob
+
+
 def focal_class_loss(
     cls_score: Tensor, labels: Tensor, *, alpha: float = 5.0, gamma: float = 1.0
 ) -> Tensor:
@@ -23,7 +34,7 @@ def focal_class_loss(
         Shape (N,).
     """
     log_prob = cls_score.log_softmax(-1).gather(-1, labels.unsqueeze(-1)).squeeze(-1)
-    return -alpha * (-log_prob.expm1()).pow(gamma) * log_prob
+    return focal_modulation(log_prob, alpha=alpha, gamma=gamma)
 
 
 @MODELS.register_module()

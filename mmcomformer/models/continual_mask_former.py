@@ -21,8 +21,16 @@ class ContinualMaskFormer(Mask2Former):
     """Mask2Former whose loss may listen to a teacher.
 
     A hook puts the teacher and the maker of pseudo-labels into their slots; at step 0, in
-    validation and at test both are None. Arguments are those of mmdet's ``Mask2Former``, and
-    ``scenario`` and ``mask_activation`` of the head are passed on to the fusion head.
+    validation and at test both are None. ``scenario`` and ``mask_activation`` of the head are
+    passed on to the fusion head.
+
+    Args:
+        backbone: See mmdet's ``Mask2Former``.
+        panoptic_head: See there.
+        panoptic_fusion_head: See there.
+        loss_feature: Loss between the backbone features of student and teacher, which takes both
+            as sequences of maps; None for a method without one.
+        **kwargs: Other arguments of mmdet's ``Mask2Former``.
     """
 
     def __init__(
@@ -30,6 +38,7 @@ class ContinualMaskFormer(Mask2Former):
         backbone: dict[str, Any],
         panoptic_head: dict[str, Any],
         panoptic_fusion_head: dict[str, Any],
+        loss_feature: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         fusion = panoptic_fusion_head.copy()
@@ -39,6 +48,7 @@ class ContinualMaskFormer(Mask2Former):
         super().__init__(
             backbone=backbone, panoptic_head=panoptic_head, panoptic_fusion_head=fusion, **kwargs
         )
+        self.loss_feature = None if loss_feature is None else MODELS.build(loss_feature)
         self.teacher: FrozenTeacher | None = None
         self.pseudo_labeller: PseudoLabeller | None = None
 
@@ -58,4 +68,7 @@ class ContinualMaskFormer(Mask2Former):
             targets = self.pseudo_labeller(targets, teacher_output, (height, width))
         feats = self.extract_feat(batch_inputs)
         cls_scores, mask_preds = self.panoptic_head(feats, batch_data_samples)
-        return self.panoptic_head.loss_by_feat(cls_scores, mask_preds, targets, teacher_output)
+        losses = self.panoptic_head.loss_by_feat(cls_scores, mask_preds, targets, teacher_output)
+        if self.loss_feature is not None and teacher_output is not None:
+            losses['loss_feature'] = self.loss_feature(feats, teacher_output.feats)
+        return losses

@@ -13,7 +13,20 @@ from mmcomformer.scenario import Scenario
 
 pytestmark = [pytest.mark.families, pytest.mark.usefixtures('mmdet_scope')]
 
-ADE_STEPS = {'100-50': 2, '100-10': 6, '100-5': 11, '50-50': 3}
+ADE_STEPS = {'100-50': 2, '100-10': 6, '100-5': 11, '50-50': 3, '100-50_order-b': 2}
+
+# order "b" of the paper's study: numbers of ADE20K's classes from 1
+# fmt: off
+ORDER_B = [
+    74, 19, 119, 79, 77, 32, 65, 142, 69, 83, 111, 13, 37, 10, 20, 57, 105, 70, 56, 133, 30, 128,
+    27, 129, 132, 146, 109, 144, 46, 31, 23, 16, 66, 12, 43, 147, 52, 28, 5, 33, 143, 86, 87, 17,
+    11, 82, 134, 138, 76, 110, 97, 106, 67, 1, 123, 68, 29, 41, 45, 61, 124, 25, 26, 24, 95, 40,
+    96, 118, 48, 98, 114, 34, 139, 102, 63, 85, 149, 54, 6, 94, 112, 50, 36, 81, 78, 35, 115, 8,
+    44, 71, 99, 121, 84, 135, 136, 90, 9, 14, 120, 126, 4, 18, 39, 73, 137, 7, 113, 101, 3, 64,
+    55, 127, 51, 116, 47, 140, 62, 148, 80, 60, 92, 42, 59, 91, 49, 89, 108, 125, 22, 58, 145,
+    130, 38, 141, 2, 53, 131, 104, 100, 117, 88, 75, 122, 150, 21, 72, 107, 15, 93, 103,
+]
+# fmt: on
 
 LEAF = """
 _base_ = ['{bases}/datasets/{dataset}.py', '{bases}/scenarios/{scenario}.py']
@@ -47,7 +60,7 @@ def test_ade_scenarios(leaf, name, step):
         scenario = Scenario.from_config(place.scenario)
         assert scenario.step == (step or 0)
         assert scenario.num_steps == ADE_STEPS[name]
-        assert '-'.join(map(str, scenario.increments[:2])) == name
+        assert '-'.join(map(str, scenario.increments[:2])) == name.split('_')[0]
         assert scenario.num_classes == len(scenario.order) == 150
         assert scenario.setting == 'overlap'
 
@@ -67,6 +80,23 @@ def test_ade_class_order_is_that_of_sceneparse150(leaf, repo_root):
     # within either kind, mmdet lists the classes in SceneParse150's order too
     for kind in ('thing_classes', 'stuff_classes'):
         assert tuple(n for n in scenario.order if n in metainfo[kind]) == metainfo[kind]
+
+
+def test_ade_order_b(leaf):
+    default, other = (
+        Scenario.from_config(leaf('ade20k_panoptic', f'ade_{name}', '/nowhere').scenario)
+        for name in ('100-50', '100-50_order-b')
+    )
+    assert sorted(ORDER_B) == list(range(1, 151))
+    assert other.order == tuple(default.order[number - 1] for number in ORDER_B)
+    # the same labels in another order, each mapped there and back
+    assert other.classes == default.classes
+    assert sorted(other.learning_to_label) == list(range(150))
+    for index, number in enumerate(ORDER_B):
+        assert other.learning_to_label[index] == default.learning_to_label[number - 1]
+        assert other.at_step(1).label_to_learning[other.learning_to_label[index]] == index
+    assert other.base_classes[:3] == ('kitchen island', 'curtain', 'oven')
+    assert other.at_step(1).current_classes[-1] == default.order[102]
 
 
 def test_ade_class_order_agrees_with_mmseg(leaf):
@@ -103,9 +133,8 @@ def test_ade_miniature(leaf, ade_root, step):
     labels = set()
     for sample in train:
         instances = sample['data_samples'].gt_instances
-        height, width = sample['inputs'].shape[1:]
-        assert instances.masks.masks.shape == (len(instances), height, width)
-        assert max(height, width) <= 640
+        assert sample['inputs'].shape == (3, 640, 640)
+        assert instances.masks.masks.shape == (len(instances), 640, 640)
         assert set(instances.labels.tolist()) <= current
         labels |= set(instances.labels.tolist())
     # a crop can miss a class, but not many
@@ -117,6 +146,30 @@ def test_ade_miniature(leaf, ade_root, step):
     sample = val[0]['data_samples']
     assert sample.ori_shape == sample.gt_panoptic_seg.shape == (80, 64)
     assert sample.img_shape == (800, 640)
+
+
+def test_ade_padding_is_grey_and_not_labelled(leaf, ade_root):
+    config = leaf('ade20k_panoptic', 'ade_100-50', ade_root)
+    dataset = DATASETS.build(config.train_dataloader.dataset)
+    padded = 0
+    for index in range(6):
+        sample = dataset[index]
+        covered = sample['data_samples'].gt_instances.masks.masks.any(0)
+        # padding is on the right and below: rows and columns that are grey to the end
+        grey = (sample['inputs'] == 128).all(0).numpy()
+        height, width = 640 - trailing(grey.all(1)), 640 - trailing(grey.all(0))
+        padded += 640 * 640 - height * width
+        assert grey[height:].all()
+        assert grey[:, width:].all()
+        assert not covered[height:].any()
+        assert not covered[:, width:].any()
+        assert covered[:height, :width].any() or not covered.any()
+    assert padded > 0
+
+
+def trailing(flags):
+    """Count how many flags are set at the end."""
+    return len(flags) if flags.all() else int(flags[::-1].argmin())
 
 
 def test_ade_short_side(leaf, ade_root):

@@ -175,6 +175,20 @@ class TestTeacherErrors:
         with pytest.raises(RuntimeError, match='stopped at iteration 2 of 3; finish it with'):
             self.train(work_dir, options, 1)
 
+    def test_unfinished_on_request(self, copied_run):
+        work_dir, options = copied_run
+        path = checkpoint_of(work_dir, 0)
+        checkpoint = read_checkpoint(path)
+        checkpoint['meta']['iter'] = 2
+        torch.save(checkpoint, path)
+        self.train(work_dir, options, 1, teacher=str(path))
+        (log,) = (
+            text
+            for file in (work_dir / 'step1').rglob('*.log')
+            if 'WARNING' in (text := file.read_text()) and 'stopped at' in text
+        )
+        assert f'checkpoint {path}: its training stopped at iteration 2 of 3' in log
+
     @pytest.mark.parametrize('kind', ['missing', 'unexpected', 'of another shape'])
     def test_weights(self, copied_run, kind):
         work_dir, options = copied_run

@@ -8,29 +8,57 @@ from torch.nn import functional
 
 from mmcomformer.models.class_losses import focal_class_loss
 
-GOLDEN = golden.Golden('focal')
+FOCAL = golden.Golden('focal')
+WEIGHTED = golden.Golden('weighted_ce')
 
 
 def usable(case):
     # a plain mean, and every query has a target
-    no_ignored = (GOLDEN[case['case'] + '__targets'] != 255).all()
+    no_ignored = (FOCAL[case['case'] + '__targets'] != 255).all()
     return case['reduction'] == 'mean' and no_ignored
 
 
-CASES = [case for case in GOLDEN.cases if usable(case)]
+def queries(numbers, case, dtype):
+    """Return class logits (B, Q, K + 1) and labels (B, Q) of a recorded case."""
+    logits = numbers[case['case'] + '__student_logits'].to(dtype).transpose(1, 2)
+    return logits.requires_grad_(), numbers[case['case'] + '__targets']
 
 
-@pytest.mark.parametrize('case', CASES, ids=lambda case: case['key_prefix'])
-def test_released_focal_loss_and_gradient(case):
-    logits = GOLDEN[case['case'] + '__student_logits'].double().transpose(1, 2).requires_grad_()
-    labels = GOLDEN[case['case'] + '__targets']
+def check_released(numbers, case, loss, logits, tolerance):
+    loss.backward()
+    golden.assert_agrees(loss, case['loss_f64'], tolerance)
+    gradient = numbers[case['key_prefix'] + '__grad_student_f64'].transpose(1, 2)
+    golden.assert_agrees(logits.grad, gradient, tolerance)
+
+
+FOCAL_CASES = [case for case in FOCAL.cases if usable(case)]
+
+
+@pytest.mark.parametrize(('dtype', 'tolerance'), golden.PRECISIONS)
+@pytest.mark.parametrize('case', FOCAL_CASES, ids=lambda case: case['key_prefix'])
+def test_released_focal_loss_and_gradient(case, dtype, tolerance):
+    logits, labels = queries(FOCAL, case, dtype)
+    each = focal_class_loss(
+        logits.flatten(0, 1), labels.flatten(), alpha=case['alpha'], gamma=case['gamma']
+    )
+    check_released(FOCAL, case, each.mean(), logits, tolerance)
+    # the registered class averages in the same way
     loss = MODELS.build(
         dict(type='FocalClassLoss', alpha=case['alpha'], gamma=case['gamma'], loss_weight=1.0)
-    )(logits.flatten(0, 1), labels.flatten())
-    loss.backward()
-    assert loss.item() == pytest.approx(case['loss_f64'], rel=1e-9)
-    gradient = GOLDEN[case['key_prefix'] + '__grad_student_f64'].transpose(1, 2)
-    torch.testing.assert_close(logits.grad, gradient, rtol=1e-9, atol=1e-12)
+    )
+    golden.assert_agrees(loss(logits.flatten(0, 1), labels.flatten()), case['loss_f64'], tolerance)
+
+
+@pytest.mark.parametrize(('dtype', 'tolerance'), golden.PRECISIONS)
+@pytest.mark.parametrize('case', WEIGHTED.cases, ids=lambda case: case['key_prefix'])
+def test_released_weighted_loss_and_gradient(case, dtype, tolerance):
+    logits, labels = queries(WEIGHTED, case, dtype)
+    # the released program has the weight in single precision
+    weight = torch.tensor(case['no_object_weight'], dtype=torch.float32).item()
+    loss = MODELS.build(dict(type='WeightedClassLoss', no_object_weight=weight, loss_weight=1.0))(
+        logits.flatten(0, 1), labels.flatten()
+    )
+    check_released(WEIGHTED, case, loss, logits, tolerance)
 
 
 def test_focal_formula():

@@ -5,6 +5,7 @@ import copy
 import pytest
 import tiny
 import torch
+from mmengine.registry import MODELS, DefaultScope
 from tiny import CAT, DOG, FOX, SEA, SKY
 
 from mmcomformer.methods.comformer.pseudo_labels import MaskPseudoLabels
@@ -195,3 +196,32 @@ def test_config_is_not_edited():
     with tiny.DefaultScope.overwrite_default_scope('mmdet'):
         tiny.MODELS.build(config)
     assert config == before
+
+
+class FeatureDistance(torch.nn.Module):
+    """A stand-in for a loss between features."""
+
+    def forward(self, pred, target):
+        assert len(pred) == len(target) == 4
+        assert not any(feature.requires_grad for feature in target)
+        return sum((a - b).square().mean() for a, b in zip(pred, target, strict=True))
+
+
+def test_features_of_student_and_teacher(monkeypatch, student, batch):
+    assert 'loss_feature' not in student.loss(*batch)
+    monkeypatch.setattr(student, 'loss_feature', FeatureDistance())
+    loss = student.loss(*batch)['loss_feature']
+    assert loss > 0
+    loss.backward()
+    assert student.backbone.conv1.weight.grad.abs().sum() > 0
+    monkeypatch.setattr(student, 'teacher', None)
+    assert 'loss_feature' not in student.loss(*batch)
+
+
+def test_loss_of_features_is_built_from_the_config():
+    config = tiny.model_config(1)
+    config.loss_feature = dict(type='PodLoss', loss_weight=0.5)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        model = MODELS.build(config)
+    assert model.loss_feature.loss_weight == 0.5
+    assert not list(model.loss_feature.parameters())

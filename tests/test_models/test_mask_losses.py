@@ -1,5 +1,6 @@
 """Mask and dice losses: formulas, gradients and reductions."""
 
+import golden
 import pytest
 import torch
 from mmengine.registry import MODELS
@@ -74,6 +75,31 @@ def test_classes(samples, name, expects, formula):
     weight = torch.tensor([1.0, 0.0, 3.0])
     loss = MODELS.build(dict(type=name, loss_weight=2.0))
     torch.testing.assert_close(loss(pred, target, weight), 2 * (each * weight).mean())
+
+
+RELEASED = {
+    'mask_softmax_ce': softmax_mask_loss,
+    'mask_softmax_dice': dice_loss,
+    'mask_sigmoid_ce': sigmoid_mask_loss,
+    'mask_sigmoid_dice': lambda x, g: dice_loss(x.sigmoid(), g),
+}
+GOLDEN = {name: golden.Golden(name) for name in RELEASED}
+
+
+@pytest.mark.parametrize(('dtype', 'tolerance'), golden.PRECISIONS)
+@pytest.mark.parametrize(
+    ('function', 'case'),
+    [(name, case) for name, numbers in GOLDEN.items() for case in numbers.cases],
+    ids=lambda value: value if isinstance(value, str) else value['case'],
+)
+def test_released_loss_and_gradient(function, case, dtype, tolerance):
+    numbers, name = GOLDEN[function], case['case']
+    pred = numbers[f'{name}__inputs'].to(dtype).requires_grad_()
+    each = RELEASED[function](pred, numbers[f'{name}__targets'].to(dtype))
+    loss = reduce_loss(each, None, case['num_masks'])
+    loss.backward()
+    golden.assert_agrees(loss, case['loss_f64'], tolerance)
+    golden.assert_agrees(pred.grad, numbers[f'{name}__grad_inputs_f64'], tolerance)
 
 
 def test_reduction_adds_no_epsilon():

@@ -42,28 +42,36 @@ def test_default_weights_are_those_of_mask2former():
     )
 
 
-GOLDEN = golden.Golden('match_softmax')
+RELEASED = {
+    'match_softmax': (HarmonicMatchCost(), lambda logits: logits.softmax(0)),
+    'match_sigmoid': (WeightedMatchCost(), lambda logits: logits),
+}
+GOLDEN = {name: golden.Golden(name) for name in RELEASED}
 
 
-@pytest.mark.parametrize('case', GOLDEN.cases, ids=lambda case: case['case'])
-def test_released_costs_and_assignments(case):
-    name = case['case']
+@pytest.mark.parametrize(
+    ('kind', 'case'),
+    [(name, case) for name, numbers in GOLDEN.items() for case in numbers.cases],
+    ids=lambda value: value if isinstance(value, str) else value['case'],
+)
+def test_released_costs_and_assignments(kind, case):
+    numbers, name = GOLDEN[kind], case['case']
+    cost_of, activation = RELEASED[kind]
     for b in range(case['B']):
-        masks = GOLDEN[f'{name}__pred_masks'][b].softmax(0)
-        labels, points = (
-            GOLDEN[f'{name}__gt_labels_img{b}'].long(),
-            GOLDEN[f'{name}__points_img{b}'],
-        )
-        targets = ImageTargets.from_masks(labels, GOLDEN[f'{name}__gt_masks_img{b}'])
-        cost = HarmonicMatchCost()(
-            GOLDEN[f'{name}__pred_logits'][b].softmax(-1)[:, labels],
+        masks = activation(numbers[f'{name}__pred_masks'][b])
+        labels = numbers[f'{name}__gt_labels_img{b}'].long()
+        points = numbers[f'{name}__points_img{b}']
+        targets = ImageTargets.from_masks(labels, numbers[f'{name}__gt_masks_img{b}'])
+        cost = cost_of(
+            numbers[f'{name}__pred_logits'][b].softmax(-1)[:, labels],
             sample_shared(masks[None], points)[0],
             targets.sample_shared(points[0]),
         )
-        torch.testing.assert_close(cost, GOLDEN[f'{name}__cost_img{b}_f32'], atol=1e-6, rtol=1e-6)
+        # recorded in float32
+        golden.assert_agrees(cost, numbers[f'{name}__cost_img{b}_f32'], 1e-6)
         rows, columns = linear_sum_assignment(cost.numpy())
-        assert rows.tolist() == GOLDEN[f'{name}__rows_img{b}'].tolist()
-        assert columns.tolist() == GOLDEN[f'{name}__cols_img{b}'].tolist()
+        assert rows.tolist() == numbers[f'{name}__rows_img{b}'].tolist()
+        assert columns.tolist() == numbers[f'{name}__cols_img{b}'].tolist()
 
 
 def random_batch(seed, truths=(3, 0, 2), slots=4, queries=6, classes=5, levels=2, size=(8, 12)):

@@ -76,6 +76,10 @@ def test_released_panoptic_maps(case):
         codes.add(int(code))
     assert codes == set(result.unique().tolist()) - {num_classes}
     assert len(codes) == case['segments']
+    # the semantic map follows: class + 1, and 0 where nothing is
+    to_class = torch.tensor([*(label + 1 for label in order), 0])
+    semantic = to_class[result.long() % 1000]
+    assert torch.equal(semantic, GOLDEN[f'{name}__semantic_labels'].long())
 
 
 def stripes(num_queries):

@@ -19,6 +19,8 @@ train_pipeline = [
     dict(type='RandomCrop', crop_size=(640, 640)),
     dict(type='SSDColorJitter'),
     dict(type='RandomFlip', prob=0.5),
+    # to the size of the crop, in grey and not labelled, as the released program pads
+    dict(type='Pad', size=(640, 640), pad_val=dict(img=128, seg=0)),
     dict(type='PackContinualInputs'),
 ]
 test_pipeline = [

@@ -57,8 +57,9 @@ def adaptive_distill_loss(
     local batch.
 
     Note:
-        Where every weight is 0 the released program divides 0 by 0; here the loss is 0 then. Its
-        "temperature" multiplies the teacher's logits; this one divides them.
+        Where every weight is 0 the released program divides 0 by 0; here the loss is 0 then. Nor
+        do weights round to 0 here where the teacher is almost sure of no-object. Its "temperature"
+        multiplies the teacher's logits; this one divides them.
 
     Args:
         student_log_prob: Shape (..., K_old + 1), from :func:`unbiased_log_prob` or

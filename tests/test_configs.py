@@ -1,0 +1,262 @@
+"""Every config at every step: it parses, agrees with itself, and builds."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmdet.registry import HOOKS
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DATASETS, VISUALIZERS, DefaultScope
+
+from mmcomformer.engine.driver import Request, load_config
+from mmcomformer.engine.launch import prepare_device
+from mmcomformer.engine.scenario_config import find_scenarios, scenario_of
+from mmcomformer.registry import METRICS, MODELS, TRANSFORMS
+from mmcomformer.scenario import Scenario
+
+pytestmark = [pytest.mark.families, pytest.mark.usefixtures('mmdet_scope')]
+
+CONFIGS = Path(__file__).parents[1] / 'configs'
+LEAVES = sorted(path.name for path in CONFIGS.glob('*.py'))
+NUM_STEPS = {
+    'comformer_ade_100-50.py': 2,
+    'comformer_ade_100-10.py': 6,
+    'comformer_ade_100-5.py': 11,
+    'comformer_ade_50-50.py': 3,
+    'comformer_ade_100-50_order-b.py': 2,
+    'comformer_ade_100-50_swin-t.py': 2,
+    'comformer_shapes_6-3.py': 3,
+    'finetune_shapes_6-3.py': 3,
+    'joint_shapes_6-3.py': 1,
+    'mib_shapes_6-3.py': 3,
+    'plop_shapes_6-3.py': 3,
+}
+RECIPES = [name for name in NUM_STEPS if '_ade_' in name]
+EVERY_STEP = [(name, step) for name, steps in NUM_STEPS.items() for step in range(steps)]
+NARROW = {'depth': 18, 'base_channels': 8}
+"""ResNet arguments for a test that needs only the structure."""
+
+
+def load(name, step, **options):
+    return load_config(Request(config=str(CONFIGS / name), cfg_options=options), step)
+
+
+def code_lines(name):
+    """Return the lines of a config that are neither empty nor comments."""
+    lines = (CONFIGS / name).read_text().splitlines()
+    return [line for line in lines if line.strip() and not line.lstrip().startswith('#')]
+
+
+def test_no_config_is_forgotten():
+    assert set(LEAVES) == set(NUM_STEPS)
+
+
+def test_basenames_are_unique():
+    # mim finds a config by its basename
+    names = [path.name for path in CONFIGS.rglob('*.py')]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize('name', LEAVES)
+def test_leaves_are_short(name):
+    assert len(code_lines(name)) <= 30
+
+
+def test_a_backbone_is_swapped_in_under_20_lines():
+    lines = code_lines('comformer_ade_100-50_swin-t.py')
+    assert lines[0] == "_base_ = 'comformer_ade_100-50.py'"
+    assert len(lines) < 20
+
+
+@pytest.mark.parametrize(('name', 'step'), EVERY_STEP)
+def test_step(name, step):
+    cfg = load(name, step)
+    scenario = scenario_of(cfg)
+    assert (scenario.step, scenario.num_steps) == (step, NUM_STEPS[name])
+    # top level, head and three datasets
+    keys = {key for key, _ in find_scenarios(cfg)}
+    loaders = [f'{split}_dataloader.dataset.scenario' for split in ('train', 'val', 'test')]
+    # the loss that knows which classes are old
+    loss = {'model.panoptic_head.loss_cls.scenario'} if name.startswith('mib') else set()
+    assert keys == {'scenario', 'model.panoptic_head.scenario', *loaders, *loss}
+    assert Path(cfg.work_dir) == Path('work_dirs') / Path(name).stem / f'step{step}'
+    (schedule,) = cfg.param_scheduler
+    # the released recipe would reach 0 one iteration after the last
+    assert schedule.end == cfg.train_cfg.max_iters + (name in RECIPES)
+    assert (schedule.type, schedule.power, schedule.by_epoch) == ('PolyLR', 0.9, False)
+    assert cfg.test_dataloader == cfg.val_dataloader
+    assert cfg.test_evaluator == cfg.val_evaluator
+
+
+@pytest.mark.parametrize(('name', 'step'), EVERY_STEP)
+def test_datasets(name, step):
+    cfg = load(name, step)
+    scenario = scenario_of(cfg)
+    for split in ('train', 'val', 'test'):
+        dataset = DATASETS.build({**cfg[f'{split}_dataloader'].dataset, 'lazy_init': True})
+        assert dataset.scenario == scenario
+        assert dataset.test_mode == (split != 'train')
+        assert dataset.metainfo['classes'] == scenario.classes
+        assert len(dataset.metainfo['palette']) == scenario.num_classes
+        METRICS.build(cfg.val_evaluator).dataset_meta = dataset.metainfo
+
+
+@pytest.mark.parametrize('name', LEAVES)
+def test_hooks(name):
+    cfg = load(name, 0)
+    hooks = {
+        HOOKS.get(hook.type).__name__: hook
+        for hook in (*cfg.custom_hooks, *cfg.default_hooks.values())
+    }
+    hooks_of = {'comformer': 'PseudoLabelHook', 'plop': 'PseudoLabelHook', 'mib': 'TeacherHook'}
+    first = hooks_of.get(name.split('_')[0], 'PreviousStepHook')
+    assert {first, 'SummaryHook', 'SafeCheckpointHook', 'FiniteLossHook'} <= set(hooks)
+    assert hooks['SafeCheckpointHook'].max_keep_ckpts == 1
+    assert hooks['SafeCheckpointHook'].save_last
+    assert VISUALIZERS.get(cfg.visualizer.type) is not None
+    backends = [backend.type for backend in cfg.visualizer.vis_backends]
+    assert backends == ['LocalVisBackend', 'TensorboardVisBackend']
+    assert cfg.randomness.seed == 0
+
+
+@pytest.mark.parametrize(('name', 'step'), [case for case in EVERY_STEP if case[0] in RECIPES])
+def test_recipe(name, step):
+    """The hyper-parameters of CoMFormer's panoptic experiments on ADE20K."""
+    cfg = load(name, step)
+    scenario = scenario_of(cfg)
+    assert len(scenario.order) == len(set(scenario.order)) == 150
+    assert (
+        scenario.increments
+        == {
+            '100-50': (100, 50),
+            '100-10': (100, *[10] * 5),
+            '100-5': (100, *[5] * 10),
+            '50-50': (50, 50, 50),
+        }[name.removesuffix('.py').split('_')[2]]
+    )
+    new_classes = len(scenario.current_classes)
+    assert cfg.train_cfg.max_iters == (160_000 if step == 0 else 400 * new_classes)
+    optimizer = cfg.optim_wrapper.optimizer
+    assert optimizer.type == 'AdamW'
+    assert optimizer.lr == (1e-4 if step == 0 else 5e-5)
+    assert optimizer.weight_decay == 0.05
+    assert cfg.optim_wrapper.clip_grad.max_norm == 0.01
+    assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
+    head = cfg.model.panoptic_head
+    assert head.loss_distill.loss_weight == (5 if '100-50' in name else 10)
+    assert (head.num_queries, head.transformer_decoder.num_layers) == (100, 9)
+    assert (head.loss_cls.loss_weight, head.loss_mask.loss_weight) == (2, 5)
+    assert head.loss_dice.loss_weight == 5
+    assert (head.loss_cls.alpha, head.loss_cls.gamma) == (5, 1)
+    assert cfg.model.train_cfg.num_points == 12544
+    assert cfg.auto_scale_lr.base_batch_size == cfg.train_dataloader.batch_size == 8
+    pipeline = {transform.type: transform for transform in cfg.train_dataloader.dataset.pipeline}
+    size = pipeline['RandomCrop'].crop_size
+    assert pipeline['Pad'].size == cfg.model.data_preprocessor.batch_augments[0].size == size
+    for transform in cfg.train_dataloader.dataset.pipeline:
+        TRANSFORMS.build(transform)
+
+
+@pytest.mark.parametrize('name', [name for name in LEAVES if 'shapes' in name])
+def test_methods_on_shapes_are_comparable(name):
+    """The same model and data for all, and as many iterations in all."""
+    reference = [load('comformer_shapes_6-3.py', step) for step in range(3)]
+    steps = [load(name, step) for step in range(NUM_STEPS[name])]
+    iters = [sum(cfg.train_cfg.max_iters for cfg in group) for group in (reference, steps)]
+    assert iters[0] == iters[1]
+    for cfg in steps:
+        ours, theirs = cfg.model.to_dict(), reference[0].model.to_dict()
+        for model in (ours, theirs):
+            for key in ('scenario', 'loss_distill', 'loss_cls'):
+                del model['panoptic_head'][key]
+            model.pop('loss_feature', None)
+        assert ours == theirs
+        assert cfg.train_dataloader.batch_size == reference[0].train_dataloader.batch_size
+        assert cfg.optim_wrapper.optimizer == reference[cfg.step].optim_wrapper.optimizer
+        assert scenario_of(cfg).order == scenario_of(reference[0]).order
+        # only with a teacher
+        distils = cfg.model.panoptic_head.loss_distill is not None
+        assert distils == name.startswith(('comformer', 'mib'))
+
+
+def check_model(cfg):
+    """Build model and optimizer wrapper, and check what depends on the step."""
+    prepare_device(cfg, launcher='none')
+    scenario = scenario_of(cfg)
+    model = MODELS.build(cfg.model)
+    classifier = model.panoptic_head.cls_embed
+    logits = classifier(torch.zeros(1, classifier_width(cfg)))
+    assert logits.shape[-1] == scenario.num_seen + 1
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    optimized = {id(p) for group in wrapper.optimizer.param_groups for p in group['params']}
+    assert optimized == {id(p) for p in model.parameters() if p.requires_grad}
+    return model
+
+
+def classifier_width(cfg):
+    return cfg.model.panoptic_head.feat_channels
+
+
+@pytest.mark.parametrize(('name', 'step'), EVERY_STEP)
+def test_model_builds(name, step, monkeypatch):
+    # a machine without an accelerator, wherever the test runs
+    monkeypatch.setattr('mmcomformer.engine.launch.get_device', lambda: 'cpu')
+    options = {}
+    if '_ade_' in name and 'swin' not in name:
+        options = {f'model.backbone.{key}': value for key, value in NARROW.items()}
+        options['model.panoptic_head.in_channels'] = [8, 16, 32, 64]
+    elif 'swin' in name:
+        options = {
+            'model.backbone.embed_dims': 12,
+            'model.backbone.depths': [1, 1, 1, 1],
+            'model.panoptic_head.in_channels': [12, 24, 48, 96],
+        }
+    if options:
+        options['model.panoptic_head.pixel_decoder.encoder.num_layers'] = 1
+        options['model.panoptic_head.transformer_decoder.num_layers'] = 1
+    check_model(load(name, step, **options))
+
+
+@pytest.mark.parametrize('name', ['comformer_ade_100-50.py', 'comformer_ade_100-50_swin-t.py'])
+def test_full_model_builds(name, monkeypatch):
+    """In its real size; pretrained weights are fetched when a training begins, not here."""
+    monkeypatch.setattr('mmcomformer.engine.launch.get_device', lambda: 'cpu')
+    cfg = load(name, 1)
+    model = check_model(cfg)
+    parameters = sum(p.numel() for p in model.parameters())
+    assert 43e6 < parameters < 48e6
+    assert cfg.model.backbone.init_cfg.checkpoint.startswith('https://')
+
+
+def test_amp_falls_back_on_the_cpu(monkeypatch, capsys):
+    monkeypatch.setattr('mmcomformer.engine.launch.get_device', lambda: 'cpu')
+    cfg = load('comformer_ade_100-50.py', 0)
+    prepare_device(cfg, launcher='none')
+    assert cfg.optim_wrapper.type == 'OptimWrapper'
+    assert 'loss_scale' not in cfg.optim_wrapper
+
+
+@pytest.mark.parametrize('step', [None, 0, 1])
+def test_stock_programs_read_the_step_from_the_environment(step, monkeypatch):
+    monkeypatch.delenv('STEP', raising=False)
+    if step is not None:
+        monkeypatch.setenv('STEP', str(step))
+    cfg = Config.fromfile(CONFIGS / 'comformer_ade_100-50.py')
+    assert scenario_of(cfg).step == (step or 0)
+    assert Path(cfg.work_dir).name == f'step{step or 0}'
+    assert cfg.default_scope == 'mmdet'
+    assert DefaultScope.get_current_instance().scope_name == 'mmdet'
+
+
+def test_a_checkpoint_of_step_0_serves_all_scenarios_with_its_classes():
+    base = {
+        name: Scenario.from_config(load(name, 0).scenario).base_classes
+        for name in RECIPES
+        if '_100-' in name
+    }
+    # but for another order of the classes
+    order_b = base.pop('comformer_ade_100-50_order-b.py')
+    assert len(base) == 4
+    assert len(set(base.values())) == 1
+    assert set(order_b) != set(base['comformer_ade_100-50.py'])

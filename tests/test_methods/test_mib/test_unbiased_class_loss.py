@@ -1,0 +1,124 @@
+"""Unbiased classification: golden numbers, the formula by hand, and what each argument does."""
+
+import golden
+import pytest
+import torch
+from mmengine.registry import MODELS
+
+from mmcomformer.methods.mib import (
+    UnbiasedClassLoss,
+    unbiased_class_log_prob,
+    unbiased_cross_entropy,
+)
+from mmcomformer.models.class_losses import focal_modulation
+
+PLAIN = golden.Golden('unbiased_ce')
+FOCAL = golden.Golden('focal_unbiased_ce')
+
+
+def scenario(num_old=2, num_new=1, step=1):
+    names = [f'c{i}' for i in range(num_old + num_new + 1)]
+    return dict(increments=[num_old, num_new, 1], thing_classes=names, stuff_classes=[], step=step)
+
+
+def build(**changes):
+    cfg = dict(type='UnbiasedClassLoss', scenario=scenario(), loss_weight=1.0)
+    return MODELS.build({**cfg, **changes})
+
+
+def recorded(numbers, case, dtype):
+    logits = numbers[case['case'] + '__student_logits'].to(dtype).transpose(1, 2)
+    labels = numbers[case['case'] + '__targets']
+    return logits.requires_grad_(), labels.flatten()
+
+
+def check(numbers, case, loss, logits, tolerance):
+    loss.backward()
+    golden.assert_agrees(loss, case['loss_f64'], tolerance)
+    gradient = numbers[case['key_prefix'] + '__grad_student_f64'].transpose(1, 2)
+    golden.assert_agrees(logits.grad, gradient, tolerance)
+
+
+@pytest.mark.parametrize(('dtype', 'tolerance'), golden.PRECISIONS)
+@pytest.mark.parametrize('case', PLAIN.cases, ids=lambda case: case['key_prefix'])
+def test_released_cross_entropy(case, dtype, tolerance):
+    logits, labels = recorded(PLAIN, case, dtype)
+    num_old, num_seen = case['K_old'], case['K_old'] + case['K_new']
+    if case['reduction'] != 'mean':
+        loss = unbiased_cross_entropy(logits.flatten(0, 1), labels, num_old=num_old).sum()
+    else:
+        # the released program has the weight in single precision
+        weight = torch.tensor(case['no_object_weight'] or 1.0, dtype=torch.float32).item()
+        loss = build(
+            scenario=scenario(num_old, num_seen - num_old),
+            alpha=1.0,
+            gamma=0.0,
+            no_object_weight=weight,
+        )(logits.flatten(0, 1), labels)
+    check(PLAIN, case, loss, logits, tolerance)
+
+
+@pytest.mark.parametrize(('dtype', 'tolerance'), golden.PRECISIONS)
+@pytest.mark.parametrize('case', FOCAL.cases, ids=lambda case: case['key_prefix'])
+def test_released_focal_loss(case, dtype, tolerance):
+    logits, labels = recorded(FOCAL, case, dtype)
+    loss = build(
+        scenario=scenario(case['K_old'], case['K_new']), alpha=case['alpha'], gamma=case['gamma']
+    )(logits.flatten(0, 1), labels)
+    check(FOCAL, case, loss, logits, tolerance)
+
+
+def test_no_object_gets_the_old_classes():
+    # old, old, new, no-object
+    prob = torch.tensor([[0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1]])
+    unbiased = unbiased_class_log_prob(prob.log() + 5, 2).exp()
+    torch.testing.assert_close(unbiased, torch.tensor([[0.1, 0.2, 0.3, 0.7], [0.4, 0.3, 0.2, 0.8]]))
+    # a query with a target, and one without
+    loss = unbiased_cross_entropy(prob.log(), torch.tensor([2, 3]), num_old=2)
+    torch.testing.assert_close(loss, -torch.tensor([0.3, 0.8]).log())
+
+
+def test_defaults_weights_and_avg_factor():
+    logits, labels = torch.randn(6, 4), torch.tensor([0, 1, 2, 3, 3, 3])
+    log_prob = -unbiased_cross_entropy(logits, labels, num_old=2)
+    each = focal_modulation(log_prob, alpha=5.0, gamma=1.0)
+    loss = UnbiasedClassLoss(scenario())
+    torch.testing.assert_close(loss(logits, labels), 2 * each.mean())
+    balance = torch.tensor([1.0, 1.0, 1.0, 0.5, 0.5, 0.5])
+    weighted = build(no_object_weight=0.5)
+    torch.testing.assert_close(weighted(logits, labels), (balance * each).sum() / 4.5)
+    weight = torch.tensor([1.0, 0, 0, 0, 0, 2])
+    torch.testing.assert_close(
+        weighted(logits, labels, weight, avg_factor=4.0), (each[0] + each[5]) / 4
+    )
+
+
+@pytest.mark.parametrize(
+    ('options', 'same'),
+    [
+        (dict(), dict(type='FocalClassLoss')),
+        (dict(alpha=1.0, gamma=0.0, no_object_weight=0.1), dict(type='WeightedClassLoss')),
+    ],
+)
+def test_step_0_has_no_old_classes(options, same):
+    logits, labels = torch.randn(6, 3), torch.tensor([0, 1, 2, 2, 2, 2])
+    loss = build(scenario=scenario(step=0), **options)
+    torch.testing.assert_close(
+        loss(logits, labels), MODELS.build({**same, 'loss_weight': 1.0})(logits, labels)
+    )
+
+
+@pytest.mark.parametrize('gamma', [0.0, 1.0, 2.0])
+def test_gradient_is_finite_where_old_classes_and_no_object_are_certain(gamma):
+    # their probabilities add up to more than 1 by rounding
+    logits = torch.tensor([[20.0, 19.0, -30.0, 20.5], [0.0, 90.0, -90.0, 88.0]]).requires_grad_()
+    loss = build(gamma=gamma)(logits, torch.tensor([3, 3]))
+    loss.backward()
+    assert loss.item() >= 0
+    assert logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize('width', [3, 5])
+def test_logits_of_another_step(width):
+    with pytest.raises(ValueError, match=f'expected logits of 3 classes.*got {width} values'):
+        build()(torch.zeros(2, width), torch.zeros(2).long())
