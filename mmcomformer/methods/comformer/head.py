@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +21,28 @@ from ...models.targets import ImageTargets
 from ...models.teacher import TeacherOutput
 from ...registry import MODELS, TASK_UTILS
 from ...scenario import Scenario
+
+
+# mmdet's configs of this head have it, and nothing reads it
+_UNREAD = {'strides'}
+
+
+def _check_keys(kwargs: Mapping[str, Any]) -> None:
+    """Refuse keys that mmdet's head would silently ignore.
+
+    Raises:
+        TypeError: If there is one, or class counts are given beside the scenario.
+    """
+    for key in ('num_things_classes', 'num_stuff_classes'):
+        if key in kwargs:
+            raise TypeError(f'model.panoptic_head.{key}: remove it; the scenario counts classes')
+    known = set(inspect.signature(Mask2FormerHead.__init__).parameters) - {'self', 'kwargs'}
+    unknown = sorted(set(kwargs) - known - _UNREAD)
+    if unknown:
+        own = set(inspect.signature(ComFormerHead.__init__).parameters) - {'self', 'kwargs'}
+        raise TypeError(
+            f'model.panoptic_head: unknown keys {unknown}; expected some of {sorted(known | own)}'
+        )
 
 
 @MODELS.register_module()
@@ -43,7 +66,7 @@ class ComFormerHead(Mask2FormerHead):
         **kwargs: Arguments of mmdet's ``Mask2FormerHead`` except the class counts.
 
     Raises:
-        TypeError: If there is no scenario, or class counts are given beside it.
+        TypeError: If there is no scenario, class counts are given beside it, or a key is unknown.
         ValueError: If a mask loss or the matching cost does not fit the mask activation.
     """
 
@@ -60,11 +83,7 @@ class ComFormerHead(Mask2FormerHead):
         **kwargs: Any,
     ) -> None:
         scenario = Scenario.from_config(scenario)
-        for key in ('num_things_classes', 'num_stuff_classes'):
-            if key in kwargs:
-                raise TypeError(
-                    f'model.panoptic_head.{key}: remove it; the scenario counts classes'
-                )
+        _check_keys(kwargs)
         super().__init__(
             num_things_classes=scenario.num_things,
             num_stuff_classes=scenario.num_stuff,

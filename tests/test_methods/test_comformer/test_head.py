@@ -410,6 +410,12 @@ def test_class_counts_beside_the_scenario(key):
         tiny.build_head(**{key: 3})
 
 
+def test_unknown_key():
+    """mmdet's head would ignore it, and the user would wonder why nothing changes."""
+    with pytest.raises(TypeError, match=r"panoptic_head: unknown keys \['loss_distil'\]; .*loss_di"):
+        tiny.build_head(loss_distil=None)
+
+
 def test_missing_scenario():
     config = tiny.model_config()
     arguments = {k: v for k, v in config.panoptic_head.items() if k not in ('type', 'scenario')}
