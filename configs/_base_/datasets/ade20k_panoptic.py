@@ -1,11 +1,11 @@
-# ADE20K (SceneParse150 with instances), as mmdet's tools/dataset_converters/ade20k2coco.py and
-# Mask2Former's prepare_ade20k_pan_seg.py write it
+# ADE20K (SceneParse150 with instances), as our tools/dataset_converters/ade20k.py, mmdet's
+# ade20k2coco.py and Mask2Former's prepare_ade20k_pan_seg.py write it
 data_root = 'data/ADEChallengeData2016/'
 backend_args = None
 # two categories have other names in the files of Mask2Former's script
 category_aliases = {'window ': 'window', 'plane': 'airplane'}
 
-# Both scripts paste things over stuff, which may leave a listed stuff segment without a pixel
+# The latter two paste things over stuff, which may leave a listed stuff segment without a pixel
 load_id_map = dict(type='LoadPanopticIdMap', allow_empty_segments=True, backend_args=backend_args)
 train_pipeline = [
     dict(type='LoadImageFromFile', backend_args=backend_args),

@@ -1,0 +1,1 @@
+"""Converting datasets as they are downloaded to the files that the configs name."""

@@ -1,0 +1,48 @@
+"""Convert Cityscapes' gtFine as downloaded to a panoptic set.
+
+ROOT holds gtFine and leftImg8bit. Written are gtFine/cityscapes_panoptic_{train,val}/ and their
+JSON files: 19 classes, 8 of them things; groups of things that are not separated are crowds. The
+command can be stopped at any time: called again, it goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('root', metavar='ROOT', help='for example data/cityscapes')
+    parser.add_argument('--out', help='where to write, if not to ROOT/gtFine')
+    parser.add_argument('--check', action='store_true', help='only check what was written')
+    parser.add_argument('--workers', type=int, help='number of processes (default: all cores)')
+    parser.add_argument(
+        '--skip-faulty', action='store_true', help='leave out images with faults, and go on'
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the command."""
+    args = parse_args()
+    # a wrong command line is reported before the libraries are loaded
+    from mmcomformer.datasets.conversion.cityscapes import convert_cityscapes
+    from mmcomformer.datasets.conversion.report import summary
+    from mmcomformer.engine.cli import command_errors
+
+    with command_errors():
+        reports = convert_cityscapes(
+            args.root,
+            out=args.out,
+            check=args.check,
+            workers=args.workers,
+            skip_faulty=args.skip_faulty,
+        )
+    print(summary(reports))
+    sys.exit(0 if all(report.usable for report in reports) else 1)
+
+
+if __name__ == '__main__':
+    main()
