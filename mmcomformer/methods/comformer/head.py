@@ -22,7 +22,6 @@ from ...models.teacher import TeacherOutput
 from ...registry import MODELS, TASK_UTILS
 from ...scenario import Scenario
 
-
 # mmdet's configs of this head have it, and nothing reads it
 _UNREAD = {'strides'}
 

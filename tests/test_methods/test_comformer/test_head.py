@@ -412,7 +412,9 @@ def test_class_counts_beside_the_scenario(key):
 
 def test_unknown_key():
     """mmdet's head would ignore it, and the user would wonder why nothing changes."""
-    with pytest.raises(TypeError, match=r"panoptic_head: unknown keys \['loss_distil'\]; .*loss_di"):
+    with pytest.raises(
+        TypeError, match=r"panoptic_head: unknown keys \['loss_distil'\]; .*loss_di"
+    ):
         tiny.build_head(loss_distil=None)
 
 
