@@ -1,15 +1,26 @@
 """Fixtures that several test modules share."""
 
 import importlib.util
+import random
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from mmengine.registry import DefaultScope
 
 import mmcomformer.datasets  # noqa: F401  (registers)
 from mmcomformer.datasets.shapes import ShapesParameters, generate_shapes
 
 TESTS = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Give every test the same random numbers, whatever ran before it."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope='session')

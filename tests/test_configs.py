@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmdet.datasets import CityscapesDataset, CocoPanopticDataset
 from mmdet.registry import HOOKS
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, VISUALIZERS, DefaultScope
 
+from mmcomformer.datasets.conversion.cityscapes import cityscapes_categories
 from mmcomformer.engine.driver import Request, load_config
 from mmcomformer.engine.launch import prepare_device
 from mmcomformer.engine.scenario_config import find_scenarios, scenario_of
@@ -24,8 +26,14 @@ NUM_STEPS = {
     'comformer_ade_100-10.py': 6,
     'comformer_ade_100-5.py': 11,
     'comformer_ade_50-50.py': 3,
+    'comformer_ade_50-10.py': 11,
+    'comformer_ade_50-20.py': 6,
     'comformer_ade_100-50_order-b.py': 2,
     'comformer_ade_100-50_swin-t.py': 2,
+    'comformer_coco_83-5.py': 11,
+    'comformer_coco_83-10.py': 6,
+    'comformer_cityscapes_14-5.py': 2,
+    'comformer_custom.py': 2,
     'comformer_shapes_6-3.py': 3,
     'finetune_shapes_6-3.py': 3,
     'joint_shapes_6-3.py': 1,
@@ -83,7 +91,7 @@ def test_step(name, step):
     assert Path(cfg.work_dir) == Path('work_dirs') / Path(name).stem / f'step{step}'
     (schedule,) = cfg.param_scheduler
     # the released recipe would reach 0 one iteration after the last
-    assert schedule.end == cfg.train_cfg.max_iters + (name in RECIPES)
+    assert schedule.end == cfg.train_cfg.max_iters + ('shapes' not in name)
     assert (schedule.type, schedule.power, schedule.by_epoch) == ('PolyLR', 0.9, False)
     assert cfg.test_dataloader == cfg.val_dataloader
     assert cfg.test_evaluator == cfg.val_evaluator
@@ -133,6 +141,8 @@ def test_recipe(name, step):
             '100-10': (100, *[10] * 5),
             '100-5': (100, *[5] * 10),
             '50-50': (50, 50, 50),
+            '50-10': (50, *[10] * 10),
+            '50-20': (50, *[20] * 5),
         }[name.removesuffix('.py').split('_')[2]]
     )
     new_classes = len(scenario.current_classes)
@@ -203,7 +213,7 @@ def test_model_builds(name, step, monkeypatch):
     # a machine without an accelerator, wherever the test runs
     monkeypatch.setattr('mmcomformer.engine.launch.get_device', lambda: 'cpu')
     options = {}
-    if '_ade_' in name and 'swin' not in name:
+    if 'shapes' not in name and 'swin' not in name:
         options = {f'model.backbone.{key}': value for key, value in NARROW.items()}
         options['model.panoptic_head.in_channels'] = [8, 16, 32, 64]
     elif 'swin' in name:
@@ -260,3 +270,63 @@ def test_a_checkpoint_of_step_0_serves_all_scenarios_with_its_classes():
     assert len(base) == 4
     assert len(set(base.values())) == 1
     assert set(order_b) != set(base['comformer_ade_100-50.py'])
+
+
+SETTINGS = ['overlap', 'disjoint', 'sequential']
+
+
+@pytest.mark.parametrize('setting', SETTINGS)
+@pytest.mark.parametrize('name', [name for name in LEAVES if 'joint' not in name])
+def test_the_setting_is_chosen_by_one_variable(name, setting, monkeypatch):
+    assert scenario_of(load(name, 1)).setting == 'overlap'
+    monkeypatch.setenv('SETTING', setting)
+    # scenario_of compares all copies
+    assert scenario_of(load(name, 1)).setting == setting
+
+
+def test_an_unknown_setting_is_refused(monkeypatch):
+    monkeypatch.setenv('SETTING', 'overlapping')
+    with pytest.raises(ValueError, match=r"expected one of .*'overlap'.* got 'overlapping'"):
+        load('comformer_ade_100-50.py', 0)
+
+
+# fmt: off
+ECLIPSE_ORDER = [
+    1, 3, 10, 47, 58, 9, 88, 16, 126, 120, 17, 129, 35, 119, 59, 57, 54, 90, 75, 38, 80, 48, 131,
+    56, 95, 25, 43, 2, 68, 110, 32, 14, 29, 11, 7, 52, 83, 102, 84, 73, 5, 45, 117, 93, 87, 46, 118,
+    34, 61, 19, 77, 111, 63, 98, 130, 66, 79, 97, 33, 86, 127, 104, 64, 49, 36, 6, 91, 50, 112, 8,
+    65, 132, 92, 27, 122, 22, 51, 85, 115, 28, 89, 70, 62, 12, 101, 108, 125, 123, 39, 81, 20, 40,
+    41, 114, 128, 74, 18, 99, 100, 60, 30, 124, 69, 37, 13, 23, 116, 55, 26, 121, 71, 67, 106, 133,
+    42, 107, 105, 109, 82, 103, 76, 94, 24, 15, 78, 53, 21, 96, 72, 113, 44, 31, 4,
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(
+    ('name', 'increments'),
+    [('83-5', (83, *[5] * 10)), ('83-10', (83, *[10] * 5))],
+)
+def test_coco_protocol(name, increments):
+    """ECLIPSE's splits, in the class order "c" of its configs, which counts classes from 1."""
+    scenario = scenario_of(load(f'comformer_coco_{name}.py', 0))
+    classes = CocoPanopticDataset.METAINFO['classes']
+    assert scenario.increments == increments
+    assert scenario.classes == classes
+    assert scenario.order == tuple(classes[number - 1] for number in ECLIPSE_ORDER)
+
+
+def test_cityscapes_classes():
+    scenario = scenario_of(load('comformer_cityscapes_14-5.py', 1))
+    assert scenario.thing_classes == CityscapesDataset.METAINFO['classes']
+    assert scenario.current_classes == ('truck', 'bus', 'train', 'motorcycle', 'bicycle')
+    names = {category['name'] for category in cityscapes_categories()}
+    assert names == set(scenario.classes)
+
+
+@pytest.mark.parametrize('name', ['coco_83-5', 'cityscapes_14-5', 'custom'])
+def test_crop_and_padding_agree(name):
+    cfg = load(f'comformer_{name}.py', 0)
+    pipeline = {transform.type: transform for transform in cfg.train_dataloader.dataset.pipeline}
+    width, height = pipeline['RandomCrop'].crop_size
+    assert pipeline['Pad'].size == (width, height)
+    assert cfg.model.data_preprocessor.batch_augments[0].size == (height, width)

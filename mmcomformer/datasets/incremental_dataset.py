@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -78,7 +79,7 @@ class IncrementalDataset(BaseDataset):
         self.scenario = Scenario.from_config(scenario)
         self.images = images
         self.category_aliases = category_aliases
-        self._inner_config = _check_inner_config(dataset)
+        self.inner_config = _check_inner_config(dataset)
         super().__init__(
             data_prefix={},
             indices=indices,
@@ -89,22 +90,24 @@ class IncrementalDataset(BaseDataset):
             max_refetch=max_refetch,
         )
         _check_pipeline(self.pipeline.transforms)
-        metainfo = self._build_inner().metainfo
+        metainfo = self.build_inner().metainfo
         _check_classes(self.scenario, metainfo, type_name=str(dataset['type']))
         self._metainfo = {
             **metainfo,
             'classes': self.scenario.classes,
             'thing_classes': self.scenario.thing_classes,
             'stuff_classes': self.scenario.stuff_classes,
+            'palette': _fit_palette(metainfo.get('palette'), self.scenario.num_classes),
             'scenario': self.scenario.to_dict(),
         }
         if not lazy_init:
             self.full_init()
 
-    def _build_inner(self) -> BaseDataset:
+    def build_inner(self) -> BaseDataset:
+        """Build the inner dataset, without reading its annotations."""
         return DATASETS.build(
             dict(
-                self._inner_config,
+                self.inner_config,
                 pipeline=[],
                 filter_cfg=None,
                 test_mode=True,
@@ -116,8 +119,8 @@ class IncrementalDataset(BaseDataset):
     def load_data_list(self) -> list[dict[str, Any]]:
         """Return what the annotations say about every image, hidden segments included."""
         # built for this call only, so that its data are freed afterwards
-        inner = self._build_inner()
-        if _is_coco_panoptic(inner):
+        inner = self.build_inner()
+        if is_coco_panoptic(inner):
             return self._load_coco_panoptic(inner)
         if self.category_aliases:
             raise ValueError(
@@ -289,7 +292,7 @@ def _check_classes(scenario: Scenario, metainfo: Mapping[str, Any], *, type_name
         )
 
 
-def _is_coco_panoptic(dataset: BaseDataset) -> bool:
+def is_coco_panoptic(dataset: BaseDataset) -> bool:
     """Tell whether mmdet's own reading of a COCO panoptic file would be used."""
     kind = type(dataset)
     return (
@@ -297,6 +300,17 @@ def _is_coco_panoptic(dataset: BaseDataset) -> bool:
         and kind.load_data_list is CocoDataset.load_data_list
         and kind.parse_data_info is CocoPanopticDataset.parse_data_info
     )
+
+
+def _fit_palette(palette: Any, num_classes: int) -> list[tuple[int, int, int]]:
+    """Return an RGB colour for each class, those of a palette first.
+
+    A dataset class whose names a config replaces keeps a palette of another length.
+    """
+    given = [tuple(colour) for colour in palette] if isinstance(palette, (list, tuple)) else []
+    # the golden ratio keeps neighbouring hues apart
+    made = [colorsys.hsv_to_rgb(0.618 * i % 1, 0.65, 0.9) for i in range(len(given), num_classes)]
+    return [*given, *((int(255 * r), int(255 * g), int(255 * b)) for r, g, b in made)][:num_classes]
 
 
 def _check_prefixes(inner: BaseDataset) -> None:

@@ -149,14 +149,17 @@ def _final(steps: Sequence[Mapping[str, Any]], task: str) -> dict[str, dict[str,
 def check_same_run(summary: Summary, expected: Summary, path: Path) -> None:
     """Check that a summary found in a folder belongs to the run that is about to add to it.
 
+    A scenario may have grown since: steps and classes may follow those that it had.
+
     Args:
         summary: The summary that was found.
         expected: The summary of the run, with or without steps (see :func:`new_summary`).
         path: Where it was found, for the message.
 
     Raises:
-        ValueError: If method, task, setting, class order or increments differ.
+        ValueError: If method, task, setting, or the classes of the earlier steps differ.
     """
+    expected = _cut_to(summary, expected)
     for key in ('method', 'task', 'setting', 'class_order', 'increments'):
         found = summary.get(key, expected[key])
         if found != expected[key]:
@@ -165,6 +168,19 @@ def check_same_run(summary: Summary, expected: Summary, path: Path) -> None:
                 f'{_shorten(expected[key])}, found {_shorten(found)}; use another work dir '
                 f'(--work-dir), or remove that folder if the run is not needed any more'
             )
+
+
+def _cut_to(summary: Summary, expected: Summary) -> Summary:
+    """Return what is expected of a run when it had as few steps and classes as a summary has."""
+    increments, order = summary.get('increments', []), summary['class_order']
+    # only then it is known where the steps of a shorter order end
+    if sum(increments) != len(order):
+        return expected
+    return {
+        **expected,
+        'increments': expected['increments'][: len(increments)],
+        'class_order': expected['class_order'][: len(order)],
+    }
 
 
 def _shorten(value: object) -> str:
@@ -336,8 +352,11 @@ def format_evaluation(
         per_class: Percent by class name and by metric.
 
     Example:
-        >>> print(format_evaluation({'PQ': {'base': 50.0, 'new': None, 'all': 50.0}},
-        ...                         {'cat': {'PQ': 50.0}}))
+        >>> print(
+        ...     format_evaluation(
+        ...         {'PQ': {'base': 50.0, 'new': None, 'all': 50.0}}, {'cat': {'PQ': 50.0}}
+        ...     )
+        ... )
         | class |    PQ |
         |:------|------:|
         | cat   | 50.00 |

@@ -13,7 +13,9 @@ from mmcomformer.scenario import Scenario
 
 pytestmark = [pytest.mark.families, pytest.mark.usefixtures('mmdet_scope')]
 
-ADE_STEPS = {'100-50': 2, '100-10': 6, '100-5': 11, '50-50': 3, '100-50_order-b': 2}
+ADE_STEPS = {
+    '100-50': 2, '100-10': 6, '100-5': 11, '50-50': 3, '50-10': 11, '50-20': 6, '100-50_order-b': 2,
+}  # fmt: skip
 
 # order "b" of the paper's study: numbers of ADE20K's classes from 1
 # fmt: off
@@ -138,7 +140,7 @@ def test_ade_miniature(leaf, ade_root, step):
         assert set(instances.labels.tolist()) <= current
         labels |= set(instances.labels.tolist())
     # a crop can miss a class, but not many
-    assert len(labels) > 0.9 * len(current)
+    assert len(labels) > 0.8 * len(current)
     val = DATASETS.build(config.val_dataloader.dataset)
     assert len(val) == 10
     shown = {s['label'] for i in range(10) for s in val[i]['data_samples'].segments}

@@ -235,6 +235,51 @@ def test_config_may_be_renamed(tmp_path):
     check_same_run({**RUN, 'config': 'old'}, RUN, tmp_path)
 
 
+class TestGrownScenario:
+    """More classes were added after the last step, as they came."""
+
+    @pytest.fixture
+    def grown(self):
+        # a thing more moves the labels of all stuff, but no learning index
+        scenario = Scenario.from_config(
+            {
+                **SCENARIO.to_dict(),
+                'thing_classes': ['cat', 'fox', 'dog'],
+                'increments': [2, 1, 1, 1],
+                'class_order': [*SCENARIO.order, 'fox'],
+            }
+        )
+        return new_summary(scenario, config='comformer_toy', method='CoMFormer')
+
+    def test_is_the_same_run(self, grown, tmp_path):
+        path = tmp_path / 'summary.json'
+        write_summary(path, merged(*ENTRIES))
+        check_same_run(read_summary(path), grown, path)
+        more = {**ENTRIES[-1], 'step': 3, 'classes': ['fox']}
+        summary = update_summary(path, grown, more)
+        assert summary['increments'] == [2, 1, 1, 1]
+        assert summary['class_order'] == [*SCENARIO.order, 'fox']
+        assert summary['steps'][:-1] == list(ENTRIES)
+        assert missing_steps(summary) == []
+
+    def test_does_not_shrink(self, grown, tmp_path):
+        with pytest.raises(ValueError, match='another class_order'):
+            check_same_run(grown, RUN, tmp_path)
+
+    def test_keeps_the_finished_steps(self, grown, tmp_path):
+        other = {**grown, 'class_order': ['dog', 'sky', *grown['class_order'][2:]]}
+        with pytest.raises(ValueError, match='another class_order'):
+            check_same_run(RUN, other, tmp_path)
+        with pytest.raises(ValueError, match='another increments'):
+            check_same_run(RUN, {**grown, 'increments': [2, 2, 1]}, tmp_path)
+
+    def test_needs_to_know_the_steps(self, grown, tmp_path):
+        unknown = {key: value for key, value in RUN.items() if key != 'increments'}
+        check_same_run(unknown, RUN, tmp_path)
+        with pytest.raises(ValueError, match='another class_order'):
+            check_same_run(unknown, grown, tmp_path)
+
+
 def cells(line):
     return [cell.strip() for cell in line.strip('|').split('|')]
 

@@ -69,7 +69,7 @@ class_order = [
 # fmt: on
 
 scenario = dict(
-    setting='overlap',
+    setting='{{$SETTING:overlap}}',
     thing_classes=thing_classes,
     stuff_classes=stuff_classes,
     class_order=class_order,

@@ -2,7 +2,7 @@ step = {{'$STEP:0'}}
 
 scenario = dict(
     increments=[6, 3, 3],
-    setting='overlap',
+    setting='{{$SETTING:overlap}}',
     thing_classes=['disc', 'square', 'triangle', 'ring', 'cross', 'star', 'half-disc', 'bar'],
     stuff_classes=['stripes', 'checker', 'dots', 'waves'],
     # every step teaches a stuff class, and its label is not where it is in the learning order

@@ -1,0 +1,390 @@
+"""What the data of a scenario hold, and everything in them that training would stumble over."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from mmengine import fileio
+from mmengine.logging import MMLogger
+
+from ..registry import DATASETS
+from .conversion.parallel import parallel
+from .file_checks import Finding, ImageFiles, ImageReport, check_files
+from .incremental_dataset import IncrementalDataset, is_coco_panoptic
+from .transforms import LoadPanopticIdMap
+
+Images = list[dict[str, Any]]
+Areas = Mapping[tuple[Any, int], int]
+"""Area of each segment, by image id and segment id."""
+
+
+@dataclass
+class DatasetReport:
+    """What a scenario's data hold.
+
+    Attributes:
+        datasets: Per split (``train``, ``val``, ``test``): images, segments, crowds, sizes, and
+            images, segments and pixels of each class.
+        steps: Per step: the same of what training sees there, and its classes without an image.
+        findings: Faults, at which training would stop, and warnings.
+        same_names: Number of file names that occur in training and in evaluation.
+    """
+
+    datasets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    same_names: int = 0
+
+    @property
+    def faults(self) -> list[Finding]:
+        """Findings at which training would stop."""
+        return [finding for finding in self.findings if finding.is_fault]
+
+    @property
+    def warnings(self) -> list[Finding]:
+        """Findings that training does not notice."""
+        return [finding for finding in self.findings if not finding.is_fault]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON takes it."""
+        return {
+            'can_train': not self.faults,
+            'datasets': self.datasets,
+            'steps': self.steps,
+            'same_names': self.same_names,
+            'faults': [asdict(finding) for finding in self.faults],
+            'warnings': [asdict(finding) for finding in self.warnings],
+        }
+
+    def add(self, kind: str, file: str, message: object, *, is_fault: bool = True) -> None:
+        """Add a finding that is not about a segment."""
+        self.findings.append(Finding(kind, file, str(message), is_fault=is_fault))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The images that one step is trained on, or that one set evaluates."""
+
+    dataset: IncrementalDataset
+    images: Images
+    areas: Areas
+
+    @property
+    def ann_file(self) -> str:
+        return str(self.dataset.inner_config.get('ann_file', ''))
+
+    def files(self) -> list[ImageFiles]:
+        loaders = [t for t in self.dataset.pipeline.transforms if isinstance(t, LoadPanopticIdMap)]
+        allow_empty = any(loader.allow_empty_segments for loader in loaders)
+        backend_args = self.dataset.inner_config.get('backend_args')
+        return [
+            _files_of(info, self.areas, allow_empty=allow_empty, backend_args=backend_args)
+            for info in self.images
+        ]
+
+
+def check_scenario(
+    train: Sequence[Mapping[str, Any]],
+    evaluation: Mapping[str, Mapping[str, Any]],
+    *,
+    workers: int | None = None,
+) -> DatasetReport:
+    """Check the data of all steps of a scenario.
+
+    An annotation file is read once, however many steps use it, and so is each picture and PNG.
+
+    Args:
+        train: Config of the training ``IncrementalDataset`` of each step.
+        evaluation: Config of the dataset for evaluation, by split.
+        workers: Number of processes that read files; None for one per core.
+    """
+    report = DatasetReport()
+    reader = _Reader(report)
+    with _quiet():
+        steps = [part for config in train if (part := reader.read(config)) is not None]
+        others = {split: reader.read(config) for split, config in evaluation.items()}
+    trained = _check_training(report, steps, workers=workers)
+    for split, part in others.items():
+        if part is None:
+            continue
+        files = part.files()
+        reports = _read_files(report, files, split, workers=workers)
+        _describe_evaluation(report, split, part, reports)
+        evaluated = _Pictures.of(files, reports)
+        _compare(report, trained, evaluated, split)
+    return report
+
+
+class _Reader:
+    """Reads annotation files, each of them once."""
+
+    def __init__(self, report: DatasetReport) -> None:
+        self._report = report
+        self._known: dict[str, tuple[Images, Areas] | None] = {}
+
+    def read(self, config: Mapping[str, Any]) -> _Part | None:
+        """Return the images of a step or a set; None after a fault in the annotations."""
+        dataset = DATASETS.build({**config, 'lazy_init': True})
+        known = self._annotations(dataset, repr(config['dataset']))
+        if known is None:
+            return None
+        part = _Part(dataset, [], known[1])
+        dataset.data_list = known[0]
+        try:
+            part.images.extend(dataset.filter_data())
+        except (ValueError, FileNotFoundError) as error:
+            kind = 'images to evaluate on' if dataset.test_mode else 'images of a step'
+            self._report.add(kind, part.ann_file, error)
+        return part
+
+    def _annotations(self, dataset: IncrementalDataset, key: str) -> tuple[Images, Areas] | None:
+        if key not in self._known:
+            try:
+                self._known[key] = dataset.load_data_list(), _read_areas(dataset)
+            except (ValueError, TypeError, OSError) as error:
+                self._known[key] = None
+                ann_file = str(dataset.inner_config.get('ann_file', ''))
+                self._report.add('annotation file', ann_file, error)
+        return self._known[key]
+
+
+def _read_areas(dataset: IncrementalDataset) -> Areas:
+    """Return what only a check needs of a COCO panoptic file, so that datasets do not keep it."""
+    inner = dataset.build_inner()
+    if not is_coco_panoptic(inner):
+        return {}
+    content = json.loads(fileio.get_text(inner.ann_file, backend_args=inner.backend_args))
+    return {
+        (annotation['image_id'], segment['id']): segment['area']
+        for annotation in content['annotations']
+        for segment in annotation['segments_info']
+        if 'area' in segment
+    }
+
+
+def _files_of(info: dict[str, Any], areas: Areas, **options: Any) -> ImageFiles:
+    height, width = info.get('height'), info.get('width')
+    ids = tuple(segment['id'] for segment in info['segments'])
+    return ImageFiles(
+        img_path=info['img_path'],
+        seg_map_path=info['seg_map_path'],
+        size=None if height is None or width is None else (height, width),
+        segment_ids=ids,
+        areas=tuple(areas.get((info['img_id'], segment_id)) for segment_id in ids),
+        **options,
+    )
+
+
+def _read_files(
+    report: DatasetReport, files: Sequence[ImageFiles], split: str, *, workers: int | None
+) -> list[ImageReport]:
+    title = f'reading {split}'
+    reports = list(parallel(check_files, files, workers=workers, title=title)) if files else []
+    for of_image in reports:
+        report.findings.extend(of_image.findings)
+    return reports
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """Paths of pictures by their hash, and their names."""
+
+    by_digest: dict[str, str]
+    names: set[str]
+
+    @classmethod
+    def of(cls, files: Sequence[ImageFiles], reports: Sequence[ImageReport]) -> _Pictures:
+        pairs = zip(files, reports, strict=True)
+        by_digest = {report.digest: file.img_path for file, report in pairs if report.digest}
+        return cls(by_digest, {file.img_path.replace('\\', '/').split('/')[-1] for file in files})
+
+
+def _check_training(
+    report: DatasetReport, steps: Sequence[_Part], *, workers: int | None
+) -> _Pictures:
+    files: dict[str, ImageFiles] = {}
+    infos: dict[str, dict[str, Any]] = {}
+    for part in steps:
+        for info, of_image in zip(part.images, part.files(), strict=True):
+            files.setdefault(info['img_path'], of_image)
+            infos.setdefault(info['img_path'], info)
+    if not files:
+        return _Pictures({}, set())
+    listed = list(files.values())
+    reports = _read_files(report, listed, 'train', workers=workers)
+    by_path = dict(zip(files, reports, strict=True))
+    classes = steps[0].dataset.scenario.classes
+    report.datasets['train'] = _count(list(infos.values()), reports, classes)
+    for part in steps:
+        _describe_step(report, part, [by_path[info['img_path']] for info in part.images])
+    return _Pictures.of(listed, reports)
+
+
+def _describe_step(report: DatasetReport, part: _Part, reports: Sequence[ImageReport]) -> None:
+    scenario = part.dataset.scenario
+    counts = _count(part.images, reports, scenario.classes, visible_only=True)
+    names = [
+        name for label, name in zip(scenario.learning_to_label, scenario.order, strict=True)
+        if scenario.shows_label(label)
+    ]  # fmt: skip
+    empty = [name for name in scenario.current_classes if not counts['classes'][name]['images']]
+    if empty and part.images:
+        message = (
+            f'step {scenario.step} teaches {_some(empty)}, but no image of the step shows them; '
+            f'they cannot be learned, and their PQ will be 0'
+        )
+        report.add('class without images', part.ann_file, message, is_fault=False)
+    report.steps.append(
+        {
+            'step': scenario.step,
+            'setting': scenario.setting,
+            **counts,
+            'classes': {name: counts['classes'][name] for name in names},
+            'classes_without_images': empty,
+        }
+    )
+
+
+def _describe_evaluation(
+    report: DatasetReport, split: str, part: _Part, reports: Sequence[ImageReport]
+) -> None:
+    scenario = part.dataset.scenario
+    counts = _count(part.images, reports, scenario.classes)
+    report.datasets[split] = counts
+    empty = [name for name in scenario.order if not counts['classes'][name]['images']]
+    if empty and part.images:
+        message = f'no image of {split} shows {_some(empty)}; they cannot be scored'
+        report.add('class without images', part.ann_file, message, is_fault=False)
+
+
+def _count(
+    images: Images,
+    reports: Sequence[ImageReport],
+    classes: Sequence[str],
+    *,
+    visible_only: bool = False,
+) -> dict[str, Any]:
+    """Count segments and pixels, crowds apart from the rest."""
+    counts = {name: {'images': 0, 'segments': 0, 'pixels': 0, 'crowds': 0} for name in classes}
+    for info, report in zip(images, reports, strict=True):
+        pixels = report.pixels or (0,) * len(info['segments'])
+        shown: set[str] = set()
+        for segment, area in zip(info['segments'], pixels, strict=True):
+            of_class = counts[classes[segment['label']]]
+            if segment['iscrowd']:
+                of_class['crowds'] += 1
+            elif segment['visible'] or not visible_only:
+                shown.add(classes[segment['label']])
+                of_class['segments'] += 1
+                of_class['pixels'] += area
+        for name in shown:
+            counts[name]['images'] += 1
+    sizes = [report.size for report in reports if report.size is not None]
+    return {
+        'images': len(images),
+        'segments': sum(of_class['segments'] for of_class in counts.values()),
+        'crowds': sum(of_class['crowds'] for of_class in counts.values()),
+        'images_without_segments': sum(not info['segments'] for info in images),
+        'smallest_size': min(sizes, key=_pixels, default=None),
+        'largest_size': max(sizes, key=_pixels, default=None),
+        'classes': counts,
+    }
+
+
+def _pixels(size: tuple[int, int]) -> int:
+    return size[0] * size[1]
+
+
+def _compare(report: DatasetReport, trained: _Pictures, evaluated: _Pictures, split: str) -> None:
+    for digest in sorted(trained.by_digest.keys() & evaluated.by_digest.keys()):
+        message = f'the same picture is in training, as {trained.by_digest[digest]}'
+        kind = f'picture in training and in {split}'
+        report.add(kind, evaluated.by_digest[digest], message, is_fault=False)
+    report.same_names = max(report.same_names, len(trained.names & evaluated.names))
+
+
+def _some(names: Sequence[str], limit: int = 8) -> str:
+    rest = len(names) - limit
+    return ', '.join(names[:limit]) + (f' and {rest} more' if rest > 0 else '')
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back the lines that datasets log when they choose their images."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def format_report(report: DatasetReport, *, limit: int = 5) -> str:
+    """Return a report as text: tables of steps and sets, then what was found, by kind.
+
+    Args:
+        report: The report.
+        limit: How many findings of a kind to list.
+    """
+    lines = []
+    for step in report.steps:
+        title = f'step {step["step"]} ({step["setting"]})'
+        lines += [_headline(title, step), _class_table(step['classes']), '']
+    for split, counts in report.datasets.items():
+        lines.append(_headline(f'{split}, whole set' if split == 'train' else split, counts))
+        if split != 'train':
+            lines += [_class_table(counts['classes']), '']
+    if report.same_names:
+        lines.append(f'note: {report.same_names} file names occur in training and in evaluation')
+    for kind, findings in (('fault', report.faults), ('warning', report.warnings)):
+        lines += _format_findings(kind, findings, limit)
+    return '\n'.join([*lines, '', _verdict(report)])
+
+
+def _verdict(report: DatasetReport) -> str:
+    faults, warnings = len(report.faults), len(report.warnings)
+    found = f'{faults} fault{"s"[faults == 1 :]}, {warnings} warning{"s"[warnings == 1 :]}'
+    return f'{found}: training {"cannot" if faults else "can"} start'
+
+
+def _headline(title: str, counts: Mapping[str, Any]) -> str:
+    line = f'{title}: {counts["images"]} images, {counts["segments"]} segments'
+    if counts['crowds']:
+        line += f', {counts["crowds"]} crowds'
+    if counts['smallest_size']:
+        sizes = dict.fromkeys('x'.join(map(str, counts[f'{end}_size'])) for end in _ENDS)
+        line += f', {" to ".join(sizes)} pixels'
+    return line
+
+
+_ENDS = ('smallest', 'largest')
+
+
+def _class_table(classes: Mapping[str, Mapping[str, int]]) -> str:
+    from ..evaluation.summary import format_table
+
+    columns = ['images', 'segments', 'pixels', 'crowds']
+    rows = [[name, *(str(counts[key]) for key in columns)] for name, counts in classes.items()]
+    return format_table(['class', *columns], rows)
+
+
+def _format_findings(word: str, findings: Sequence[Finding], limit: int) -> Iterator[str]:
+    by_kind: dict[str, list[Finding]] = defaultdict(list)
+    for finding in findings:
+        by_kind[finding.kind].append(finding)
+    for kind, members in by_kind.items():
+        yield f'{word}: {kind}: {len(members)}'
+        for finding in members[:limit]:
+            segment = '' if finding.segment is None else f', segment {finding.segment}'
+            where = '' if finding.file in finding.message else finding.file
+            place = f'{where}{segment}'.strip(', ')
+            yield f'  {place}: {finding.message}' if place else f'  {finding.message}'
+        if len(members) > limit:
+            yield f'  ... and {len(members) - limit} more; --json FILE writes them all'

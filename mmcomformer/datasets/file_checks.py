@@ -1,0 +1,164 @@
+"""Checking the files of one image: the picture, its panoptic PNG, and what the annotation says."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from mmengine import fileio
+
+from .panoptic_png import VOID_ID, read_panoptic_png
+
+_JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
+_JPEG_TAIL = 64
+"""Bytes at the end in which the end marker is looked for; some programs pad."""
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """What is to be checked of one image.
+
+    Attributes:
+        img_path: Path of the picture.
+        seg_map_path: Path of its panoptic PNG.
+        size: Height and width in the annotation; None if it has none.
+        segment_ids: Ids of its segments in the annotation.
+        areas: Their areas there, in pixels; None where there is none.
+        allow_empty: Whether segments without a pixel are accepted.
+        backend_args: Arguments of mmengine's file backend.
+    """
+
+    img_path: str
+    seg_map_path: str
+    size: tuple[int, int] | None
+    segment_ids: tuple[int, ...]
+    areas: tuple[int | None, ...]
+    allow_empty: bool = False
+    backend_args: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong, or worth knowing.
+
+    Attributes:
+        kind: What it is, such as ``'missing file'``; findings are grouped by it.
+        file: The file it was found in.
+        segment: Id of the segment, if it is about one.
+        message: What was expected and what was found.
+        is_fault: Whether training would stop at it.
+    """
+
+    kind: str
+    file: str
+    message: str
+    segment: int | None = None
+    is_fault: bool = True
+
+
+@dataclass(frozen=True)
+class ImageReport:
+    """What the files of one image hold.
+
+    Attributes:
+        digest: Hash of the picture's file; empty if it could not be read.
+        size: Height and width of the picture; None if it could not be read.
+        pixels: Pixels of each segment of the annotation, in its order.
+        findings: What is wrong.
+    """
+
+    digest: str = ''
+    size: tuple[int, int] | None = None
+    pixels: tuple[int, ...] = ()
+    findings: tuple[Finding, ...] = field(default=())
+
+
+def check_files(files: ImageFiles) -> ImageReport:
+    """Read the files of one image and compare them with the annotation."""
+    digest, size, findings = _check_picture(files)
+    try:
+        ids = read_panoptic_png(files.seg_map_path, backend_args=files.backend_args)
+    except FileNotFoundError as error:
+        findings.append(Finding('missing file', files.seg_map_path, str(error)))
+    except (ValueError, OSError) as error:
+        findings.append(Finding('unreadable file', files.seg_map_path, str(error)))
+    else:
+        if size is not None and ids.shape != size:
+            message = f'its size is {_size(ids.shape)}, but {files.img_path} has {_size(size)}'
+            findings.append(Finding('sizes differ', files.seg_map_path, message))
+        pixels, more = _check_segments(files, ids)
+        return ImageReport(digest, size, pixels, (*findings, *more))
+    return ImageReport(digest, size, (0,) * len(files.segment_ids), tuple(findings))
+
+
+def _check_picture(files: ImageFiles) -> tuple[str, tuple[int, int] | None, list[Finding]]:
+    path = files.img_path
+    try:
+        content = fileio.get(path, backend_args=files.backend_args)
+    except FileNotFoundError:
+        return '', None, [Finding('missing file', path, 'the image does not exist')]
+    except OSError as error:
+        return '', None, [Finding('unreadable file', path, str(error))]
+    digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
+    if image is None:
+        return digest, None, [Finding('unreadable file', path, 'the image cannot be decoded')]
+    findings = []
+    if content.startswith(_JPEG_START) and _JPEG_END not in content[-_JPEG_TAIL:]:
+        message = 'the JPEG has no end marker; it is truncated, and its rest would be grey'
+        findings.append(Finding('truncated image', path, message, is_fault=False))
+    size = (int(image.shape[0]), int(image.shape[1]))
+    if files.size is not None and files.size != size:
+        message = f'its size is {_size(size)}, but the annotation says {_size(files.size)}'
+        findings.append(Finding('size in the annotation', path, message, is_fault=False))
+    return digest, size, findings
+
+
+def _check_segments(
+    files: ImageFiles, ids: np.ndarray
+) -> tuple[tuple[int, ...], Iterator[Finding]]:
+    pixels = count_pixels(ids)
+    counted = tuple(pixels.get(segment_id, 0) for segment_id in files.segment_ids)
+    return counted, _segment_findings(files, pixels, counted)
+
+
+def count_pixels(ids: np.ndarray) -> dict[int, int]:
+    """Return how many pixels each segment id has, VOID left out.
+
+    Example:
+        >>> count_pixels(np.array([[0, 7, 7], [9, 9, 7]]))
+        {7: 3, 9: 2}
+    """
+    flat = ids.ravel()
+    # sorting runs instead of pixels takes a tenth of the time
+    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
+    present, run_of = np.unique(flat[starts], return_inverse=True)
+    counts = np.bincount(run_of, weights=np.diff(starts, append=flat.size)).astype(np.int64)
+    pixels = dict(zip(present.tolist(), counts.tolist(), strict=True))
+    pixels.pop(VOID_ID, None)
+    return pixels
+
+
+def _segment_findings(
+    files: ImageFiles, pixels: dict[int, int], counted: Sequence[int]
+) -> Iterator[Finding]:
+    path = files.seg_map_path
+    for segment_id in sorted(set(pixels) - set(files.segment_ids)):
+        message = f'the annotation does not list this segment of {pixels[segment_id]} pixels'
+        yield Finding('segment in the PNG only', path, message, segment_id)
+    for segment_id, area, count in zip(files.segment_ids, files.areas, counted, strict=True):
+        if count == 0:
+            message = 'the annotation lists this segment, but no pixel has its id'
+            fault = not files.allow_empty
+            yield Finding('segment in the JSON only', path, message, segment_id, is_fault=fault)
+        elif area is not None and area != count:
+            message = f'its area is {area} in the annotation, but it has {count} pixels'
+            yield Finding('areas differ', path, message, segment_id, is_fault=False)
+
+
+def _size(size: tuple[int, ...]) -> str:
+    return 'x'.join(map(str, size)) + ' (height x width)'

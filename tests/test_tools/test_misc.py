@@ -1,0 +1,94 @@
+"""The commands of tools/misc and tools/benchmarks, in this process."""
+
+import json
+import runpy
+import shutil
+import sys
+import types
+
+import pytest
+from runs import SHAPES_CONFIG, TOOLS, shapes_options
+
+pytestmark = pytest.mark.families
+
+
+@pytest.fixture
+def command(monkeypatch):
+    def run(script, *arguments):
+        monkeypatch.setattr(sys, 'argv', [script, *map(str, arguments)])
+        try:
+            runpy.run_path(str(TOOLS / script), run_name='__main__')
+        except SystemExit as error:
+            return error.code
+        return None
+
+    return run
+
+
+def options(root):
+    return ['--cfg-options', *shapes_options(root, iters=1)]
+
+
+class TestCheckDataset:
+    def test_sound(self, command, shapes_root, tmp_path, capfd):
+        out = tmp_path / 'deep' / 'report.json'
+        code = command('misc/check_dataset.py', SHAPES_CONFIG, '--json', out, *options(shapes_root))
+        assert code == 0
+        report = json.loads(out.read_text())
+        assert report['can_train']
+        assert [step['step'] for step in report['steps']] == [0, 1, 2]
+        assert list(out.parent.iterdir()) == [out]
+        # no terminal here: one line per set, and none of them rewritten
+        text = ''.join(capfd.readouterr())
+        assert text.count('reading train: ') == text.count('reading val: ') == 1
+        assert '\r' not in text
+        assert text.count('step 0 (overlap)') == 1
+
+    def test_faulty(self, command, shapes_root, tmp_path, capsys):
+        root = tmp_path / 'shapes'
+        shutil.copytree(shapes_root, root)
+        (root / 'panoptic_train' / '000003.png').unlink()
+        assert command('misc/check_dataset.py', SHAPES_CONFIG, *options(root)) == 1
+        text = capsys.readouterr().out
+        assert 'fault: missing file: 1' in text
+        assert f'{root}/panoptic_train/000003.png does not exist' in text
+        assert text.endswith('training cannot start\n')
+
+    def test_no_data(self, command, tmp_path, capsys):
+        assert command('misc/check_dataset.py', SHAPES_CONFIG, *options(tmp_path)) == 1
+        assert 'annotations/panoptic_train.json does not exist' in capsys.readouterr().out
+
+    def test_no_config(self, command):
+        message = command('misc/check_dataset.py', 'nothing.py')
+        assert message.startswith('error: config nothing.py: no such file')
+
+
+class TestBrowseDataset:
+    def test_files(self, command, shapes_root, tmp_path, capsys):
+        arguments = ('--step', 2, '--num', 2, '--out-dir', tmp_path / 'pictures')
+        command('misc/browse_dataset.py', SHAPES_CONFIG, *arguments, *options(shapes_root))
+        assert len(list((tmp_path / 'pictures').glob('*.png'))) == 2
+        assert capsys.readouterr().out.endswith(f'2 pictures in {tmp_path}/pictures\n')
+
+    def test_unknown_step(self, command):
+        message = command('misc/browse_dataset.py', SHAPES_CONFIG, '--step', 3, '--out-dir', 'x')
+        assert 'expected 0 to 2, got 3' in message
+
+
+class TestBenchmarks:
+    def test_pipeline(self, command, tmp_path, capsys, monkeypatch):
+        # the stand-in for panopticapi goes away with the test
+        for name in ('panopticapi', 'panopticapi.utils'):
+            monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+        size = ('--samples', 2, '--height', 60, '--width', 80, '--crop', 64, '--runs', 2)
+        command('benchmarks/pipeline.py', *size, '--json', tmp_path / 'figures.json')
+        assert 'both pipelines end with the same masks' in capsys.readouterr().out
+        figures = json.loads((tmp_path / 'figures.json').read_text())['figures']
+        assert figures['stock / ours, whole']['median'] > 0
+
+    def test_index(self, command, tmp_path, capsys):
+        size = ('--images', 50, '--segments', 3, '--classes', 6, '--workers', 2, '--runs', 2)
+        command('benchmarks/index.py', *size, '--json', tmp_path / 'figures.json')
+        assert '50 images, 3 segments each' in capsys.readouterr().out
+        figures = json.loads((tmp_path / 'figures.json').read_text())['figures']
+        assert figures['seconds']['min'] <= figures['seconds']['median']
