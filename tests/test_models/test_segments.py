@@ -1,7 +1,9 @@
 """Owners of pixels, by hand; the rules on top of them are compared with loops elsewhere."""
 
+import pytest
 import torch
 
+from mmcomformer.models import segments
 from mmcomformer.models.segments import assign_pixels, score_queries
 
 
@@ -49,7 +51,8 @@ def test_each_pixel_goes_to_the_kept_query_with_the_largest_score_times_mask():
     assert result.owner.tolist() == [[0, 0, 1, 1, 1]]
     assert result.strong.tolist() == [[True, True, True, False, True]]
     assert result.area.tolist() == [2, 3, 0]
-    assert result.original.tolist() == [3, 3, 5]
+    # the third query is not kept
+    assert result.original.tolist() == [3, 3, 0]
     assert result.covered.tolist() == [2, 2, 0]
 
 
@@ -58,7 +61,8 @@ def test_excluded_pixels_count_in_original_only():
     assert result.owner.tolist() == [[-1, 0, 1, 1, -1]]
     assert result.strong.tolist() == [[False, True, True, False, False]]
     assert result.area.tolist() == [1, 2, 0]
-    assert result.original.tolist() == [3, 3, 5]
+    # the third query is not kept
+    assert result.original.tolist() == [3, 3, 0]
     assert result.covered.tolist() == [1, 1, 0]
 
 
@@ -76,7 +80,7 @@ def test_nobody_is_kept():
     assert result.owner.unique().tolist() == [-1]
     assert not result.strong.any()
     assert result.area.tolist() == result.covered.tolist() == [0, 0, 0]
-    assert torch.equal(result.original, (masks >= 0.5).sum((1, 2)))
+    assert result.original.tolist() == [0, 0, 0]
 
 
 def test_a_mask_of_zeros_still_owns_what_nobody_else_wants():
@@ -94,3 +98,32 @@ def test_inputs_stay_as_they_are():
     assert all(
         torch.equal(x, y) for x, y in zip(before, (scores, kept, masks, excluded), strict=True)
     )
+
+
+@pytest.mark.parametrize('num_queries', [1, 7, 255, 256, 300])
+@pytest.mark.parametrize('num_pixels', [1, 1024, segments._BLOCK + 1024, 2 * segments._BLOCK + 5])
+@pytest.mark.parametrize('share', [0.0, 0.4, 1.0])
+def test_blocks_give_what_one_pass_gives(num_queries, num_pixels, share):
+    """Coarse values make ties and masks of exactly one half common."""
+    masks = torch.randint(0, 5, (num_queries, num_pixels)) / 4
+    scores = torch.randint(1, 4, (num_queries,)) / 4
+    kept = torch.rand(num_queries) < share
+    expected = segments._owners_at_once(scores, kept, masks)
+    before = masks.clone()
+    owner, original = segments._owners_in_blocks(scores, kept, masks)
+    assert torch.equal(owner, expected[0])
+    assert torch.equal(original, expected[1])
+    assert torch.equal(masks, before)
+
+
+def test_not_a_number_does_not_end_in_an_index_error():
+    masks = torch.full((3, 2048), torch.nan)
+    owner, _ = segments._owners_in_blocks(torch.ones(3), torch.ones(3, dtype=torch.bool), masks)
+    assert owner.min() >= 0
+
+
+@pytest.mark.parametrize('num_flags', [8, 1023, 1024, 4096])
+def test_packed_count(num_flags):
+    flags = torch.rand(5, num_flags) < 0.7
+    flags[0], flags[1] = True, False
+    assert torch.equal(segments._count_true(flags), flags.sum(1))
