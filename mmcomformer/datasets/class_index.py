@@ -5,11 +5,20 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..scenario import Scenario
+from ..version import __version__
+from .array_cache import Arrays, cached_arrays, files_key
+from .conversion.parallel import parallel
+from .conversion.png import read_labels
+
+IGNORE_LABEL = 255
+"""Value of the pixels of a label map that belong to no class."""
 
 
 @dataclass(frozen=True)
@@ -17,8 +26,9 @@ class ClassIndex:
     """The dataset labels of every image, in compressed rows.
 
     The labels of image ``i`` are ``labels[offsets[i]:offsets[i + 1]]``, ascending and distinct.
-    Where the labels come from is left to the constructors; there is one for annotations that list
-    their segments, which takes one pass over data in memory and therefore needs no cache file.
+    Where the labels come from is left to the constructors: annotations that list their segments
+    take one pass over data in memory and therefore need no cache file; label maps have to be read,
+    all of them, which is worth one.
 
     Args:
         labels: Dataset labels, int64, shape (N,), image after image.
@@ -62,6 +72,49 @@ class ClassIndex:
         per_image = np.bincount(keys // num_classes, minlength=len(counts))
         return cls(keys % num_classes, np.concatenate([[0], np.cumsum(per_image)]))
 
+    @classmethod
+    def from_label_maps(
+        cls,
+        paths: Sequence[str | Path],
+        *,
+        num_classes: int,
+        reduce_zero_label: bool = False,
+        cache: str | Path | None = None,
+        workers: int | None = None,
+    ) -> ClassIndex:
+        """Build the index from semantic label maps, one per image.
+
+        Args:
+            paths: Local PNGs of labels: one channel, or a palette, whose indices are read. Pixels
+                of 255 belong to no class.
+            num_classes: Number of classes of the dataset.
+            reduce_zero_label: Whether 0 means no class and ``k`` the label ``k - 1``, as in ADE20K.
+            cache: File (``.npz``) that keeps the index for the next start; it is used only for the
+                same files, unchanged, and the same classes, rule and version. With it, every
+                process of a distributed run has to take part; one reads, and the others get the
+                result.
+            workers: Number of processes that read; None for one per core.
+
+        Raises:
+            FileNotFoundError: If a map does not exist.
+            ValueError: If a map cannot be read or holds an unknown label; the message names it.
+        """
+        read = partial(_labels_in, num_classes=num_classes, reduce_zero_label=reduce_zero_label)
+
+        def compute() -> Arrays:
+            found = list(parallel(read, paths, workers=workers, title='reading label maps'))
+            offsets = np.cumsum([0, *map(len, found)], dtype=np.int64)
+            return {'labels': np.concatenate([_NO_LABELS, *found]), 'offsets': offsets}
+
+        def key() -> str:
+            rule = {'num_classes': num_classes, 'reduce_zero_label': reduce_zero_label}
+            return files_key(paths, kind='label maps', version=__version__, **rule)
+
+        if cache is None:
+            return cls(**compute())
+        accept = partial(_is_index, num_images=len(paths), num_classes=num_classes)
+        return cls(**cached_arrays(cache, key=key, compute=compute, accept=accept))
+
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.offsets) - 1
@@ -86,3 +139,36 @@ class ClassIndex:
     def images_per_class(self, num_classes: int) -> np.ndarray:
         """Return how many images hold each class, int64, shape (num_classes,)."""
         return np.bincount(self.labels, minlength=num_classes)
+
+
+_NO_LABELS: np.ndarray = np.zeros(0, dtype=np.int64)
+
+
+def _labels_in(path: str | Path, *, num_classes: int, reduce_zero_label: bool) -> np.ndarray:
+    """Return the dataset labels of a label map, int64, ascending."""
+    values = np.flatnonzero(np.bincount(read_labels(Path(path)).ravel()))
+    values = values[values != IGNORE_LABEL]
+    labels = values[values > 0] - 1 if reduce_zero_label else values
+    if labels.size and labels[-1] >= num_classes:
+        largest = num_classes if reduce_zero_label else num_classes - 1
+        raise ValueError(
+            f'label map {path}: expected labels from 0 to {largest} and {IGNORE_LABEL}, got '
+            f'{values[values > largest].tolist()[:10]}; check num_classes and reduce_zero_label'
+        )
+    return labels
+
+
+def _is_index(arrays: Arrays, *, num_images: int, num_classes: int) -> bool:
+    """Tell whether arrays are an index of so many images and classes."""
+    if set(arrays) != {'labels', 'offsets'}:
+        return False
+    labels, offsets = arrays['labels'], arrays['offsets']
+    if labels.dtype != np.int64 or offsets.dtype != np.int64 or labels.ndim != 1:
+        return False
+    return (
+        offsets.shape == (num_images + 1,)
+        and offsets[0] == 0
+        and offsets[-1] == len(labels)
+        and bool((np.diff(offsets) >= 0).all())
+        and bool(((labels >= 0) & (labels < num_classes)).all())
+    )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import colorsys
+import gc
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from mmdet.datasets import CocoDataset, CocoPanopticDataset
@@ -102,6 +104,11 @@ class IncrementalDataset(BaseDataset):
         }
         if not lazy_init:
             self.full_init()
+
+    def full_init(self) -> None:
+        """Read the annotations and keep those of the step."""
+        with _paused_collector():
+            super().full_init()
 
     def build_inner(self) -> BaseDataset:
         """Build the inner dataset, without reading its annotations."""
@@ -236,6 +243,18 @@ class IncrementalDataset(BaseDataset):
                 f'image {paths[0]} could not be read or transformed: '
                 f'{type(error).__name__}: {error}'
             ) from error
+
+
+@contextmanager
+def _paused_collector() -> Iterator[None]:
+    """Keep the garbage collector from walking a million new dicts again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _check_inner_config(config: Mapping[str, Any]) -> dict[str, Any]:

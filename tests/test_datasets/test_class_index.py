@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
+from PIL import Image
 
+from mmcomformer.datasets import class_index
 from mmcomformer.datasets.class_index import ClassIndex
 from mmcomformer.scenario import Scenario
 
@@ -62,3 +64,94 @@ def test_kept_images(setting, step, expected):
     kept = index.kept_images(scenario)
     assert kept.dtype == bool
     assert kept.tolist() == [bool(keep) for keep in expected]
+
+
+class TestLabelMaps:
+    @pytest.fixture
+    def maps(self, tmp_path):
+        """Maps of 4 classes: with a pixel that is ignored, with a palette, and with no class."""
+        arrays = [np.array([[3, 1], [255, 3]]), np.array([[0, 2]]), np.array([[255]])]
+        paths = [tmp_path / f'{index}.png' for index in range(3)]
+        for path, array in zip(paths, arrays, strict=True):
+            image = Image.fromarray(array.astype(np.uint8))
+            if path.stem == '1':
+                image.putpalette([10, 20, 30] * 256)
+            image.save(path)
+        return paths
+
+    def rows(self, paths, **options):
+        index = ClassIndex.from_label_maps(paths, num_classes=4, **options)
+        assert index.labels.dtype == index.offsets.dtype == np.int64
+        return [index[i].tolist() for i in range(len(index))]
+
+    @pytest.mark.parametrize('workers', [1, 2])
+    def test_labels(self, maps, workers):
+        assert self.rows(maps, workers=workers) == [[1, 3], [0, 2], []]
+
+    def test_reduced(self, maps):
+        assert self.rows(maps, reduce_zero_label=True, workers=1) == [[0, 2], [1], []]
+
+    def test_no_map(self):
+        assert self.rows([], workers=1) == []
+
+    @pytest.mark.parametrize(('reduce', 'largest'), [(False, 2), (True, 3)])
+    def test_unknown_label(self, maps, reduce, largest):
+        Image.fromarray(np.array([[4, 255]], dtype=np.uint8)).save(maps[1])
+        match = rf'1\.png: expected labels from 0 to {largest} and 255, got \[4\]'
+        with pytest.raises(ValueError, match=match):
+            ClassIndex.from_label_maps(maps[1:], num_classes=3, reduce_zero_label=reduce, workers=1)
+
+    @pytest.mark.parametrize('name', ['missing', 'text'])
+    def test_unreadable(self, maps, name):
+        if name == 'text':
+            maps[1].write_text('no picture')
+        else:
+            maps[1].unlink()
+        error = ValueError if name == 'text' else FileNotFoundError
+        with pytest.raises(error, match='1.png'):
+            self.rows(maps, workers=1)
+
+    def test_cache(self, maps, tmp_path, monkeypatch):
+        cache = tmp_path / 'index.npz'
+        first = self.rows(maps, cache=cache, workers=1)
+        with monkeypatch.context() as patched:
+            patched.setattr(class_index, 'read_labels', None)
+            assert self.rows(maps, cache=cache, workers=1) == first == [[1, 3], [0, 2], []]
+
+    def test_stale_cache(self, maps, tmp_path):
+        cache = tmp_path / 'index.npz'
+        self.rows(maps, cache=cache, workers=1)
+        Image.fromarray(np.array([[2]], dtype=np.uint8)).save(maps[2])
+        assert self.rows(maps, cache=cache, workers=1)[2] == [2]
+        assert self.rows(maps[1:], cache=cache, workers=1) == [[0, 2], [2]]
+        reduced = self.rows(maps[1:], cache=cache, reduce_zero_label=True, workers=1)
+        assert reduced == [[1], [1]]
+
+    def test_cache_of_another_version(self, maps, tmp_path, monkeypatch):
+        cache = tmp_path / 'index.npz'
+        self.rows(maps, cache=cache, workers=1)
+        before = cache.read_bytes()
+        monkeypatch.setattr(class_index, '__version__', '999')
+        self.rows(maps, cache=cache, workers=1)
+        assert cache.read_bytes() != before
+
+    @pytest.mark.parametrize(
+        'wrong',
+        [
+            {'labels': [1, 4, 0, 2], 'offsets': [0, 2, 4, 4]},
+            {'labels': [1, -1, 0, 2], 'offsets': [0, 2, 4, 4]},
+            {'labels': [1, 3, 0, 2], 'offsets': [0, 2, 4]},
+            {'labels': [1, 3, 0, 2], 'offsets': [0, 5, 4, 4]},
+            {'labels': [1, 3, 0, 2], 'offsets': [1, 2, 4, 4]},
+            {'labels': [1, 3, 0, 2], 'offsets': [0, 2, 4, 5]},
+            {'labels': [1.0, 3.0, 0.0, 2.0], 'offsets': [0, 2, 4, 4]},
+            {'labels': [1, 3, 0, 2]},
+        ],
+    )
+    def test_cache_with_the_right_key_and_wrong_arrays(self, maps, tmp_path, wrong):
+        cache = tmp_path / 'index.npz'
+        first = self.rows(maps, cache=cache, workers=1)
+        with np.load(cache) as content:
+            key = content['key']
+        np.savez(cache, key=key, **{name: np.array(values) for name, values in wrong.items()})
+        assert self.rows(maps, cache=cache, workers=1) == first

@@ -1,7 +1,9 @@
+import gc
 import json
 import logging
 import pickle
 import re
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -138,6 +140,21 @@ def test_lazy_can_be_initialised_later(hand_made, scenario):
     dataset = build(hand_made, scenario, lazy_init=True)
     dataset.full_init()
     assert len(dataset) == 3
+
+
+@pytest.mark.parametrize('enabled', [True, False])
+@pytest.mark.parametrize('ann_file', ['', 'missing.json'])
+def test_garbage_collector_is_left_as_it_was(hand_made, scenario, enabled, ann_file):
+    options = {'inner': hand_made.inner(ann_file=ann_file)} if ann_file else {}
+    dataset = build(hand_made, scenario, lazy_init=True, **options)
+    before = gc.isenabled()
+    (gc.enable if enabled else gc.disable)()
+    try:
+        with pytest.raises(FileNotFoundError) if ann_file else nullcontext():
+            dataset.full_init()
+        assert gc.isenabled() == enabled
+    finally:
+        (gc.enable if before else gc.disable)()
 
 
 def test_pickles_and_serialises(hand_made, scenario):

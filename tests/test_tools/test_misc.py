@@ -1,10 +1,9 @@
-"""The commands of tools/misc and tools/benchmarks, in this process."""
+"""The commands of tools/misc, in this process."""
 
 import json
 import runpy
 import shutil
 import sys
-import types
 
 import pytest
 from runs import SHAPES_CONFIG, TOOLS, shapes_options
@@ -73,22 +72,3 @@ class TestBrowseDataset:
     def test_unknown_step(self, command):
         message = command('misc/browse_dataset.py', SHAPES_CONFIG, '--step', 3, '--out-dir', 'x')
         assert 'expected 0 to 2, got 3' in message
-
-
-class TestBenchmarks:
-    def test_pipeline(self, command, tmp_path, capsys, monkeypatch):
-        # the stand-in for panopticapi goes away with the test
-        for name in ('panopticapi', 'panopticapi.utils'):
-            monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
-        size = ('--samples', 2, '--height', 60, '--width', 80, '--crop', 64, '--runs', 2)
-        command('benchmarks/pipeline.py', *size, '--json', tmp_path / 'figures.json')
-        assert 'both pipelines end with the same masks' in capsys.readouterr().out
-        figures = json.loads((tmp_path / 'figures.json').read_text())['figures']
-        assert figures['stock / ours, whole']['median'] > 0
-
-    def test_index(self, command, tmp_path, capsys):
-        size = ('--images', 50, '--segments', 3, '--classes', 6, '--workers', 2, '--runs', 2)
-        command('benchmarks/index.py', *size, '--json', tmp_path / 'figures.json')
-        assert '50 images, 3 segments each' in capsys.readouterr().out
-        figures = json.loads((tmp_path / 'figures.json').read_text())['figures']
-        assert figures['seconds']['min'] <= figures['seconds']['median']

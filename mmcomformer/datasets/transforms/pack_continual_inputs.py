@@ -36,10 +36,15 @@ def segments_to_instances(seg_map: np.ndarray, segments: Sequence[dict[str, Any]
     Returns:
         ``labels``, an int64 tensor of shape (n,), and ``masks``, BitmapMasks of shape (n, h, w).
     """
-    areas = np.bincount(seg_map.ravel(), minlength=len(segments) + 1)[1:]
-    present = np.flatnonzero(areas)
-    masks = (seg_map[None] == (present + 1).astype(seg_map.dtype)[:, None, None]).view(np.uint8)
-    labels = [segments[index]['label'] for index in present]
+    flat = np.ascontiguousarray(seg_map).ravel()
+    # one value of each run of equal pixels is enough
+    values = np.unique(np.concatenate([flat[:1], flat[1:][flat[1:] != flat[:-1]]]))
+    values = values[values > 0]
+    labels = [segments[value - 1]['label'] for value in values.tolist()]
+    # the smaller the type, the faster the comparison
+    small = np.min_scalar_type(len(segments))
+    compact = flat.astype(small).reshape(seg_map.shape)
+    masks = (compact[None] == values.astype(small)[:, None, None]).view(np.uint8)
     return InstanceData(
         labels=torch.tensor(labels, dtype=torch.int64),
         masks=BitmapMasks(masks, *seg_map.shape),

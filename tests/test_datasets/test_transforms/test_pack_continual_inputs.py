@@ -49,6 +49,22 @@ def test_training(results):
     }
 
 
+@pytest.mark.parametrize('count', [2, 255, 256, 70_000])
+def test_number_of_segments(results, count):
+    """The map is compared in a smaller type, which has to hold the number of segments."""
+    # values that a type too small would take for each other
+    seg_map = np.array([[1, 0, count, count - 1], [1, 1, 0, count]], dtype=np.int32)
+    segments = [{'id': index, 'label': index % 7, 'iscrowd': False} for index in range(count)]
+    # a view as flipping makes it
+    results.update(gt_seg_map=seg_map[:, ::-1], gt_segments=segments)
+    instances = PackContinualInputs()(results)['data_samples'].gt_instances
+    values = sorted({1, count - 1, count})
+    assert instances.labels.tolist() == [(value - 1) % 7 for value in values]
+    expected = [seg_map[:, ::-1] == value for value in values]
+    assert np.array_equal(instances.masks.masks, expected)
+    assert instances.masks.masks.dtype == np.uint8
+
+
 def test_training_without_segment(results):
     results.update(gt_seg_map=np.zeros((2, 4), np.int32), gt_segments=[])
     instances = PackContinualInputs()(results)['data_samples'].gt_instances
