@@ -115,6 +115,7 @@ class _ArrayUnpickler(pickle.Unpickler):
     """Unpickler of plain containers and NumPy arrays only."""
 
     def find_class(self, module: str, name: str) -> Any:
+        """Return an allowed class or function; refuse any other."""
         if (module, name) not in _ALLOWED:
             raise _RefusedError(f'{module}.{name}')
         return _ALLOWED[module, name]

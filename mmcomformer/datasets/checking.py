@@ -77,9 +77,11 @@ class _Part:
 
     @property
     def ann_file(self) -> str:
+        """Path of the annotation file, empty for a dataset without one."""
         return str(self.dataset.inner_config.get('ann_file', ''))
 
     def files(self) -> list[ImageFiles]:
+        """Return what has to be opened for each image."""
         loaders = [t for t in self.dataset.pipeline.transforms if isinstance(t, LoadPanopticIdMap)]
         allow_empty = any(loader.allow_empty_segments for loader in loaders)
         backend_args = self.dataset.inner_config.get('backend_args')
@@ -200,6 +202,7 @@ class _Pictures:
 
     @classmethod
     def of(cls, files: Sequence[ImageFiles], reports: Sequence[ImageReport]) -> _Pictures:
+        """Collect the pictures of a set from what was found in its files."""
         pairs = zip(files, reports, strict=True)
         by_digest = {report.digest: file.img_path for file, report in pairs if report.digest}
         return cls(by_digest, {file.img_path.replace('\\', '/').split('/')[-1] for file in files})

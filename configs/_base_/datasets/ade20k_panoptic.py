@@ -1,76 +1,37 @@
 # ADE20K (SceneParse150 with instances), as our tools/dataset_converters/ade20k.py, mmdet's
 # ade20k2coco.py and Mask2Former's prepare_ade20k_pan_seg.py write it
+_base_ = 'panoptic.py'
 data_root = 'data/ADEChallengeData2016/'
-backend_args = None
 # two categories have other names in the files of Mask2Former's script
 category_aliases = {'window ': 'window', 'plane': 'airplane'}
 
 # The latter two paste things over stuff, which may leave a listed stuff segment without a pixel
-load_id_map = dict(type='LoadPanopticIdMap', allow_empty_segments=True, backend_args=backend_args)
-train_pipeline = [
-    dict(type='LoadImageFromFile', backend_args=backend_args),
-    load_id_map,
-    dict(
-        type='RandomChoiceResize',
-        scales=[int(640 * 0.1 * k) for k in range(5, 21)],
-        resize_type='ResizeShortestEdge',
-        max_size=2560,
-    ),
-    dict(type='RandomCrop', crop_size=(640, 640)),
-    dict(type='SSDColorJitter'),
-    dict(type='RandomFlip', prob=0.5),
-    # to the size of the crop, in grey and not labelled, as the released program pads
-    dict(type='Pad', size=(640, 640), pad_val=dict(img=128, seg=0)),
-    dict(type='PackContinualInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile', backend_args=backend_args),
-    dict(type='Resize', scale=(2560, 640), keep_ratio=True),
-    # after the resizing: the ground truth keeps the size of the image file
-    load_id_map,
-    dict(type='PackContinualInputs', evaluation=True),
-]
+load_id_map = dict(_base_.load_id_map, allow_empty_segments=True)
+train_pipeline = [load_id_map if t == _base_.load_id_map else t for t in _base_.train_pipeline]
+test_pipeline = [load_id_map if t == _base_.load_id_map else t for t in _base_.test_pipeline]
 
-# a leaf config adds the scenario: train_dataloader = dict(dataset=dict(scenario=scenario))
 train_dataloader = dict(
-    batch_size=8,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
-        type='IncrementalDataset',
         dataset=dict(
             type='ADE20KPanopticDataset',
             data_root=data_root,
             ann_file='ade20k_panoptic_train.json',
             data_prefix=dict(img='images/training/', seg='ade20k_panoptic_train/'),
-            backend_args=backend_args,
         ),
         category_aliases=category_aliases,
         pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='IncrementalDataset',
         dataset=dict(
             type='ADE20KPanopticDataset',
             data_root=data_root,
             ann_file='ade20k_panoptic_val.json',
             data_prefix=dict(img='images/validation/', seg='ade20k_panoptic_val/'),
-            backend_args=backend_args,
         ),
         category_aliases=category_aliases,
-        test_mode=True,
         pipeline=test_pipeline,
     ),
 )
 test_dataloader = val_dataloader
-
-val_evaluator = dict(type='IncrementalPanopticMetric')
-test_evaluator = val_evaluator

@@ -1,6 +1,6 @@
 # Cityscapes panoptic, as tools/dataset_converters/cityscapes_panoptic.py writes it
+_base_ = 'panoptic.py'
 data_root = 'data/cityscapes/'
-backend_args = None
 
 # fmt: off
 things = ['person', 'rider', 'car', 'truck', 'bus', 'train', 'motorcycle', 'bicycle']
@@ -23,10 +23,9 @@ metainfo = dict(
     palette=palette,
 )
 
-load_id_map = dict(type='LoadPanopticIdMap', backend_args=backend_args)
 train_pipeline = [
-    dict(type='LoadImageFromFile', backend_args=backend_args),
-    load_id_map,
+    dict(type='LoadImageFromFile', backend_args=_base_.backend_args),
+    _base_.load_id_map,
     dict(
         type='RandomChoiceResize',
         scales=[int(1024 * 0.1 * k) for k in range(5, 21)],
@@ -40,53 +39,33 @@ train_pipeline = [
     dict(type='PackContinualInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile', backend_args=backend_args),
+    dict(type='LoadImageFromFile', backend_args=_base_.backend_args),
     dict(type='Resize', scale=(2048, 1024), keep_ratio=True),
     # after the resizing: the ground truth keeps the size of the image file
-    load_id_map,
+    _base_.load_id_map,
     dict(type='PackContinualInputs', evaluation=True),
 ]
 
-# a leaf config adds the scenario: train_dataloader = dict(dataset=dict(scenario=scenario))
 train_dataloader = dict(
-    batch_size=8,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
-        type='IncrementalDataset',
         dataset=dict(
-            type='CocoPanopticDataset',
             data_root=data_root,
             ann_file='gtFine/cityscapes_panoptic_train.json',
             data_prefix=dict(img='leftImg8bit/train/', seg='gtFine/cityscapes_panoptic_train/'),
             metainfo=metainfo,
-            backend_args=backend_args,
         ),
         pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='IncrementalDataset',
         dataset=dict(
-            type='CocoPanopticDataset',
             data_root=data_root,
             ann_file='gtFine/cityscapes_panoptic_val.json',
             data_prefix=dict(img='leftImg8bit/val/', seg='gtFine/cityscapes_panoptic_val/'),
             metainfo=metainfo,
-            backend_args=backend_args,
         ),
-        test_mode=True,
         pipeline=test_pipeline,
     ),
 )
 test_dataloader = val_dataloader
-
-val_evaluator = dict(type='IncrementalPanopticMetric')
-test_evaluator = val_evaluator

@@ -1,70 +1,24 @@
 # One's own data in COCO's panoptic format. The leaf config sets data_root and the names of the
 # classes (metainfo), and the file names if they are others.
+_base_ = 'panoptic.py'
 data_root = 'data/custom/'
-backend_args = None
 
-load_id_map = dict(type='LoadPanopticIdMap', backend_args=backend_args)
-train_pipeline = [
-    dict(type='LoadImageFromFile', backend_args=backend_args),
-    load_id_map,
-    dict(
-        type='RandomChoiceResize',
-        scales=[int(640 * 0.1 * k) for k in range(5, 21)],
-        resize_type='ResizeShortestEdge',
-        max_size=2560,
-    ),
-    dict(type='RandomCrop', crop_size=(640, 640)),
-    dict(type='SSDColorJitter'),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='Pad', size=(640, 640), pad_val=dict(img=128, seg=0)),
-    dict(type='PackContinualInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile', backend_args=backend_args),
-    dict(type='Resize', scale=(2560, 640), keep_ratio=True),
-    # after the resizing: the ground truth keeps the size of the image file
-    load_id_map,
-    dict(type='PackContinualInputs', evaluation=True),
-]
-
-# a leaf config adds the scenario: train_dataloader = dict(dataset=dict(scenario=scenario))
 train_dataloader = dict(
-    batch_size=8,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
-        type='IncrementalDataset',
         dataset=dict(
-            type='CocoPanopticDataset',
             data_root=data_root,
             ann_file='panoptic_train.json',
             data_prefix=dict(img='images/train/', seg='panoptic_train/'),
-            backend_args=backend_args,
         ),
-        pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='IncrementalDataset',
         dataset=dict(
-            type='CocoPanopticDataset',
             data_root=data_root,
             ann_file='panoptic_val.json',
             data_prefix=dict(img='images/val/', seg='panoptic_val/'),
-            backend_args=backend_args,
         ),
-        test_mode=True,
-        pipeline=test_pipeline,
     ),
 )
 test_dataloader = val_dataloader
-
-val_evaluator = dict(type='IncrementalPanopticMetric')
-test_evaluator = val_evaluator
