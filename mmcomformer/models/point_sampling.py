@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from mmcv.ops import point_sample
 from torch import Tensor
-from torch.nn import functional
 
 
 def sample_shared(maps: Tensor, points: Tensor) -> Tensor:
@@ -19,8 +19,7 @@ def sample_shared(maps: Tensor, points: Tensor) -> Tensor:
     Returns:
         Shape (B, N, P), of the dtype of ``maps``.
     """
-    grid = (2 * points - 1).to(maps.dtype).unsqueeze(1)
-    return functional.grid_sample(maps, grid, align_corners=False).squeeze(2)
+    return point_sample(maps, points.to(maps.dtype))
 
 
 def sample_each(maps: Tensor, points: Tensor) -> Tensor:
