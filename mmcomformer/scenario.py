@@ -43,7 +43,8 @@ SETTINGS: Mapping[str, _Setting] = {
 class Scenario:
     """Which classes are learned at which step, and how two label spaces map to each other.
 
-    *Dataset labels* number the classes as the dataset does: things first, then stuff.
+    *Dataset labels* number the classes as the dataset does: things first, then stuff; a dataset
+    for semantic segmentation, which does not tell them apart, lists all its classes as stuff.
     *Learning indices* number them in the order in which they are learned. Steps count from 0.
 
     Args:
@@ -51,16 +52,20 @@ class Scenario:
         thing_classes: Names of the thing classes, in dataset label order.
         stuff_classes: Names of the stuff classes, in dataset label order; they follow the things.
         class_order: Every class to learn, by name, in learning order; dataset classes that it
-            leaves out are never learned. Defaults to all classes in dataset label order.
+            leaves out are never learned. Defaults to all classes in dataset label order, without
+            the background.
         setting: ``overlap``, ``disjoint`` or ``sequential`` (reference: CoMFormer, section 4,
             after Cermelli et al., "Modeling the Background", 2020).
         step: The current step, in ``[0, len(increments))``; a string of digits is accepted because
             ``{{'$STEP:0'}}`` in a config may give one.
+        background: Name of the dataset class that stands for "none of the others", such as
+            Pascal VOC's ``background``. It is not learned: a pixel that no segment covers belongs
+            to it. None where the dataset has no such class.
 
     Raises:
-        TypeError: If an increment or the step is not an integer.
+        TypeError: If an increment or the step is not an integer, or the background not a name.
         ValueError: If a name is unknown or repeated, the increments do not fit the order, the
-            setting is unknown, or the step is out of range.
+            background is to be learned, the setting is unknown, or the step is out of range.
 
     Example:
         >>> scenario = Scenario(
@@ -82,6 +87,7 @@ class Scenario:
     class_order: Sequence[str] | None = None
     setting: str = 'overlap'
     step: int = 0
+    background: str | None = None
 
     classes: tuple[str, ...] = field(init=False, repr=False, compare=False)
     order: tuple[str, ...] = field(init=False, repr=False, compare=False)
@@ -97,6 +103,7 @@ class Scenario:
         derive(self, 'stuff_classes', _names('stuff_classes', self.stuff_classes))
         derive(self, 'classes', (*self.thing_classes, *self.stuff_classes))
         derive(self, 'increments', _check_increments(self.increments))
+        self._check_background()
         derive(self, 'order', self._check_order())
         if self.class_order is not None:
             derive(self, 'class_order', self.order)
@@ -113,10 +120,26 @@ class Scenario:
         derive(self, 'seen_labels', frozenset(labels[:last]))
         derive(self, 'later_labels', frozenset(labels[last:]))
 
+    def _check_background(self) -> None:
+        if self.background is None:
+            return
+        if not isinstance(self.background, str):
+            raise TypeError(f'scenario.background: expected a class name, got {self.background!r}')
+        if self.background not in self.classes:
+            raise ValueError(
+                f'scenario.background: {self.background!r} is not a class of the dataset; '
+                f'expected one of {list(self.classes)}, or None'
+            )
+        if self.class_order is not None and self.background in self.class_order:
+            raise ValueError(
+                f'scenario.class_order: it holds the background, {self.background!r}, which is '
+                f'not learned; remove it there'
+            )
+
     def _check_order(self) -> tuple[str, ...]:
         _check_unique('thing_classes + stuff_classes', self.classes)
         if self.class_order is None:
-            order = self.classes
+            order = tuple(name for name in self.classes if name != self.background)
         else:
             order = _names('class_order', self.class_order)
             _check_unique('class_order', order)
@@ -142,6 +165,8 @@ class Scenario:
     def from_config(cls, config: Scenario | Mapping[str, Any] | None) -> Scenario:
         """Build a scenario from a config's ``scenario`` dict (a scenario is returned as it is).
 
+        ``thing_classes`` may be left out where nothing is a thing.
+
         Raises:
             TypeError: If it is missing, not a dict, or has an unknown key.
         """
@@ -156,10 +181,10 @@ class Scenario:
         unknown = sorted(set(config) - known)
         if unknown:
             raise TypeError(f'scenario: unknown keys {unknown}; expected {sorted(known)}')
-        missing = sorted({'increments', 'thing_classes', 'stuff_classes'} - set(config))
+        missing = sorted({'increments', 'stuff_classes'} - set(config))
         if missing:
             raise TypeError(f'scenario: keys {missing} are missing')
-        return cls(**dict(config))
+        return cls(**{'thing_classes': (), **config})
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists, strings and integers that :meth:`from_config` accepts."""
@@ -172,6 +197,8 @@ class Scenario:
         }
         if self.class_order is not None:
             config['class_order'] = list(self.class_order)
+        if self.background is not None:
+            config['background'] = self.background
         return config
 
     def at_step(self, step: int) -> Scenario:
@@ -197,6 +224,11 @@ class Scenario:
     def num_classes(self) -> int:
         """Number of classes of the dataset, learned or not."""
         return len(self.classes)
+
+    @property
+    def background_label(self) -> int | None:
+        """Dataset label of the background class; None where there is none."""
+        return None if self.background is None else self.classes.index(self.background)
 
     @property
     def num_old(self) -> int:

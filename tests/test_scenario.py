@@ -243,3 +243,49 @@ def test_step_from_environment(monkeypatch):
     monkeypatch.setenv('STEP', '')
     with pytest.raises(TypeError, match="environment variable STEP: .* got ''"):
         step_from_environment()
+
+
+class TestBackground:
+    CLASSES = ('background', 'cat', 'dog', 'cow')
+
+    def scenario(self, **changes):
+        config = dict(increments=[2, 1], stuff_classes=self.CLASSES, background='background')
+        return Scenario.from_config({**config, **changes})
+
+    @pytest.mark.parametrize('setting', ['overlap', 'disjoint', 'sequential'])
+    def test_is_never_learned_and_never_shown(self, setting):
+        for step in (0, 1):
+            scenario = self.scenario(setting=setting, step=step)
+            assert scenario.order == ('cat', 'dog', 'cow')
+            assert scenario.background_label == 0
+            assert not scenario.shows_label(0)
+            assert scenario.label_to_learning[0] == -1
+            assert 0 not in scenario.seen_labels | scenario.later_labels
+            assert scenario.num_classes == 4
+
+    def test_does_not_decide_about_an_image(self):
+        disjoint = self.scenario(setting='disjoint')
+        assert disjoint.keeps_image({0, 1})
+        assert not disjoint.keeps_image({0})
+        assert not disjoint.keeps_image({0, 1, 3})
+
+    def test_survives_a_config(self):
+        scenario = self.scenario(class_order=['cow', 'cat', 'dog'], step=1)
+        assert Scenario.from_config(scenario.to_dict()) == scenario
+        assert scenario.at_step(0).background == 'background'
+        assert Scenario([4], [], self.CLASSES).background_label is None
+        assert 'background' not in Scenario([4], [], self.CLASSES).to_dict()
+
+    def test_wrong(self):
+        with pytest.raises(ValueError, match=r"scenario.background: 'sky' is not a class"):
+            self.scenario(background='sky')
+        with pytest.raises(TypeError, match=r'scenario.background: expected a class name, got 0'):
+            self.scenario(background=0)
+        with pytest.raises(ValueError, match=r"class_order: it holds the background, 'background'"):
+            self.scenario(class_order=['background', 'cat', 'dog'])
+
+
+def test_things_may_be_left_out():
+    scenario = Scenario.from_config(dict(increments=[1, 1], stuff_classes=['sky', 'sea']))
+    assert scenario.thing_classes == ()
+    assert scenario.classes == ('sky', 'sea')
