@@ -1,17 +1,27 @@
-"""Panoptic datasets as the steps of a scenario see them."""
+"""Panoptic and semantic datasets as the steps of a scenario see them."""
 
 from .class_index import ClassIndex
 from .incremental_dataset import IncrementalDataset
 from .shapes import generate_shapes
 from .shapes_panoptic_dataset import ShapesPanopticDataset
-from .transforms import LoadPanopticIdMap, PackContinualInputs, SSDColorJitter
+from .shapes_semantic_dataset import ShapesSemanticDataset
+from .transforms import (
+    LoadPanopticIdMap,
+    LoadSemanticMap,
+    PackContinualInputs,
+    PackSemanticInputs,
+    SSDColorJitter,
+)
 
 __all__ = [
     'ClassIndex',
     'IncrementalDataset',
     'LoadPanopticIdMap',
+    'LoadSemanticMap',
     'PackContinualInputs',
+    'PackSemanticInputs',
     'SSDColorJitter',
     'ShapesPanopticDataset',
+    'ShapesSemanticDataset',
     'generate_shapes',
 ]

@@ -15,10 +15,14 @@ from ..scenario import Scenario
 from ..version import __version__
 from .array_cache import Arrays, cached_arrays, files_key
 from .conversion.parallel import parallel
-from .conversion.png import read_labels
-
-IGNORE_LABEL = 255
-"""Value of the pixels of a label map that belong to no class."""
+from .label_maps import (
+    IGNORE_LABEL,
+    check_values,
+    lookup_table,
+    missing_label_map,
+    present_values,
+    read_label_map,
+)
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ class ClassIndex:
         *,
         num_classes: int,
         reduce_zero_label: bool = False,
+        label_map: Mapping[int, int] | None = None,
         cache: str | Path | None = None,
         workers: int | None = None,
     ) -> ClassIndex:
@@ -89,17 +94,26 @@ class ClassIndex:
                 of 255 belong to no class.
             num_classes: Number of classes of the dataset.
             reduce_zero_label: Whether 0 means no class and ``k`` the label ``k - 1``, as in ADE20K.
+            label_map: Dataset label of each label in the maps, or 255 for a class that the dataset
+                leaves out; None where they are the same.
             cache: File (``.npz``) that keeps the index for the next start; it is used only for the
                 same files, unchanged, and the same classes, rule and version. With it, every
                 process of a distributed run has to take part; one reads, and the others get the
                 result.
-            workers: Number of processes that read; None for one per core.
+            workers: Number of processes that read; None for one per core, or for this one alone if
+                the maps are few.
 
         Raises:
             FileNotFoundError: If a map does not exist.
             ValueError: If a map cannot be read or holds an unknown label; the message names it.
         """
-        read = partial(_labels_in, num_classes=num_classes, reduce_zero_label=reduce_zero_label)
+        if label_map is None:
+            label_map = {label: label for label in range(num_classes)}
+        table = lookup_table(label_map, reduce_zero_label=reduce_zero_label)
+        read = partial(_labels_in, table=table)
+
+        if workers is None and len(paths) <= _FEW_MAPS:
+            workers = 1
 
         def compute() -> Arrays:
             found = list(parallel(read, paths, workers=workers, title='reading label maps'))
@@ -107,8 +121,11 @@ class ClassIndex:
             return {'labels': np.concatenate([_NO_LABELS, *found]), 'offsets': offsets}
 
         def key() -> str:
-            rule = {'num_classes': num_classes, 'reduce_zero_label': reduce_zero_label}
-            return files_key(paths, kind='label maps', version=__version__, **rule)
+            rule = {'num_classes': num_classes, 'table': table.tolist()}
+            try:
+                return files_key(paths, kind='label maps', version=__version__, **rule)
+            except FileNotFoundError as error:
+                raise missing_label_map(error.filename) from error
 
         if cache is None:
             return cls(**compute())
@@ -141,21 +158,17 @@ class ClassIndex:
         return np.bincount(self.labels, minlength=num_classes)
 
 
+_FEW_MAPS = 64
+"""Maps that are read by the time that other processes have started."""
 _NO_LABELS: np.ndarray = np.zeros(0, dtype=np.int64)
 
 
-def _labels_in(path: str | Path, *, num_classes: int, reduce_zero_label: bool) -> np.ndarray:
+def _labels_in(path: str | Path, *, table: np.ndarray) -> np.ndarray:
     """Return the dataset labels of a label map, int64, ascending."""
-    values = np.flatnonzero(np.bincount(read_labels(Path(path)).ravel()))
-    values = values[values != IGNORE_LABEL]
-    labels = values[values > 0] - 1 if reduce_zero_label else values
-    if labels.size and labels[-1] >= num_classes:
-        largest = num_classes if reduce_zero_label else num_classes - 1
-        raise ValueError(
-            f'label map {path}: expected labels from 0 to {largest} and {IGNORE_LABEL}, got '
-            f'{values[values > largest].tolist()[:10]}; check num_classes and reduce_zero_label'
-        )
-    return labels
+    values = present_values(read_label_map(path))
+    check_values(path, values, table)
+    labels = np.unique(table[values].astype(np.int64))
+    return labels[labels != IGNORE_LABEL]
 
 
 def _is_index(arrays: Arrays, *, num_images: int, num_classes: int) -> bool:

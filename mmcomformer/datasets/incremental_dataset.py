@@ -7,36 +7,53 @@ import gc
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
-from mmdet.datasets import CocoDataset, CocoPanopticDataset
-from mmengine import fileio
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
+from mmseg.datasets import BaseSegDataset
 
 from ..registry import DATASETS
 from ..scenario import Scenario
 from .class_index import ClassIndex
-from .panoptic_annotations import read_panoptic_annotations
+from .panoptic_images import PanopticImages
+from .panoptic_images import is_coco_panoptic as is_coco_panoptic
+from .semantic_images import SemanticImages
 
 # arguments of the inner dataset that would contradict the wrapper's own
 _OWNED = ('pipeline', 'filter_cfg', 'indices', 'test_mode')
 
 
+class _Source(Protocol):
+    """What depends on how a dataset stores its labels: in segments, or in label maps."""
+
+    def load(self, inner: BaseDataset) -> list[dict[str, Any]]:
+        """Return what is known of every image, its ``file_name`` and ``seg_map_path`` included."""
+
+    def index(self, images: Sequence[Mapping[str, Any]]) -> ClassIndex:
+        """Return the classes of each image."""
+
+    def show(self, info: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the pipeline receives of an image."""
+
+
 @DATASETS.register_module()
 class IncrementalDataset(BaseDataset):
-    """Show one step of a scenario on a panoptic dataset.
+    """Show one step of a scenario on a panoptic or semantic dataset.
 
-    For training it keeps the images that the scenario's setting gives to the step, and marks the
-    segments whose labels the step may see; crowds stay hidden. For evaluation (``test_mode``) it
-    keeps every image and every segment, crowds included. What the pipeline receives per image:
-    ``img_path``, ``img_id``, ``seg_map_path``, ``height``, ``width`` and ``segments``, a list of
-    dicts with ``id`` (in the PNG), ``label`` (dataset label), ``iscrowd`` and ``visible``.
+    For training it keeps the images that the scenario's setting gives to the step, and hides the
+    labels that the step must not see. For evaluation (``test_mode``) it keeps every image and
+    every label. The inner dataset gives the classes, the palette and the paths; its type decides
+    what the pipeline receives per image besides ``img_path``, ``img_id`` and ``seg_map_path``:
 
-    The inner dataset gives the classes, the palette and the paths. The annotation file of mmdet's
-    ``CocoPanopticDataset`` and of classes derived from it is read directly, see
-    :mod:`~mmcomformer.datasets.panoptic_annotations`; of any other dataset the ``segments_info``
-    of its data is used (``id``, ``category``, ``is_thing``, optionally ``iscrowd``).
+    - panoptic: ``height``, ``width`` and ``segments``, a list of dicts with ``id`` (in the PNG),
+      ``label`` (dataset label), ``iscrowd`` and ``visible``. In training, crowds are not visible;
+      see :class:`~mmcomformer.datasets.panoptic_images.PanopticImages`.
+    - semantic, mmseg's ``BaseSegDataset`` and classes derived from it: ``reduce_zero_label``,
+      ``label_map``, a dict from each label in the map to its dataset label, or to 255 if it is
+      hidden, and ``seg_fields``, as mmseg's own transforms expect them. The background of the
+      scenario is hidden in training. Which classes an image holds is read from all label maps at
+      the first start and kept in a file; evaluation does not need it.
 
     Built with ``lazy_init=True`` it opens no file, and ``metainfo`` is complete nevertheless: the
     inner dataset's, with ``classes``, ``thing_classes``, ``stuff_classes`` and ``scenario``.
@@ -45,9 +62,13 @@ class IncrementalDataset(BaseDataset):
         dataset: Config of the inner dataset. It has no pipeline, filter or subset of its own.
         scenario: The scenario with its current step, or its config.
         images: The images to use, if not all of them: file names as in the annotation file, or
-            the path of a text file with one name per line. For training, each has to hold a class
-            of the step.
-        category_aliases: Class name of each category that the annotation file spells differently.
+            relative to the folder of the images; or the path of a text file with one name per
+            line. For training, each has to hold a class of the step.
+        category_aliases: Class name of each category that the annotation file of a panoptic
+            dataset spells differently.
+        index_cache: File (``.npz``) that keeps which classes the label maps of a semantic dataset
+            hold; by default one in the hidden folder ``.mmcomformer`` of the dataset's
+            ``data_root``. A file that cannot be written costs a warning.
         pipeline: Transforms.
         test_mode: Whether the dataset is for evaluation.
         lazy_init: Whether to put off reading the annotations.
@@ -58,9 +79,10 @@ class IncrementalDataset(BaseDataset):
 
     Raises:
         TypeError: If the scenario is missing or malformed.
-        ValueError: If the classes of scenario and dataset differ; an annotation is wrong (the
-            message names file and value); the step has no image; or an image of ``images`` is
-            unknown, repeated or not one of the step's.
+        ValueError: If the classes of scenario and dataset differ; an argument does not fit the
+            kind of the dataset; an annotation is wrong (the message names file and value); the
+            step has no image; or an image of ``images`` is unknown, repeated or not one of the
+            step's.
         FileNotFoundError: If a file does not exist.
     """
 
@@ -71,6 +93,7 @@ class IncrementalDataset(BaseDataset):
         *,
         images: Sequence[str] | str | None = None,
         category_aliases: Mapping[str, str] | None = None,
+        index_cache: str | None = None,
         pipeline: Sequence[dict[str, Any] | Callable] = (),
         test_mode: bool = False,
         lazy_init: bool = False,
@@ -80,7 +103,6 @@ class IncrementalDataset(BaseDataset):
     ) -> None:
         self.scenario = Scenario.from_config(scenario)
         self.images = images
-        self.category_aliases = category_aliases
         self.inner_config = _check_inner_config(dataset)
         super().__init__(
             data_prefix={},
@@ -92,8 +114,10 @@ class IncrementalDataset(BaseDataset):
             max_refetch=max_refetch,
         )
         _check_pipeline(self.pipeline.transforms)
-        metainfo = self.build_inner().metainfo
+        inner = self.build_inner()
+        metainfo = inner.metainfo
         _check_classes(self.scenario, metainfo, type_name=str(dataset['type']))
+        self._source = self._choose_source(inner, category_aliases, index_cache)
         self._metainfo = {
             **metainfo,
             'classes': self.scenario.classes,
@@ -111,58 +135,62 @@ class IncrementalDataset(BaseDataset):
             super().full_init()
 
     def build_inner(self) -> BaseDataset:
-        """Build the inner dataset, without reading its annotations."""
-        return DATASETS.build(
-            dict(
-                self.inner_config,
-                pipeline=[],
-                filter_cfg=None,
-                test_mode=True,
-                lazy_init=True,
-                serialize_data=False,
-            )
+        """Build the inner dataset, without reading its annotations.
+
+        Raises:
+            ValueError: If its class refuses its arguments.
+        """
+        config = dict(
+            self.inner_config,
+            pipeline=[],
+            filter_cfg=None,
+            test_mode=True,
+            lazy_init=True,
+            serialize_data=False,
         )
+        try:
+            return DATASETS.build(config)
+        except AssertionError as error:
+            # mmseg's PascalVOCDataset, among others, looks for its files at once, and says nothing
+            raise ValueError(
+                f'dataset: {config["type"]} cannot be built ({error or "an assertion failed"}); '
+                f'expected metainfo with classes unless its type has them, and that the files '
+                f'exist: data_root {config.get("data_root")}, ann_file {config.get("ann_file")}, '
+                f'data_prefix {config.get("data_prefix")}'
+            ) from error
+
+    def _choose_source(
+        self,
+        inner: BaseDataset,
+        category_aliases: Mapping[str, str] | None,
+        index_cache: str | None,
+    ) -> _Source:
+        semantic = isinstance(inner, BaseSegDataset)
+        other = {'category_aliases': category_aliases} if semantic else {'index_cache': index_cache}
+        for key, value in other.items():
+            if value:
+                raise ValueError(
+                    f'{key}: expected None, because {type(inner).__name__} is a '
+                    f'{"semantic" if semantic else "panoptic"} dataset, got {value!r}'
+                )
+        if semantic:
+            return SemanticImages.of(
+                inner, self.scenario, index_cache=index_cache, show_all=self.test_mode
+            )
+        return PanopticImages(self.scenario, category_aliases, show_all=self.test_mode)
+
+    @property
+    def is_semantic(self) -> bool:
+        """Whether the dataset has label maps, not segments."""
+        return isinstance(self._source, SemanticImages)
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """Return what the annotations say about every image, hidden segments included."""
+        """Return what the annotations say about every image, what is hidden included."""
         # built for this call only, so that its data are freed afterwards
-        inner = self.build_inner()
-        if is_coco_panoptic(inner):
-            return self._load_coco_panoptic(inner)
-        if self.category_aliases:
-            raise ValueError(
-                f'category_aliases: expected None, because {type(inner).__name__} reads its '
-                f'annotations itself, got {dict(self.category_aliases)}'
-            )
-        inner.full_init()
-        return [_convert_data_info(info, inner, self.scenario) for info in inner.data_list]
-
-    def _load_coco_panoptic(self, inner: BaseDataset) -> list[dict[str, Any]]:
-        images = read_panoptic_annotations(
-            inner.ann_file,
-            classes=self.scenario.classes,
-            thing_classes=self.scenario.thing_classes,
-            category_aliases=self.category_aliases,
-            backend_args=inner.backend_args,
-        )
-        _check_prefixes(inner)
-        return [
-            {
-                'img_path': fileio.join_path(inner.data_prefix['img'], image.file_name),
-                'img_id': image.img_id,
-                'seg_map_path': None
-                if image.png_name is None
-                else fileio.join_path(inner.data_prefix['seg'], image.png_name),
-                'height': image.height,
-                'width': image.width,
-                'file_name': image.file_name,
-                'segments': image.segments,
-            }
-            for image in images
-        ]
+        return self._source.load(self.build_inner())
 
     def filter_data(self) -> list[dict[str, Any]]:
-        """Return the images of the step, with ``visible`` added to their segments."""
+        """Return the images of the step as the pipeline receives them."""
         data_list, num_images = self.data_list, len(self.data_list)
         if self.images is not None:
             data_list = _select_images(data_list, self.images)
@@ -171,20 +199,19 @@ class IncrementalDataset(BaseDataset):
         else:
             data_list = self._select_step(data_list)
         self._log_counts(len(data_list), num_images)
-        return [self._mark_visible(info) for info in data_list]
+        return [self._source.show(info) for info in data_list]
 
     def _select_step(self, data_list: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        index = ClassIndex.from_segments(
-            (info['segments'] for info in data_list), num_classes=self.scenario.num_classes
-        )
+        index = self._source.index(data_list)
         kept = index.kept_images(self.scenario)
         if self.images is not None and not kept.all():
             position = int(kept.argmin())
             names = [self.scenario.classes[label] for label in index[position]]
+            nothing = 'no class' if self.is_semantic else 'no segment'
             raise ValueError(
                 f'images: {data_list[position]["file_name"]} does not belong to step '
                 f'{self.scenario.step} in the {self.scenario.setting} setting: it holds '
-                f'{names or "no segment"}, and the step teaches '
+                f'{names or nothing}, and the step teaches '
                 f'{list(self.scenario.current_classes)}; remove it from the list'
             )
         if not kept.any():
@@ -210,21 +237,11 @@ class IncrementalDataset(BaseDataset):
             logger='current',
         )
 
-    def _mark_visible(self, info: dict[str, Any]) -> dict[str, Any]:
-        segments = [
-            dict(segment, visible=self.test_mode or self._shows(segment))
-            for segment in info['segments']
-        ]
-        return {**{key: info[key] for key in info if key != 'file_name'}, 'segments': segments}
-
-    def _shows(self, segment: dict[str, Any]) -> bool:
-        return not segment['iscrowd'] and self.scenario.shows_label(segment['label'])
-
     def prepare_data(self, idx: int) -> Any:
         """Return an image after the pipeline.
 
         Raises:
-            FileNotFoundError: If the image or its panoptic PNG does not exist.
+            FileNotFoundError: If the image or the PNG with its labels does not exist.
             RuntimeError: If a transform of another library fails, or one whose message names
                 neither the image nor its PNG.
         """
@@ -311,16 +328,6 @@ def _check_classes(scenario: Scenario, metainfo: Mapping[str, Any], *, type_name
         )
 
 
-def is_coco_panoptic(dataset: BaseDataset) -> bool:
-    """Tell whether mmdet's own reading of a COCO panoptic file would be used."""
-    kind = type(dataset)
-    return (
-        isinstance(dataset, CocoPanopticDataset)
-        and kind.load_data_list is CocoDataset.load_data_list
-        and kind.parse_data_info is CocoPanopticDataset.parse_data_info
-    )
-
-
 def _fit_palette(palette: Any, num_classes: int) -> list[tuple[int, int, int]]:
     """Return an RGB colour for each class, those of a palette first.
 
@@ -330,54 +337,6 @@ def _fit_palette(palette: Any, num_classes: int) -> list[tuple[int, int, int]]:
     # the golden ratio keeps neighbouring hues apart
     made = [colorsys.hsv_to_rgb(0.618 * i % 1, 0.65, 0.9) for i in range(len(given), num_classes)]
     return [*given, *((int(255 * r), int(255 * g), int(255 * b)) for r, g, b in made)][:num_classes]
-
-
-def _check_prefixes(inner: BaseDataset) -> None:
-    for key in ('img', 'seg'):
-        if not inner.data_prefix.get(key):
-            raise ValueError(
-                f'dataset: data_prefix has no {key!r}; expected '
-                f'data_prefix=dict(img=IMAGE_FOLDER, seg=PANOPTIC_PNG_FOLDER)'
-            )
-
-
-def _convert_data_info(
-    info: Mapping[str, Any], inner: BaseDataset, scenario: Scenario
-) -> dict[str, Any]:
-    """Return the data of one image of any dataset in the form that this package uses."""
-    img_path = info['img_path']
-    for key in ('segments_info', 'seg_map_path'):
-        if info.get(key) is None:
-            raise ValueError(
-                f'{type(inner).__name__}: the data of {img_path} hold no {key}; expected a '
-                f'panoptic dataset whose data have segments_info and seg_map_path'
-            )
-    segments = [_convert_segment(entry, img_path, scenario) for entry in info['segments_info']]
-    ids = [segment['id'] for segment in segments]
-    if len(set(ids)) != len(ids):
-        raise ValueError(f'{type(inner).__name__}: segment ids of {img_path} are repeated: {ids}')
-    prefix = inner.data_prefix.get('img') or inner.data_prefix.get('img_path') or ''
-    return {
-        'img_path': img_path,
-        'img_id': info.get('img_id', img_path),
-        'seg_map_path': info['seg_map_path'],
-        'height': info.get('height'),
-        'width': info.get('width'),
-        'file_name': os.path.relpath(img_path, prefix) if prefix else os.path.basename(img_path),
-        'segments': segments,
-    }
-
-
-def _convert_segment(entry: Mapping[str, Any], img_path: str, scenario: Scenario) -> dict[str, Any]:
-    label = entry['category']
-    if not 0 <= label < scenario.num_classes:
-        raise ValueError(
-            f'{img_path}: segment {entry["id"]} has the label {label}; expected 0 to '
-            f'{scenario.num_classes - 1}'
-        )
-    # CocoPanopticDataset marks a crowd by calling a thing stuff
-    crowd = entry.get('iscrowd', label < scenario.num_things and not entry.get('is_thing', True))
-    return {'id': entry['id'], 'label': label, 'iscrowd': bool(crowd)}
 
 
 def _select_images(

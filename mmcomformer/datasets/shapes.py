@@ -1,7 +1,7 @@
-"""Generator of Shapes, a small panoptic dataset: coloured shapes (things) on textures (stuff).
+"""Generator of Shapes, a small dataset: coloured shapes (things) on textures (stuff).
 
-It writes what a real dataset consists of, COCO panoptic JSON files, id PNGs and images, so that
-the benchmark on it takes the same path through the code.
+It writes what real datasets consist of, COCO panoptic JSON files, id PNGs, label maps and images,
+so that the benchmarks on it take the same path through the code.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from .label_maps import IGNORE_LABEL
 from .panoptic_png import MAX_ID, ids_to_rgb
 
 DEFAULT_NUM_CLASSES = 12
@@ -33,7 +34,7 @@ _TONES = (
 )
 """Hue, saturation, and darkest and brightest value of each texture."""
 _PARAMETERS_FILE = 'shapes.json'
-_GENERATOR_VERSION = 1
+_GENERATOR_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,12 @@ class ShapesParameters:
     Args:
         num_train: Number of training images.
         num_val: Number of validation images.
-        num_classes: Number of classes; a third of them, at least one, is stuff.
+        num_classes: Number of classes, at most 255; a third of them, at least one, is stuff.
         size: Height and width of an image, in pixels.
         seed: Seed of all random choices.
 
     Raises:
-        ValueError: If a number is too small.
+        ValueError: If a number is too small, or there are too many classes for a label map.
     """
 
     num_train: int = 1000
@@ -63,6 +64,10 @@ class ShapesParameters:
         for name, value in lowest.items():
             if getattr(self, name) < value:
                 raise ValueError(f'{name}: expected at least {value}, got {getattr(self, name)}')
+        if self.num_classes > IGNORE_LABEL:
+            raise ValueError(
+                f'num_classes: expected at most {IGNORE_LABEL}, got {self.num_classes}'
+            )
 
     def to_dict(self) -> dict[str, int]:
         """Return the parameters and the version of the generator."""
@@ -277,7 +282,8 @@ def generate_shapes(
 
     Args:
         out: Folder to create: ``annotations/panoptic_{train,val}.json``,
-            ``panoptic_{train,val}/*.png``, ``{train,val}/*.jpg`` and ``shapes.json``.
+            ``panoptic_{train,val}/*.png``, ``semantic_{train,val}/*.png`` (dataset labels, 255 for
+            VOID), ``{train,val}/*.jpg`` and ``shapes.json``.
         parameters: What to generate.
         overwrite: Whether to replace a set with other parameters.
         on_image: Called after each image, to show progress.
@@ -336,7 +342,7 @@ def _write_split(
     parameters: ShapesParameters,
     on_image: Callable[[], object] | None,
 ) -> None:
-    for folder in (split, f'panoptic_{split}', 'annotations'):
+    for folder in (split, f'panoptic_{split}', f'semantic_{split}', 'annotations'):
         (root / folder).mkdir(parents=True, exist_ok=True)
     images, annotations = [], []
     for index in range(count):
@@ -358,14 +364,16 @@ def _write_split(
 def _write_scene(
     root: Path, split: str, index: int, rng: np.random.Generator, parameters: ShapesParameters
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Write one image and its PNG; return their entries in the annotation file."""
+    """Write one image and its PNGs; return its entries in the annotation file."""
     size = parameters.size
     image, segments, labels = draw_scene(rng, size=size, num_classes=parameters.num_classes)
     ids = 1 + rng.choice(MAX_ID, size=len(labels), replace=False)
     rgb = ids_to_rgb(np.concatenate([[0], ids])[segments])
+    semantic = np.array([IGNORE_LABEL, *labels], dtype=np.uint8)[segments]
     jpg, png = f'{index:06d}.jpg', f'{index:06d}.png'
     _write_image(root / split / jpg, image, cv2.IMWRITE_JPEG_QUALITY, 95)
     _write_image(root / f'panoptic_{split}' / png, rgb, cv2.IMWRITE_PNG_COMPRESSION, 6)
+    _write_image(root / f'semantic_{split}' / png, semantic, cv2.IMWRITE_PNG_COMPRESSION, 6)
     segments_info = [
         _segment_info(segments == k + 1, int(ids[k]), label + 1) for k, label in enumerate(labels)
     ]
@@ -395,8 +403,10 @@ def _segment_info(mask: np.ndarray, segment_id: int, category_id: int) -> dict[s
     }
 
 
-def _write_image(path: Path, rgb: np.ndarray, flag: int, value: int) -> None:
-    if not cv2.imwrite(str(path), rgb[..., ::-1], [flag, value]):
+def _write_image(path: Path, image: np.ndarray, flag: int, value: int) -> None:
+    """Write an image of shape (H, W), or (H, W, 3) in RGB."""
+    channels = image if image.ndim == 2 else image[..., ::-1]
+    if not cv2.imwrite(str(path), channels, [flag, value]):
         raise OSError(f'{path} could not be written')
 
 

@@ -5,6 +5,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+from mmengine.registry import DefaultScope
 
 THINGS = ('cat', 'dog', 'fox')
 STUFF = ('sky', 'sea')
@@ -127,3 +128,10 @@ def hand_made(tmp_path):
 def scenario():
     """Config of a three-step scenario on the hand-made set, things and stuff mixed."""
     return dict(SCENARIO)
+
+
+@pytest.fixture
+def mmseg_scope():
+    """Resolve type names as a config with ``default_scope = 'mmseg'`` does."""
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        yield

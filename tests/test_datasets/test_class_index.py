@@ -91,6 +91,26 @@ class TestLabelMaps:
     def test_reduced(self, maps):
         assert self.rows(maps, reduce_zero_label=True, workers=1) == [[0, 2], [1], []]
 
+    def test_label_map(self, maps):
+        """Two classes that become one, and one that is left out."""
+        label_map = {0: 255, 1: 2, 2: 0, 3: 2}
+        assert self.rows(maps, label_map=label_map, workers=1) == [[2], [0], []]
+        reduced = self.rows(maps, label_map=label_map, reduce_zero_label=True, workers=1)
+        assert reduced == [[0], [2], []]
+
+    @pytest.mark.parametrize(('count', 'workers'), [(64, 1), (65, None)])
+    def test_few_maps_are_read_by_one_process(self, monkeypatch, count, workers):
+        asked = []
+
+        def parallel(function, items, *, workers, title):
+            asked.append(workers)
+            return [np.zeros(0, dtype=np.int64)] * len(items)
+
+        monkeypatch.setattr(class_index, 'parallel', parallel)
+        ClassIndex.from_label_maps(['a.png'] * count, num_classes=2)
+        ClassIndex.from_label_maps(['a.png'] * count, num_classes=2, workers=3)
+        assert asked == [workers, 3]
+
     def test_no_map(self):
         assert self.rows([], workers=1) == []
 
@@ -115,7 +135,7 @@ class TestLabelMaps:
         cache = tmp_path / 'index.npz'
         first = self.rows(maps, cache=cache, workers=1)
         with monkeypatch.context() as patched:
-            patched.setattr(class_index, 'read_labels', None)
+            patched.setattr(class_index, 'read_label_map', None)
             assert self.rows(maps, cache=cache, workers=1) == first == [[1, 3], [0, 2], []]
 
     def test_stale_cache(self, maps, tmp_path):
@@ -126,6 +146,14 @@ class TestLabelMaps:
         assert self.rows(maps[1:], cache=cache, workers=1) == [[0, 2], [2]]
         reduced = self.rows(maps[1:], cache=cache, reduce_zero_label=True, workers=1)
         assert reduced == [[1], [1]]
+        label_map = {0: 3, 1: 255, 2: 0, 3: 1}
+        assert self.rows(maps[1:], cache=cache, label_map=label_map, workers=1) == [[0, 3], [0]]
+        assert self.rows(maps[1:], cache=cache, workers=1) == [[0, 2], [2]]
+
+    def test_missing_map_with_a_cache(self, maps, tmp_path):
+        maps[1].unlink()
+        with pytest.raises(FileNotFoundError, match=r'label map .*1\.png does not exist; check'):
+            self.rows(maps, cache=tmp_path / 'index.npz', workers=1)
 
     def test_cache_of_another_version(self, maps, tmp_path, monkeypatch):
         cache = tmp_path / 'index.npz'

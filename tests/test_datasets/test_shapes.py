@@ -4,8 +4,9 @@ import json
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from mmcomformer.datasets import ShapesPanopticDataset
+from mmcomformer.datasets import ShapesPanopticDataset, ShapesSemanticDataset, shapes
 from mmcomformer.datasets.panoptic_annotations import read_panoptic_annotations
 from mmcomformer.datasets.panoptic_png import read_panoptic_png
 from mmcomformer.datasets.shapes import (
@@ -36,6 +37,8 @@ def test_files(tmp_path):
         'set/annotations/panoptic_val.json',
         *(f'set/panoptic_train/00000{i}.png' for i in range(3)),
         *(f'set/panoptic_val/00000{i}.png' for i in range(2)),
+        *(f'set/semantic_train/00000{i}.png' for i in range(3)),
+        *(f'set/semantic_val/00000{i}.png' for i in range(2)),
         'set/shapes.json',
         *(f'set/train/00000{i}.jpg' for i in range(3)),
         *(f'set/val/00000{i}.jpg' for i in range(2)),
@@ -108,6 +111,12 @@ def test_wrong_parameters(name, value):
         ShapesParameters(**{name: value})
 
 
+def test_more_classes_than_a_label_map_holds():
+    ShapesParameters(num_classes=255)
+    with pytest.raises(ValueError, match='num_classes: expected at most 255, got 256'):
+        ShapesParameters(num_classes=256)
+
+
 @pytest.mark.parametrize('num_classes', [2, 3, 6, 12, 30])
 def test_class_lists(num_classes):
     things, stuff = thing_classes(num_classes), stuff_classes(num_classes)
@@ -164,6 +173,49 @@ def test_annotations_agree_with_the_maps(shapes_root, split):
             assert (x, y) == (columns.min(), rows.min())
             assert (x + width - 1, y + height - 1) == (columns.max(), rows.max())
         assert set(np.unique(ids)) - {0} == {s['id'] for s in annotation['segments_info']}
+
+
+@pytest.mark.parametrize('split', ['train', 'val'])
+def test_label_maps_agree_with_the_segments(shapes_root, split):
+    content = json.loads((shapes_root / 'annotations' / f'panoptic_{split}.json').read_text())
+    values = set()
+    for annotation in content['annotations']:
+        name = annotation['file_name']
+        ids = read_panoptic_png(str(shapes_root / f'panoptic_{split}' / name))
+        # categories count from 1 in the order of the labels, things first
+        label_of = {info['id']: info['category_id'] - 1 for info in annotation['segments_info']}
+        label_of[0] = 255
+        expected = [[label_of[segment_id] for segment_id in row] for row in ids.tolist()]
+        found = np.asarray(Image.open(shapes_root / f'semantic_{split}' / name))
+        assert found.dtype == np.uint8
+        assert found.tolist() == expected
+        values |= set(found.ravel().tolist())
+    assert len(values) > 8
+    assert len(content['annotations']) == len(list((shapes_root / f'semantic_{split}').iterdir()))
+
+
+def test_void_is_ignored_in_label_maps(tmp_path, monkeypatch):
+    segments = np.zeros((48, 48), dtype=np.int64)
+    segments[:, 10:] = 1
+    scene = np.zeros((48, 48, 3), np.uint8), segments, [7]
+    monkeypatch.setattr(shapes, 'draw_scene', lambda rng, **options: scene)
+    generate_shapes(tmp_path / 'set', SMALL)
+    found = np.asarray(Image.open(tmp_path / 'set/semantic_train/000000.png'))
+    assert np.array_equal(found, np.where(segments == 0, 255, 7))
+
+
+@pytest.mark.families
+def test_mmseg_reads_it_too(shapes_root):
+    dataset = ShapesSemanticDataset(
+        data_root=str(shapes_root),
+        data_prefix={'img_path': 'val', 'seg_map_path': 'semantic_val'},
+        pipeline=[{'type': 'mmseg.LoadAnnotations'}],
+    )
+    assert len(dataset) == 8
+    assert dataset.metainfo['classes'] == ShapesPanopticDataset.METAINFO['classes']
+    assert dataset.metainfo['palette'] == palette()
+    path = shapes_root / 'semantic_val' / '000000.png'
+    assert np.array_equal(dataset[0]['gt_seg_map'], np.asarray(Image.open(path)))
 
 
 def test_mmdet_reads_it_too(shapes_root):

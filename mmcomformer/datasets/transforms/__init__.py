@@ -1,7 +1,15 @@
-"""Transforms that carry panoptic ground truth through stock pipelines, and colour jitter."""
+"""Transforms that carry ground truth through stock pipelines, and colour jitter."""
 
 from .load_panoptic_id_map import LoadPanopticIdMap
+from .load_semantic_map import LoadSemanticMap
 from .pack_continual_inputs import PackContinualInputs
+from .pack_semantic_inputs import PackSemanticInputs
 from .ssd_color_jitter import SSDColorJitter
 
-__all__ = ['LoadPanopticIdMap', 'PackContinualInputs', 'SSDColorJitter']
+__all__ = [
+    'LoadPanopticIdMap',
+    'LoadSemanticMap',
+    'PackContinualInputs',
+    'PackSemanticInputs',
+    'SSDColorJitter',
+]

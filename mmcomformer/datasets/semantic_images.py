@@ -1,0 +1,205 @@
+"""The images of a dataset with label maps, their classes, and which labels a step sees."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mmengine import fileio
+from mmseg.datasets import BaseSegDataset
+
+from ..scenario import Scenario
+from .class_index import ClassIndex
+from .label_maps import IGNORE_LABEL
+
+_CACHE_FOLDER = '.mmcomformer'
+_REDUCE = 'reduce_zero_label'
+
+
+@dataclass
+class SemanticImages:
+    """What :class:`~mmcomformer.datasets.IncrementalDataset` asks of an mmseg dataset.
+
+    Args:
+        scenario: The scenario with its current step.
+        inner_label_map: Dataset label of each label in the maps, or 255 for a class that the
+            dataset leaves out.
+        reduce_zero_label: Whether 0 means no class and ``k`` the label ``k - 1``.
+        root: Folder in which the class index is kept if ``index_cache`` is None.
+        index_cache: File that keeps the class index.
+        show_all: Whether every label is visible.
+    """
+
+    scenario: Scenario
+    inner_label_map: Mapping[int, int]
+    reduce_zero_label: bool
+    root: str | None
+    index_cache: str | None
+    show_all: bool
+
+    @classmethod
+    def of(
+        cls,
+        inner: BaseSegDataset,
+        scenario: Scenario,
+        *,
+        index_cache: str | None,
+        show_all: bool,
+    ) -> SemanticImages:
+        """Take over the rules of a lazily built dataset.
+
+        Raises:
+            ValueError: If they contradict each other or the scenario; the message names the key.
+        """
+        _check_reduce_zero_label(inner, scenario)
+        _check_limits(inner, scenario)
+        label_map = inner.label_map
+        if label_map is None:
+            label_map = {label: label for label in range(scenario.num_classes)}
+        return cls(
+            scenario=scenario,
+            inner_label_map=label_map,
+            reduce_zero_label=inner.reduce_zero_label,
+            root=inner.data_root,
+            index_cache=index_cache,
+            show_all=show_all,
+        )
+
+    def load(self, inner: BaseSegDataset) -> list[dict[str, Any]]:
+        """Return the paths of every image of a lazily built dataset.
+
+        Raises:
+            FileNotFoundError: If the list of images or their folder does not exist.
+            ValueError: If there is no image, or no folder of label maps.
+        """
+        _check_paths(inner)
+        inner.full_init()
+        if not len(inner):
+            raise ValueError(
+                f'dataset: {inner.ann_file or inner.data_prefix["img_path"]} names no image; '
+                f'expected files that end in {inner.img_suffix!r}; check img_suffix'
+            )
+        prefix = inner.data_prefix['img_path']
+        return [_describe(info, prefix) for info in inner.data_list]
+
+    def index(self, images: Sequence[Mapping[str, Any]]) -> ClassIndex:
+        """Return the classes of each image: all maps are read, unless the index is in its file.
+
+        Raises:
+            FileNotFoundError: If a label map does not exist.
+            ValueError: If one cannot be read, or holds a value that is no label.
+        """
+        paths = [info['seg_map_path'] for info in images]
+        return ClassIndex.from_label_maps(
+            paths,
+            num_classes=self.scenario.num_classes,
+            reduce_zero_label=self.reduce_zero_label,
+            label_map=self.inner_label_map,
+            cache=self.index_cache or (self._default_cache(paths) if paths else None),
+        )
+
+    def _default_cache(self, paths: Sequence[str]) -> Path:
+        """Return a file beside the data, another one for other images or other rules."""
+        root = self.root or os.path.dirname(paths[0]) or '.'
+        # relative paths, so that a set that was moved replaces its file
+        names = [os.path.relpath(path, root) for path in paths]
+        rule = [sorted(self.inner_label_map.items()), self.reduce_zero_label, names]
+        digest = hashlib.sha256(json.dumps(rule).encode()).hexdigest()
+        return Path(root) / _CACHE_FOLDER / f'class_index_{digest[:16]}.npz'
+
+    def show(self, info: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the pipeline receives of an image."""
+        return {
+            **{key: info[key] for key in ('img_path', 'img_id', 'seg_map_path')},
+            'label_map': self.label_map,
+            'reduce_zero_label': self.reduce_zero_label,
+            'seg_fields': [],
+        }
+
+    @cached_property
+    def label_map(self) -> dict[int, int]:
+        """Dataset label of each label in the maps, 255 for those that the step must not see."""
+        return {
+            label: new if self.show_all or self.scenario.shows_label(new) else IGNORE_LABEL
+            for label, new in self.inner_label_map.items()
+        }
+
+
+def _describe(info: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    img_path = info['img_path']
+    file_name = os.path.relpath(img_path, prefix) if prefix else img_path
+    return {
+        'img_path': img_path,
+        'img_id': info.get('img_id', os.path.splitext(file_name)[0]),
+        'seg_map_path': info['seg_map_path'],
+        'file_name': file_name,
+    }
+
+
+def _check_limits(inner: BaseSegDataset, scenario: Scenario) -> None:
+    if inner.ignore_index != IGNORE_LABEL:
+        raise ValueError(
+            f'dataset.ignore_index: expected {IGNORE_LABEL}, which marks the pixels without a '
+            f'label everywhere in this package, got {inner.ignore_index}; leave it out, and save '
+            f'label maps that use another value with {IGNORE_LABEL} instead'
+        )
+    most = IGNORE_LABEL - inner.reduce_zero_label
+    if scenario.num_classes > most:
+        raise ValueError(
+            f'scenario: expected at most {most} classes, because {IGNORE_LABEL} marks the pixels '
+            f'without a label in 8-bit label maps, got {scenario.num_classes}'
+        )
+
+
+def _check_reduce_zero_label(inner: BaseSegDataset, scenario: Scenario) -> None:
+    found, declared = inner.reduce_zero_label, _declared_reduce_zero_label(type(inner))
+    if not isinstance(found, bool):
+        raise TypeError(f'dataset.reduce_zero_label: expected True or False, got {found!r}')
+    name = type(inner).__name__
+    if declared is not None and found != declared:
+        first = 'no class' if declared else 'the first class'
+        raise ValueError(
+            f'dataset.reduce_zero_label: expected {declared}, because 0 stands for {first} in the '
+            f'maps of {name}, got {found}; leave it out. If your maps number the classes in '
+            f'another way, use BaseSegDataset with metainfo=dict(classes=...) instead of {name}'
+        )
+    first_class = (type(inner).METAINFO.get('classes') or scenario.classes)[0]
+    named = first_class.strip().lower() == 'background' or first_class == scenario.background
+    if found and declared is None and named:
+        raise ValueError(
+            f'dataset.reduce_zero_label: expected False, because class 0 of {name} is '
+            f'{first_class!r}, which reduce_zero_label=True takes for no class at all, got True; '
+            f'leave it out'
+        )
+
+
+def _declared_reduce_zero_label(kind: type[BaseSegDataset]) -> bool | None:
+    """Return the default of a class that has its own; None for one that leaves it to mmseg's."""
+    for base in kind.__mro__:
+        if base is BaseSegDataset:
+            break
+        if '__init__' in vars(base):
+            parameter = inspect.signature(vars(base)['__init__']).parameters.get(_REDUCE)
+            if parameter is not None and isinstance(parameter.default, bool):
+                return parameter.default
+    return None
+
+
+def _check_paths(inner: BaseSegDataset) -> None:
+    for key in ('img_path', 'seg_map_path'):
+        if inner.data_prefix.get(key) is None:
+            raise ValueError(
+                f'dataset: data_prefix has no {key!r}; expected '
+                f'data_prefix=dict(img_path=IMAGE_FOLDER, seg_map_path=LABEL_MAP_FOLDER)'
+            )
+    paths = {'ann_file': inner.ann_file, "data_prefix['img_path']": inner.data_prefix['img_path']}
+    for key, path in paths.items():
+        if path and not fileio.exists(path, backend_args=inner.backend_args):
+            raise FileNotFoundError(f'dataset: {path} does not exist; check data_root and {key}')
