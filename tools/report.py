@@ -1,7 +1,8 @@
 """Print the tables of finished or running trainings from the summaries that they left.
 
-One folder: its table, step by step. Several folders: one comparison table, a row per run; with
---mean, a row per config and method with mean ± sample standard deviation over its runs (seeds).
+One folder: its table, step by step. Several folders: one comparison table per task (panoptic,
+semantic), a row per run; with --mean, a row per config and method with mean ± sample standard
+deviation over its runs (seeds).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ with contextlib.redirect_stdout(sys.stderr):
 
 COLUMNS = ('base after step 0', 'base', 'new', 'all', 'avg', 'forgetting')
 Figures = dict[str, float | None]
+Run = tuple[Path, Summary]
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -54,7 +56,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the report; return 1 if a summary is missing or damaged."""
     args = parse_args(argv)
-    runs: list[tuple[Path, Summary]] = []
+    runs: list[Run] = []
     for folder in args.work_dirs:
         try:
             runs.append((folder, read_summary(folder / FILE_NAME)))
@@ -93,12 +95,12 @@ def _command(folder: Path, config: str) -> str:
     return f'python tools/train.py configs/{config}.py --resume --work-dir {folder}'
 
 
-def _as_text(runs: Sequence[tuple[Path, Summary]], args: argparse.Namespace) -> str:
-    parts = []
+def _as_text(runs: Sequence[Run], args: argparse.Namespace) -> str:
+    parts: list[str] = []
     if args.mean and runs:
-        parts.append(_mean_table(runs))
+        parts += map(_mean_table, _by_task(runs))
     elif len(runs) > 1:
-        parts.append(_comparison_table(runs))
+        parts += map(_comparison_table, _by_task(runs))
     else:
         parts += [format_summary(summary) for _, summary in runs]
     if args.per_class:
@@ -106,7 +108,15 @@ def _as_text(runs: Sequence[tuple[Path, Summary]], args: argparse.Namespace) -> 
     return ''.join(f'{part}\n\n' for part in parts)
 
 
-def _comparison_table(runs: Sequence[tuple[Path, Summary]]) -> str:
+def _by_task(runs: Sequence[Run]) -> list[list[Run]]:
+    """Return the runs of each task; metrics of different tasks cannot be compared."""
+    groups: dict[str, list[Run]] = {task: [] for task in TASK_METRICS}
+    for run in runs:
+        groups[run[1]['task']].append(run)
+    return [group for group in groups.values() if group]
+
+
+def _comparison_table(runs: Sequence[Run]) -> str:
     rows = [
         [
             str(folder),
@@ -116,12 +126,11 @@ def _comparison_table(runs: Sequence[tuple[Path, Summary]]) -> str:
         ]
         for folder, summary in runs
     ]
-    return format_table(['run', 'config', 'method', *_headings(runs)], rows)
+    return format_table(['run', 'config', 'method', *_headings(runs[0][1])], rows)
 
 
-def _headings(runs: Sequence[tuple[Path, Summary]]) -> list[str]:
-    names = {TASK_METRICS[summary['task']][0] for _, summary in runs}
-    return [f'{"/".join(sorted(names))} {column}' for column in COLUMNS]
+def _headings(summary: Summary) -> list[str]:
+    return [f'{TASK_METRICS[summary["task"]][0]} {column}' for column in COLUMNS]
 
 
 def figures(summary: Summary) -> Figures:
@@ -134,16 +143,18 @@ def figures(summary: Summary) -> Figures:
     return {COLUMNS[0]: base_then, **{column: final[column] for column in COLUMNS[1:]}}
 
 
-def group_runs(runs: Sequence[tuple[Path, Summary]]) -> list[dict[str, Any]]:
-    """Return, per config and method, mean and sample standard deviation of each figure.
+def group_runs(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Return, per task, config and method, mean and sample standard deviation of each figure.
 
     A figure that one of the runs lacks has no mean; a single run has no standard deviation.
     """
-    groups: dict[tuple[str, str], list[Summary]] = {}
+    groups: dict[tuple[str, str, str], list[Summary]] = {}
     for _, summary in runs:
-        groups.setdefault((summary['config'], summary['method']), []).append(summary)
+        key = (summary['task'], summary['config'], summary['method'])
+        groups.setdefault(key, []).append(summary)
     return [
         {
+            'task': task,
             'config': config,
             'method': method,
             'runs': len(members),
@@ -151,7 +162,7 @@ def group_runs(runs: Sequence[tuple[Path, Summary]]) -> list[dict[str, Any]]:
             'mean': _over_runs(members, statistics.fmean, at_least=1),
             'sd': _over_runs(members, statistics.stdev, at_least=2),
         }
-        for (config, method), members in groups.items()
+        for (task, config, method), members in groups.items()
     ]
 
 
@@ -171,7 +182,7 @@ def _over_runs(
     return result
 
 
-def _mean_table(runs: Sequence[tuple[Path, Summary]]) -> str:
+def _mean_table(runs: Sequence[Run]) -> str:
     rows = []
     for group in group_runs(runs):
         cells = [
@@ -180,10 +191,10 @@ def _mean_table(runs: Sequence[tuple[Path, Summary]]) -> str:
         ]
         seeds = ', '.join('?' if seed is None else str(seed) for seed in group['seeds'])
         rows.append([group['config'], group['method'], str(group['runs']), seeds, *cells])
-    return format_table(['config', 'method', 'runs', 'seeds', *_headings(runs)], rows)
+    return format_table(['config', 'method', 'runs', 'seeds', *_headings(runs[0][1])], rows)
 
 
-def _as_json(runs: Sequence[tuple[Path, Summary]], args: argparse.Namespace) -> str:
+def _as_json(runs: Sequence[Run], args: argparse.Namespace) -> str:
     if args.mean:
         report: Any = group_runs(runs)
     else:

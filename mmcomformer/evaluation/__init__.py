@@ -1,5 +1,6 @@
 """Metrics over seen classes, and the summary that a run leaves behind."""
 
+from .incremental_iou_metric import IncrementalIoUMetric
 from .incremental_panoptic_metric import IncrementalPanopticMetric
 
-__all__ = ['IncrementalPanopticMetric']
+__all__ = ['IncrementalIoUMetric', 'IncrementalPanopticMetric']

@@ -31,7 +31,11 @@ def mean(values: Iterable[float | None]) -> float | None:
 
 
 def group_means(
-    values: Values, scenario: Scenario, *, num_base: int | None = None
+    values: Values,
+    scenario: Scenario,
+    *,
+    num_base: int | None = None,
+    background: str | None = None,
 ) -> dict[str, float | None]:
     """Return the means over the base, the new and all classes that have been seen.
 
@@ -41,26 +45,29 @@ def group_means(
             *new* the seen classes of later steps, *all* both together.
         num_base: Count this many classes, in learning order, as base instead of those of step 0:
             for joint training, to compare it with a scenario of more steps.
+        background: Name of a class that counts as base besides those, though no step teaches it.
 
     Returns:
         The means under ``base``, ``new`` and ``all``, None where no class has a value.
 
     Raises:
-        ValueError: If a seen class is missing, or fewer than ``num_base`` classes are seen.
+        ValueError: If a seen class or the background is missing, or fewer than ``num_base``
+            classes are seen.
 
     Example:
         >>> scenario = Scenario([2, 1], ['cat', 'dog'], ['sky'], step=1)
         >>> group_means({'cat': 10.0, 'dog': None, 'sky': 40.0}, scenario)
         {'base': 10.0, 'new': 40.0, 'all': 25.0}
     """
-    missing = [name for name in scenario.seen_classes if name not in values]
+    always = () if background is None else (background,)
+    missing = [name for name in (*always, *scenario.seen_classes) if name not in values]
     if missing:
         raise ValueError(f'values: seen classes {missing[:5]} are missing; give None for no value')
     seen = scenario.seen_classes
     num_base = len(scenario.base_classes) if num_base is None else num_base
     if not 0 < num_base <= len(seen):
         raise ValueError(f'num_base: expected 1 to {len(seen)} (the seen classes), got {num_base}')
-    members = (seen[:num_base], seen[num_base:], seen)
+    members = ((*always, *seen[:num_base]), seen[num_base:], (*always, *seen))
     return {
         group: mean(values[name] for name in names)
         for group, names in zip(GROUPS, members, strict=True)

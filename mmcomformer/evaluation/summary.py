@@ -15,8 +15,9 @@ such classes or a step is unknown::
         "final": {"PQ": {"base", "new", "all", "avg", "forgetting"}}
     }
 
-The semantic task has ``mIoU`` in place of PQ, SQ and RQ. ``increments`` and ``seed`` may be
-missing; unknown keys are kept.
+The semantic task has mIoU and mAcc in place of PQ, SQ and RQ; where there is a background class,
+``metrics`` also holds mIoU_foreground and mAcc_foreground, the groups without it. ``increments``
+and ``seed`` may be missing; unknown keys are kept.
 """
 
 from __future__ import annotations
@@ -33,9 +34,11 @@ from .groups import GROUPS, average_over_steps, forgetting
 FILE_NAME = 'summary.json'
 TASK_METRICS: Mapping[str, tuple[str, ...]] = {
     'panoptic': ('PQ', 'SQ', 'RQ'),
-    'semantic': ('mIoU',),
+    'semantic': ('mIoU', 'mAcc'),
 }
 """Metrics of each task; ``final`` holds the first one."""
+FOREGROUND = '_foreground'
+"""Ending of the name of a metric whose groups leave the background class out."""
 
 Summary = dict[str, Any]
 Row = Sequence[str]
@@ -257,10 +260,12 @@ def _check_entry(entry: Any, task: str) -> None:
     where = f'step {entry["step"]}'
     if entry['step'] < 0:
         raise ValueError(f'{where}: steps count from 0')
-    for metric in TASK_METRICS[task]:
+    required = TASK_METRICS[task]
+    optional = [f'{metric}{FOREGROUND}' for metric in required]
+    for metric in (*required, *(name for name in optional if name in entry['metrics'])):
         _check_values(entry['metrics'].get(metric), GROUPS, f'{where}, metrics.{metric}')
     for name, values in entry['per_class'].items():
-        _check_values(values, TASK_METRICS[task], f'{where}, per_class.{name}')
+        _check_values(values, required, f'{where}, per_class.{name}')
 
 
 def _check_keys(value: Any, keys: Mapping[str, type | tuple[type, ...]], where: str) -> None:
@@ -303,6 +308,9 @@ def format_summary(summary: Summary) -> str:
     metrics = TASK_METRICS[summary['task']]
     first = metrics[0]
     columns = [(first, group) for group in GROUPS] + [(metric, 'all') for metric in metrics[1:]]
+    foreground = f'{first}{FOREGROUND}'
+    if any(foreground in entry['metrics'] for entry in summary['steps']):
+        columns.append((foreground, 'all'))
     header = ['step', 'classes', 'images', 'iters', 'minutes']
     rows = [
         [
@@ -311,7 +319,10 @@ def format_summary(summary: Summary) -> str:
             str(entry['train_images']),
             str(entry['train_iters']),
             f'{entry["seconds"] / 60:.1f}',
-            *(format_value(entry['metrics'][metric][group]) for metric, group in columns),
+            *(
+                format_value(entry['metrics'].get(metric, {}).get(group))
+                for metric, group in columns
+            ),
         ]
         for entry in summary['steps']
     ]
@@ -348,7 +359,8 @@ def format_evaluation(
     """Return the table of one evaluation as text: every class, then the groups.
 
     Args:
-        groups: Percent by metric and by base, new and all.
+        groups: Percent by metric and by base, new and all; groups without the background class are
+            shown if every metric has them.
         per_class: Percent by class name and by metric.
 
     Example:
@@ -364,12 +376,19 @@ def format_evaluation(
         | new   |     - |
         | all   | 50.00 |
     """
-    metrics = list(groups)
+    metrics = [metric for metric in groups if not metric.endswith(FOREGROUND)]
+    foreground = [f'{metric}{FOREGROUND}' for metric in metrics]
     rows = [
         [name, *(format_value(values[metric]) for metric in metrics)]
         for name, values in per_class.items()
     ]
     rows += [[group, *(format_value(groups[m][group]) for m in metrics)] for group in GROUPS]
+    if set(foreground) <= set(groups):
+        rows += [
+            [f'{group} without background', *(format_value(groups[m][group]) for m in foreground)]
+            for group in GROUPS
+            if group != 'new'
+        ]
     return format_table(['class', *metrics], rows)
 
 

@@ -31,6 +31,23 @@ def test_classes_without_a_value_leave_the_mean():
     assert group_means(values, MIXED.at_step(1)) == {'base': 10.0, 'new': None, 'all': 10.0}
 
 
+def test_background_counts_in_base_and_all():
+    # bus is no class to learn here
+    assert group_means(VALUES, MIXED.at_step(2), background='bus') == {
+        'base': (99.0 + 40.0 + 20.0) / 3,
+        'new': 34.0,
+        'all': (99.0 + 40.0 + 20.0 + 60.0 + 8.0) / 5,
+    }
+    means = group_means(VALUES, MIXED.at_step(2), background='bus', num_base=3)
+    assert means['base'] == (99.0 + 40.0 + 20.0 + 60.0) / 4
+    assert means['new'] == 8.0
+
+
+def test_missing_background():
+    with pytest.raises(ValueError, match=r"classes \['nothing'\] are missing"):
+        group_means(VALUES, MIXED, background='nothing')
+
+
 def test_missing_seen_class():
     with pytest.raises(ValueError, match=r"seen classes \['sea'\] are missing"):
         group_means({'sky': 1.0, 'dog': 1.0}, MIXED.at_step(1))

@@ -8,6 +8,7 @@ import pytest
 
 from mmcomformer.evaluation.summary import (
     check_same_run,
+    format_evaluation,
     format_per_class,
     format_summary,
     merge_step,
@@ -96,14 +97,93 @@ def test_step_that_runs_again_replaces_its_entry_and_drops_later_ones():
     assert summary == before
 
 
-def test_semantic_task():
-    run = new_summary(SCENARIO, config='a', method='b', task='semantic')
-    entry = make_entry(0, {'sky': 60.0, 'dog': 40.0})
-    entry['metrics'] = {'mIoU': entry['metrics']['PQ']}
-    entry['per_class'] = {'sky': {'mIoU': 60.0}, 'dog': {'mIoU': 40.0}}
-    summary = merge_step(run, entry)
-    assert summary['final']['mIoU']['all'] == 50.0
-    assert 'mIoU all' in format_summary(summary)
+SEMANTIC = new_summary(SCENARIO, config='a', method='b', task='semantic')
+
+
+def semantic_entry(step, per_class, background=None):
+    """An entry with mIoU = mAcc, and with a background class if it has a value."""
+    entry = make_entry(step, per_class)
+    means = entry['metrics']['PQ']
+    entry['metrics'] = {'mIoU': means, 'mAcc': dict(means)}
+    if background is not None:
+        per_class = {'nothing': background, **per_class}
+        entry['metrics'] |= {'mIoU_foreground': means, 'mAcc_foreground': means}
+        with_background = {**means, 'all': sum(per_class.values()) / len(per_class)}
+        entry['metrics'] |= {'mIoU': with_background, 'mAcc': with_background}
+    entry['per_class'] = {
+        name: dict.fromkeys(('mIoU', 'mAcc'), value) for name, value in per_class.items()
+    }
+    return entry
+
+
+SEMANTIC_VALUES = ({'sky': 60.0, 'dog': 40.0}, {'sky': 50.0, 'dog': 40.0, 'sea': 90.0})
+
+
+def test_semantic_task(tmp_path):
+    path = tmp_path / 'summary.json'
+    for step, values in enumerate(SEMANTIC_VALUES):
+        summary = update_summary(path, SEMANTIC, semantic_entry(step, values))
+    assert summary == read_summary(path)
+    assert summary['final'] == {
+        'mIoU': {'base': 45.0, 'new': 90.0, 'all': 60.0, 'avg': 55.0, 'forgetting': 5.0}
+    }
+    lines = format_summary(summary).splitlines()
+    assert cells(lines[1])[5:] == ['mIoU base', 'mIoU new', 'mIoU all', 'mAcc all']
+    assert cells(lines[4])[5:] == ['45.00', '90.00', '60.00', '60.00']
+
+
+def test_background_class(tmp_path):
+    path = tmp_path / 'summary.json'
+    for step, (values, background) in enumerate(zip(SEMANTIC_VALUES, (80.0, 20.0), strict=True)):
+        summary = update_summary(path, SEMANTIC, semantic_entry(step, values, background))
+    assert summary == read_summary(path)
+    # the background is not taught by a step, so it does not count as forgotten
+    assert summary['final'] == {
+        'mIoU': {'base': 45.0, 'new': 90.0, 'all': 50.0, 'avg': 55.0, 'forgetting': 5.0}
+    }
+    lines = format_summary(summary).splitlines()
+    assert cells(lines[1])[7:] == ['mIoU all', 'mAcc all', 'mIoU_foreground all']
+    assert cells(lines[4])[7:] == ['50.00', '50.00', '60.00']
+    assert cells(format_per_class(summary).splitlines()[2]) == [
+        *('nothing', '-', '-', '20.00', '20.00')
+    ]
+
+
+def test_step_without_foreground_has_no_value_in_its_column():
+    entries = (semantic_entry(0, SEMANTIC_VALUES[0]), semantic_entry(1, SEMANTIC_VALUES[1], 20.0))
+    summary = merge_step(merge_step(SEMANTIC, entries[0]), entries[1])
+    lines = format_summary(summary).splitlines()
+    assert [cells(line)[-1] for line in lines[3:5]] == ['-', '60.00']
+
+
+def test_damaged_foreground():
+    entry = semantic_entry(0, SEMANTIC_VALUES[0], 20.0)
+    entry['metrics']['mAcc_foreground'] = {'base': 1.0}
+    with pytest.raises(ValueError, match=r"metrics\.mAcc_foreground: keys \['new', 'all'\]"):
+        merge_step(SEMANTIC, entry)
+
+
+def test_semantic_task_needs_the_accuracy():
+    entry = semantic_entry(0, SEMANTIC_VALUES[0])
+    del entry['metrics']['mAcc']
+    with pytest.raises(ValueError, match=r'step 0, metrics\.mAcc: expected an object'):
+        merge_step(SEMANTIC, entry)
+
+
+def test_table_of_one_evaluation():
+    entry = semantic_entry(0, SEMANTIC_VALUES[0], 80.0)
+    lines = format_evaluation(entry['metrics'], entry['per_class']).splitlines()
+    assert cells(lines[0]) == ['class', 'mIoU', 'mAcc']
+    assert [cells(line)[:2] for line in lines[2:]] == [
+        ['nothing', '80.00'],
+        ['sky', '60.00'],
+        ['dog', '40.00'],
+        ['base', '50.00'],
+        ['new', '-'],
+        ['all', '60.00'],
+        ['base without background', '50.00'],
+        ['all without background', '50.00'],
+    ]
 
 
 def test_unknown_task():

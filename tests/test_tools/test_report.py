@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mmcomformer.evaluation.summary import merge_step, new_summary, write_summary
+from mmcomformer.evaluation.summary import TASK_METRICS, merge_step, new_summary, write_summary
 from mmcomformer.scenario import Scenario
 
 SCRIPT = Path(__file__).parents[2] / 'tools' / 'report.py'
@@ -23,9 +23,10 @@ def report():
     return module
 
 
-def make_run(folder, values, *, config='toy', method='CoMFormer', seed=0):
-    """Write the summary of a run; ``values`` holds, per step, PQ by class."""
-    summary = new_summary(SCENARIO, config=config, method=method)
+def make_run(folder, values, *, config='toy', method='CoMFormer', seed=0, task='panoptic'):
+    """Write the summary of a run; ``values`` holds, per step, the percentage by class."""
+    summary = new_summary(SCENARIO, config=config, method=method, task=task)
+    metrics = TASK_METRICS[task]
     for step, per_class in enumerate(values):
         means = {
             'base': per_class['sky'],
@@ -39,10 +40,8 @@ def make_run(folder, values, *, config='toy', method='CoMFormer', seed=0):
             'train_iters': 5,
             'seconds': 60.0,
             'seed': seed,
-            'metrics': dict.fromkeys(('PQ', 'SQ', 'RQ'), means),
-            'per_class': {
-                name: dict.fromkeys(('PQ', 'SQ', 'RQ'), pq) for name, pq in per_class.items()
-            },
+            'metrics': dict.fromkeys(metrics, means),
+            'per_class': {name: dict.fromkeys(metrics, value) for name, value in per_class.items()},
         }
         summary = merge_step(summary, entry)
     write_summary(folder / 'summary.json', summary)
@@ -57,6 +56,11 @@ def run_a(tmp_path):
 @pytest.fixture
 def run_b(tmp_path):
     return make_run(tmp_path / 'b', [{'sky': 64.0}, {'sky': 58.0, 'cat': 34.0}], seed=1)
+
+
+@pytest.fixture
+def semantic_run(tmp_path):
+    return make_run(tmp_path / 'c', [{'sky': 90.0}, {'sky': 80.0, 'cat': 70.0}], task='semantic')
 
 
 def cells(line):
@@ -100,6 +104,40 @@ def test_mean_over_seeds(report, run_a, run_b, tmp_path, capsys):
         *('62.00 ± 2.83', '54.00 ± 5.66', '32.00 ± 2.83', '43.00 ± 4.24'),
     ]
     assert cells(lines[3])[:5] == ['toy', 'none', '1', '0', '9.00 ± -']
+
+
+def test_semantic_run(report, semantic_run, capsys):
+    assert report.main([semantic_run, '--per-class']) == 0
+    out, _ = capsys.readouterr()
+    lines = [cells(line) for line in out.splitlines()]
+    assert lines[1][5:] == ['mIoU base', 'mIoU new', 'mIoU all', 'mAcc all']
+    assert lines[4][5:] == ['80.00', '70.00', '75.00', '75.00']
+    assert 'mIoU avg over steps: 82.50   forgetting: 10.00' in out
+    assert ['sky', '0', '90.00', '80.00', '80.00'] in lines
+
+
+def test_each_task_has_its_own_table(report, run_a, run_b, semantic_run, capsys):
+    assert report.main([semantic_run, run_a, run_b]) == 0
+    panoptic, semantic = capsys.readouterr().out.strip().split('\n\n')
+    assert 'PQ all' in panoptic
+    assert [cells(line)[0] for line in panoptic.splitlines()[2:]] == [run_a, run_b]
+    assert 'PQ' not in semantic
+    assert cells(semantic.splitlines()[0])[3:5] == ['mIoU base after step 0', 'mIoU base']
+    assert cells(semantic.splitlines()[2])[3:7] == ['90.00', '80.00', '70.00', '75.00']
+
+
+def test_means_do_not_mix_tasks(report, run_a, semantic_run, capsys):
+    # both have the same config and method
+    assert report.main([run_a, semantic_run, '--mean']) == 0
+    panoptic, semantic = capsys.readouterr().out.strip().split('\n\n')
+    assert cells(panoptic.splitlines()[2])[2:6] == ['1', '0', '60.00 ± -', '50.00 ± -']
+    assert cells(semantic.splitlines()[2])[2:6] == ['1', '0', '90.00 ± -', '80.00 ± -']
+    report.main([run_a, semantic_run, '--mean', '--json'])
+    groups = json.loads(capsys.readouterr().out)
+    assert [(group['task'], group['mean']['base']) for group in groups] == [
+        ('panoptic', 50.0),
+        ('semantic', 80.0),
+    ]
 
 
 def test_incomplete_run_has_no_mean(report, run_a, tmp_path, capsys):

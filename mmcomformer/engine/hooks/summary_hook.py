@@ -11,6 +11,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 
+from ...evaluation.seen_class_metric import SeenClassMetric
 from ...evaluation.summary import (
     FILE_NAME,
     TASK_METRICS,
@@ -27,6 +28,11 @@ from ...scenario import Scenario
 from ..checkpoint import META_KEY
 from ..scenario_config import scenario_of
 
+_METRIC_TYPES: Mapping[str, str] = {
+    'panoptic': 'IncrementalPanopticMetric',
+    'semantic': 'IncrementalIoUMetric',
+}
+
 
 @HOOKS.register_module()
 class SummaryHook(Hook):
@@ -41,7 +47,8 @@ class SummaryHook(Hook):
     the first batch, validation left out; what a killed process did after its last checkpoint is
     lost and not counted.
 
-    A damaged ``summary.json``, or one of another run, is an error before training starts.
+    A damaged ``summary.json``, or one of another run, is an error before training starts, and so is
+    a ``val_evaluator`` without a metric that computes what the task's summary holds.
 
     Args:
         method: Name of the method, as the summary and the tables show it.
@@ -112,21 +119,16 @@ class SummaryHook(Hook):
         if training is None or not is_main_process():
             return
         metric = self._find_metric(runner)
-        if set(metric.groups) != set(TASK_METRICS[self.task]):
-            raise ValueError(
-                f'SummaryHook: task {self.task!r} needs {TASK_METRICS[self.task]}, but '
-                f'{type(metric).__name__} computed {tuple(metric.groups)}; set the task in the '
-                f"hook's config, or another val_evaluator"
-            )
+        scenario = metric.require_scenario()
         entry = {
-            'step': metric.scenario.step,
-            'classes': list(metric.scenario.current_classes),
+            'step': scenario.step,
+            'classes': list(scenario.current_classes),
             **training,
             'metrics': metric.groups,
             'per_class': metric.per_class,
         }
         path = summary_path(runner)
-        summary = update_summary(path, self._run(runner, metric.scenario), entry)
+        summary = update_summary(path, self._run(runner, scenario), entry)
         runner.logger.info(f'{path}\n{format_summary(summary)}')
 
     def _finished_training(self, runner: Runner) -> dict[str, Any] | None:
@@ -153,16 +155,23 @@ class SummaryHook(Hook):
             scenario, config=_config_name(runner), method=self.method, task=self.task
         )
 
-    def _find_metric(self, runner: Runner) -> Any:
+    def _find_metric(self, runner: Runner) -> SeenClassMetric:
+        """Return the first metric over seen classes; it has to compute what the task needs."""
         metrics = runner.val_evaluator.metrics
-        for metric in metrics:
-            if all(hasattr(metric, name) for name in ('scenario', 'per_class', 'groups')):
-                return metric
-        raise ValueError(
-            f'SummaryHook: val_evaluator has no metric over seen classes, only '
-            f'{[type(metric).__name__ for metric in metrics]}; add '
-            f"dict(type='IncrementalPanopticMetric')"
-        )
+        advice = f"dict(type='{_METRIC_TYPES[self.task]}')"
+        metric = next((metric for metric in metrics if isinstance(metric, SeenClassMetric)), None)
+        if metric is None:
+            raise ValueError(
+                f'SummaryHook: val_evaluator has no metric over seen classes, only '
+                f'{[type(metric).__name__ for metric in metrics]}; add {advice}'
+            )
+        if not set(TASK_METRICS[self.task]) <= set(metric.measures):
+            raise ValueError(
+                f'SummaryHook: task {self.task!r} needs {TASK_METRICS[self.task]}, but '
+                f'{type(metric).__name__} computes {metric.measures}; set the task in the '
+                f"hook's config, or val_evaluator={advice}"
+            )
+        return metric
 
 
 def summary_path(runner: Runner) -> Path:

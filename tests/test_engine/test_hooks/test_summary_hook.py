@@ -48,6 +48,8 @@ class Toy(BaseModel):
             'gt_panoptic_seg': {'sem_seg': sem_seg},
             'pred_panoptic_seg': {'sem_seg': sem_seg},
             'segments': [{'id': 1, 'label': 1, 'iscrowd': 0}],
+            'gt_sem_seg': {'data': sem_seg},
+            'pred_sem_seg': {'data': sem_seg},
         }
         return [sample] * len(inputs)
 
@@ -67,8 +69,10 @@ class MetaHook(Hook):
             raise KeyboardInterrupt
 
 
-def make_runner(work_dir, step=0, *, die_at=None, hook=None, train=None, **settings):
-    scenario = SCENARIO.at_step(step)
+def make_runner(
+    work_dir, step=0, *, die_at=None, hook=None, train=None, scenario=SCENARIO, **settings
+):
+    scenario = scenario.at_step(step)
 
     def loader(length, **sampler):
         return {
@@ -273,10 +277,56 @@ def test_no_metric_over_seen_classes_stops_before_training(tmp_path):
         runner.train()
 
 
-def test_metric_of_another_task(tmp_path):
-    hook = {'type': 'SummaryHook', 'method': 'a', 'task': 'semantic'}
-    with pytest.raises(ValueError, match=r"task 'semantic' needs .*mIoU.* computed .*PQ"):
-        make_runner(tmp_path, hook=hook).train()
+SEMANTIC_HOOK = {'type': 'SummaryHook', 'method': 'CoMFormer', 'task': 'semantic'}
+
+
+def test_message_names_the_metric_of_the_task(tmp_path):
+    runner = make_runner(tmp_path, die_at=0, hook=SEMANTIC_HOOK, val_evaluator=[OtherMetric()])
+    with pytest.raises(ValueError, match=r'add dict\(type=.IncrementalIoUMetric'):
+        runner.train()
+
+
+@pytest.mark.parametrize(
+    ('hook', 'metric', 'message'),
+    [
+        (SEMANTIC_HOOK, 'IncrementalPanopticMetric', "'semantic' needs .*mIoU.* computes .*PQ"),
+        (None, 'IncrementalIoUMetric', "'panoptic' needs .*PQ.* computes .*mIoU.*set the task"),
+    ],
+)
+def test_metric_of_another_task_stops_before_training(tmp_path, hook, metric, message):
+    runner = make_runner(tmp_path, die_at=0, hook=hook, val_evaluator={'type': metric})
+    with pytest.raises(ValueError, match=message):
+        runner.train()
+
+
+def test_semantic_task(tmp_path):
+    metric = {'type': 'IncrementalIoUMetric'}
+    for step in (0, 1):
+        make_runner(tmp_path, step, hook=SEMANTIC_HOOK, val_evaluator=metric).train()
+    summary = read(tmp_path)
+    assert summary['task'] == 'semantic'
+    assert set(summary['steps'][1]['metrics']) == {'mIoU', 'mAcc'}
+    assert summary['steps'][1]['metrics']['mIoU'] == {'base': 100.0, 'new': None, 'all': 100.0}
+    assert summary['steps'][1]['per_class']['sky'] == {'mIoU': 100.0, 'mAcc': 100.0}
+    assert list(summary['final']) == ['mIoU']
+    assert summary['final']['mIoU']['forgetting'] == 0.0
+
+
+def test_semantic_task_with_background(tmp_path):
+    scenario = Scenario([1, 1], (), ['none', 'sky', 'cat'], background='none')
+    for step in (0, 1):
+        make_runner(
+            tmp_path,
+            step,
+            hook=SEMANTIC_HOOK,
+            scenario=scenario,
+            val_evaluator={'type': 'IncrementalIoUMetric'},
+        ).train()
+    entry = read(tmp_path)['steps'][1]
+    assert set(entry['metrics']) == {'mIoU', 'mAcc', 'mIoU_foreground', 'mAcc_foreground'}
+    assert entry['metrics']['mIoU_foreground']['base'] == 100.0
+    assert list(entry['per_class']) == ['none', 'sky', 'cat']
+    assert entry['classes'] == ['cat']
 
 
 def test_table_is_logged(tmp_path):

@@ -1,0 +1,157 @@
+"""Areas of the labels in two semantic maps: counted in one pass, summed over images, divided.
+
+Letters in shapes: H W pixels, K classes of the dataset, c counted classes: K, or K + 1 where the
+unlabelled pixels are a class of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+UNLABELLED = 255
+"""Value of a semantic map where no class is."""
+
+_VALUES = 256
+
+
+def pair_counts(gt: Tensor, pred: Tensor) -> NDArray[np.int64]:
+    """Count the pixels of each pair of values, on the device that holds the prediction.
+
+    Args:
+        gt: Ground truth, integers of shape (H, W) on any device.
+        pred: Prediction, integers of the same shape.
+
+    Returns:
+        Counts, int64 of shape (256, 256): value in the ground truth, value in the prediction.
+
+    Raises:
+        ValueError: If a value is not in 0..255.
+
+    Example:
+        >>> counts = pair_counts(torch.tensor([[0, 0, 255]]), torch.tensor([[0, 1, 1]]))
+        >>> int(counts[0, 0]), int(counts[0, 1]), int(counts[255, 1])
+        (1, 1, 1)
+    """
+    pairs = _values(gt, 'the ground truth').to(pred.device, torch.int32, copy=True)
+    pairs.mul_(_VALUES).add_(_values(pred, 'the prediction'))
+    counts = torch.bincount(pairs.flatten(), minlength=_VALUES * _VALUES)
+    return counts.view(_VALUES, _VALUES).cpu().numpy()
+
+
+def _values(label_map: Tensor, name: str) -> Tensor:
+    if label_map.dtype is torch.uint8 or not label_map.numel():
+        return label_map
+    if label_map.is_floating_point() or label_map.dtype is torch.bool:
+        raise ValueError(f'{name} holds {label_map.dtype}; expected integer labels')
+    low, high = torch.stack(torch.aminmax(label_map)).tolist()
+    if low < 0 or high >= _VALUES:
+        raise ValueError(
+            f'{name} holds values from {low} to {high}; expected dataset labels, and '
+            f'{UNLABELLED} where no class is'
+        )
+    return label_map
+
+
+def check_labels(counts: NDArray[np.int64], num_classes: int) -> None:
+    """Check that both maps hold only labels of the dataset and 255.
+
+    Args:
+        counts: Pixels per pair of values (see :func:`pair_counts`).
+        num_classes: Number of dataset classes K.
+
+    Raises:
+        ValueError: If another value occurs.
+    """
+    for axis, name in ((1, 'the ground truth'), (0, 'the prediction')):
+        outside = counts.sum(axis=axis)[num_classes:UNLABELLED]
+        if outside.any():
+            values = (num_classes + np.flatnonzero(outside)).tolist()
+            raise ValueError(
+                f'{name} holds the values {values[:5]}; expected dataset labels 0 to '
+                f'{num_classes - 1}, or {UNLABELLED} where no class is'
+            )
+
+
+@dataclass(frozen=True)
+class LabelAreas:
+    """Areas in pixels per class, each int64 of shape (c,); those of several images are added.
+
+    Args:
+        intersection: Pixels of the class that are predicted as the class.
+        pred: Pixels that are predicted as the class, where the ground truth is not ignored.
+        gt: Pixels of the class.
+    """
+
+    intersection: NDArray[np.int64]
+    pred: NDArray[np.int64]
+    gt: NDArray[np.int64]
+
+    @classmethod
+    def from_counts(
+        cls,
+        counts: NDArray[np.int64],
+        num_classes: int,
+        *,
+        unlabelled: int | None = None,
+        ignored: Collection[int] = (),
+    ) -> LabelAreas:
+        """Read the areas off the pairs of values of an image.
+
+        Args:
+            counts: Pixels per pair of values (see :func:`pair_counts`); it is not changed.
+            num_classes: Number of dataset classes K.
+            unlabelled: Class that 255 stands for in both maps: a dataset label, or K for a class
+                of its own. None: 255 in the ground truth is ignored, 255 in the prediction is no
+                class.
+            ignored: Dataset labels whose pixels in the ground truth are ignored too.
+        """
+        values = [*range(num_classes), UNLABELLED]
+        table = counts[np.ix_(values, values)]
+        if unlabelled is None:
+            table[num_classes] = 0
+        elif unlabelled < num_classes:
+            table[unlabelled] += table[num_classes]
+            table[:, unlabelled] += table[:, num_classes]
+            table = table[:num_classes, :num_classes]
+        table[sorted(ignored)] = 0
+        size = num_classes if unlabelled is None else len(table)
+        areas = (np.diagonal(table), table.sum(axis=0), table.sum(axis=1))
+        return cls(*(area[:size].copy() for area in areas))
+
+    def to_rows(self) -> NDArray[np.int64]:
+        """Return the classes that occur as rows (class, intersection, pred, gt), int64 (k, 4)."""
+        labels = np.flatnonzero(self.pred + self.gt)
+        columns = (labels, self.intersection[labels], self.pred[labels], self.gt[labels])
+        return np.stack(columns, axis=1).astype(np.int64)
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[NDArray[np.int64]], size: int) -> LabelAreas:
+        """Sum the rows of many images (see :meth:`to_rows`); ``size`` is the number of classes."""
+        table = np.concatenate([np.zeros((0, 4), dtype=np.int64), *rows])
+        sums = np.zeros((size, 3), dtype=np.int64)
+        np.add.at(sums, table[:, 0], table[:, 1:])
+        return cls(*sums.T)
+
+    def quality(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return IoU and accuracy per class, fractions in [0, 1], each float64 of shape (c,).
+
+        The IoU is NaN where a class neither occurs nor is predicted, the accuracy where it does
+        not occur.
+
+        Example:
+            >>> areas = LabelAreas(np.array([2, 0, 0]), np.array([3, 1, 0]), np.array([4, 0, 0]))
+            >>> [values.tolist() for values in areas.quality()]
+            [[0.4, 0.0, nan], [0.5, nan, nan]]
+        """
+        union = self.pred + self.gt - self.intersection
+        return _divide(self.intersection, union), _divide(self.intersection, self.gt)
+
+
+def _divide(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
+    return part / np.where(whole > 0, whole.astype(np.float64), np.nan)
