@@ -247,5 +247,5 @@ def prepare() -> None:
     """Check the libraries and adapt to them; called once, when the package is imported."""
     check_versions()
     enable_uncompiled_ops()
-    import_quietly('mmdet.datasets', 'mmdet.evaluation')
+    import_quietly('mmdet.datasets', 'mmdet.evaluation', 'mmseg.datasets', 'mmseg.models')
     allow_resume()

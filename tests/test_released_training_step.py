@@ -154,7 +154,7 @@ class Replay:
         """Compare targets and assignments, which must be the same."""
         for image, target in enumerate(self.targets):
             labels, masks = case.targets(image)
-            slots = torch.arange(len(target.labels) - target.num_truth)
+            slots = torch.arange(len(target.labels) - target.num_masks)
             ours = target.masks.bool()
             if target.owner is not None:
                 ours = torch.cat([ours, target.owner == slots[:, None, None]])

@@ -8,7 +8,8 @@ from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
-from mmengine.structures import InstanceData
+from mmengine.structures import InstanceData, PixelData
+from mmseg.structures import SegDataSample
 
 import mmcomformer.methods  # noqa: F401  (registers)
 
@@ -86,5 +87,48 @@ def samples(*labels, size=64):
         sample.gt_instances = InstanceData(
             labels=torch.tensor(of_image, dtype=torch.long), masks=BitmapMasks(masks, size, size)
         )
+        result.append(sample)
+    return result
+
+
+SEMANTIC_SCENARIO = dict(
+    increments=[2, 1, 1],
+    stuff_classes=['background', 'cat', 'dog', 'sky', 'sea'],
+    class_order=['sky', 'cat', 'sea', 'dog'],
+    background='background',
+)
+"""Learned as the labels 3, 1 | 4 | 2; 0 is the background."""
+
+
+def semantic_config(step=1, *, scenario=None, **head):
+    """Return the segmentor's config; ``head`` replaces settings of the decode head."""
+    config = Config.fromfile(CONFIGS / '_base_' / 'models' / 'comformer_tiny_semantic.py').model
+    scenario = {**(scenario or SEMANTIC_SCENARIO), 'step': step}
+    config.decode_head.update(scenario=scenario, num_queries=8, **head)
+    config.train_cfg.update(num_points=40)
+    config.data_preprocessor.update(size=(64, 64))
+    return config
+
+
+def build_segmentor(step=1, **head):
+    """Build and initialise the segmentor."""
+    torch.manual_seed(step)
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        model = MODELS.build(semantic_config(step, **head))
+    model.init_weights()
+    return model
+
+
+def label_samples(*maps, with_labels=True):
+    """Data samples with label maps (H, W)."""
+    result = []
+    for label_map in maps:
+        data = torch.as_tensor(label_map).long()[None]
+        size = tuple(data.shape[1:])
+        sample = SegDataSample(metainfo=dict(img_shape=size, ori_shape=size, pad_shape=size))
+        if with_labels:
+            labels = set(data.unique().tolist()) - {255}
+            sample.set_metainfo(dict(gt_labels=tuple(sorted(labels))))
+        sample.gt_sem_seg = PixelData(data=data)
         result.append(sample)
     return result

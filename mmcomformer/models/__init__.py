@@ -1,23 +1,31 @@
 """Networks and losses that methods share."""
 
 from .class_losses import FocalClassLoss, WeightedClassLoss
+from .continual_encoder_decoder import ContinualEncoderDecoder, ContinualSegTTAModel
 from .continual_mask_former import ContinualMaskFormer
+from .continual_model import ContinualModel
 from .incremental_classifier import IncrementalClassifier
 from .mask_activation import QuerySigmoid, QuerySoftmax
 from .mask_losses import SigmoidDiceLoss, SigmoidMaskLoss, SoftmaxDiceLoss, SoftmaxMaskLoss
 from .matching import HarmonicMatchCost, WeightedMatchCost
 from .panoptic_fusion import ContinualFusionHead
+from .semantic_fusion import MaskBasedFusion, ScoreSumFusion
 from .teacher import FrozenTeacher, TeacherOutput
 
 __all__ = [
+    'ContinualEncoderDecoder',
     'ContinualFusionHead',
     'ContinualMaskFormer',
+    'ContinualModel',
+    'ContinualSegTTAModel',
     'FocalClassLoss',
     'FrozenTeacher',
     'HarmonicMatchCost',
     'IncrementalClassifier',
+    'MaskBasedFusion',
     'QuerySigmoid',
     'QuerySoftmax',
+    'ScoreSumFusion',
     'SigmoidDiceLoss',
     'SigmoidMaskLoss',
     'SoftmaxDiceLoss',

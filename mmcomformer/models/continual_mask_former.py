@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from mmdet.models.detectors import Mask2Former
 from mmdet.structures import SampleList
 from torch import Tensor
 
 from ..registry import MODELS
-from .targets import ImageTargets
-from .teacher import FrozenTeacher, TeacherOutput
-
-PseudoLabeller = Callable[[list[ImageTargets], TeacherOutput, tuple[int, int]], list[ImageTargets]]
+from .continual_model import ContinualModel
 
 
 @MODELS.register_module()
-class ContinualMaskFormer(Mask2Former):
+class ContinualMaskFormer(ContinualModel, Mask2Former):
     """Mask2Former whose loss may listen to a teacher.
 
-    A hook puts the teacher and the maker of pseudo-labels into their slots; at step 0, in
-    validation and at test both are None. ``scenario`` and ``mask_activation`` of the head are
-    passed on to the fusion head.
+    ``scenario`` and ``mask_activation`` of the head are passed on to the fusion head.
 
     Args:
         backbone: See mmdet's ``Mask2Former``.
         panoptic_head: See there.
         panoptic_fusion_head: See there.
-        loss_feature: Loss between the backbone features of student and teacher, which takes both
-            as sequences of maps; None for a method without one.
+        loss_feature: See :meth:`.ContinualModel.open_slots`.
         **kwargs: Other arguments of mmdet's ``Mask2Former``.
     """
+
+    head_name: ClassVar[str] = 'panoptic_head'
 
     def __init__(
         self,
@@ -48,9 +43,7 @@ class ContinualMaskFormer(Mask2Former):
         super().__init__(
             backbone=backbone, panoptic_head=panoptic_head, panoptic_fusion_head=fusion, **kwargs
         )
-        self.loss_feature = None if loss_feature is None else MODELS.build(loss_feature)
-        self.teacher: FrozenTeacher | None = None
-        self.pseudo_labeller: PseudoLabeller | None = None
+        self.open_slots(loss_feature)
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:
         """Return the losses of a preprocessed batch.
@@ -59,16 +52,5 @@ class ContinualMaskFormer(Mask2Former):
             batch_inputs: Shape (B, 3, H, W).
             batch_data_samples: Samples with ``gt_instances`` (labels and masks).
         """
-        teacher_output = None
-        if self.teacher is not None:
-            teacher_output = self.teacher(batch_inputs, batch_data_samples)
-        targets = self.panoptic_head.build_targets(batch_data_samples)
-        if self.pseudo_labeller is not None and teacher_output is not None:
-            height, width = batch_inputs.shape[-2:]
-            targets = self.pseudo_labeller(targets, teacher_output, (height, width))
-        feats = self.extract_feat(batch_inputs)
-        cls_scores, mask_preds = self.panoptic_head(feats, batch_data_samples)
-        losses = self.panoptic_head.loss_by_feat(cls_scores, mask_preds, targets, teacher_output)
-        if self.loss_feature is not None and teacher_output is not None:
-            losses['loss_feature'] = self.loss_feature(feats, teacher_output.feats)
+        losses, _ = self.continual_losses(batch_inputs, batch_data_samples)
         return losses

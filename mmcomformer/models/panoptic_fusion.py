@@ -7,17 +7,18 @@ from typing import Any
 import torch
 from mmdet.evaluation.functional import INSTANCE_OFFSET
 from mmdet.models.seg_heads.panoptic_fusion_heads import MaskFormerFusionHead
+from mmdet.structures import SampleList
 from mmengine.structures import PixelData
 from torch import Tensor
 
 from ..registry import MODELS
 from ..scenario import Scenario
-from .segments import assign_pixels, score_queries
+from .segments import MaskLogits, Masks, assign_pixels, score_queries
 
 
 def fuse_panoptic(
     cls_score: Tensor,
-    masks: Tensor,
+    masks: Masks,
     *,
     num_things: int,
     score_thr: float = 0.0,
@@ -28,7 +29,7 @@ def fuse_panoptic(
     Args:
         cls_score: Class logits in dataset label order, (Q, K + 1), no-object last; classes not
             learned yet may be -inf.
-        masks: Mask probabilities, (Q, H, W), in [0, 1].
+        masks: Mask probabilities of size (Q, H, W).
         num_things: Labels below this are things; the segments of any other class are merged.
         score_thr: A query counts when its class probability is larger than this.
         iou_thr: A segment is dropped when the pixels it owns are a smaller share than this of the
@@ -41,8 +42,7 @@ def fuse_panoptic(
     num_classes = cls_score.shape[-1] - 1
     scores, classes, kept = score_queries(cls_score, score_thr)
     owners = assign_pixels(scores, kept, masks)
-    ratio = owners.area.double() / owners.original.clamp(min=1)
-    valid = kept & (owners.original > 0) & (owners.covered > 0) & (ratio >= iou_thr)
+    valid = owners.segments(kept, iou_thr)
     is_thing = valid & (classes < num_things)
     instance = is_thing.cumsum(0) * is_thing
     codes = torch.cat([classes + instance * INSTANCE_OFFSET, classes.new_full((1,), num_classes)])
@@ -87,16 +87,48 @@ class ContinualFusionHead(MaskFormerFusionHead):
                 f'can hold, got {scenario.num_classes}'
             )
 
-    def panoptic_postprocess(self, mask_cls: Tensor, mask_pred: Tensor) -> PixelData:
+    def predict(
+        self,
+        mask_cls_results: Tensor,
+        mask_pred_results: Tensor,
+        batch_data_samples: SampleList,
+        rescale: bool = False,
+        **kwargs: Any,
+    ) -> list[dict[str, PixelData]]:
+        """Return the panoptic maps of a batch, each as ``{'pan_results': ...}``.
+
+        Args:
+            mask_cls_results: Class logits, (B, Q, K + 1).
+            mask_pred_results: Mask logits at padded input size, (B, Q, H, W).
+            batch_data_samples: Samples with ``img_shape`` and ``ori_shape``.
+            rescale: Whether the maps get the size of ``ori_shape`` instead of ``img_shape``.
+            **kwargs: Not read, as in mmdet.
+        """
+        results = []
+        for mask_cls, mask_pred, sample in zip(
+            mask_cls_results, mask_pred_results, batch_data_samples, strict=True
+        ):
+            height, width = sample.img_shape[:2]
+            # padding is cut off before resizing
+            mask_pred = mask_pred[:, :height, :width]
+            size = tuple(sample.ori_shape[:2]) if rescale else (height, width)
+            results.append({'pan_results': self.panoptic_postprocess(mask_cls, mask_pred, size)})
+        return results if self.test_cfg.get('panoptic_on', True) else [{} for _ in results]
+
+    def panoptic_postprocess(
+        self, mask_cls: Tensor, mask_pred: Tensor, size: tuple[int, int] | None = None
+    ) -> PixelData:
         """Return the panoptic map of an image as ``PixelData(sem_seg=(1, H, W) int32)``.
 
         Args:
             mask_cls: Class logits, (Q, K + 1).
-            mask_pred: Mask logits at the size of the result, (Q, H, W).
+            mask_pred: Mask logits, (Q, h, w).
+            size: Height and width (H, W) of the result, pixels; that of the logits if None.
         """
+        height, width = size or mask_pred.shape[1:]
         panoptic = fuse_panoptic(
             mask_cls,
-            self.mask_activation.probability(mask_pred),
+            MaskLogits(mask_pred, self.mask_activation, (height, width)),
             num_things=self.num_things_classes,
             score_thr=self.test_cfg.get('object_mask_thr', 0.0),
             iou_thr=self.test_cfg.get('iou_thr', 0.0),

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from .point_sampling import sample_each, sample_shared
 
 
 @dataclass(frozen=True)
 class ImageTargets:
-    """The N target segments of one image, sampled without expanding pseudo-labels to masks.
+    """The N target segments of one image, sampled without expanding a map of them to masks.
 
-    Ground truth comes as masks, which may overlap. Pseudo-labels never overlap: one map holds
-    them. Every query of the teacher has a slot there, used or not, so that their number need not
-    be known on the host before matching.
+    Masks may overlap. Segments that do not are held by one map, each in a slot that is used or
+    not, so that their number need not be known on the host before matching: the pseudo-labels,
+    with a slot for every query of the teacher, and ground truth that comes as a map.
 
     Attributes:
-        labels: Learning index of each target, shape (N,), int64: first G ground-truth segments,
-            then one slot per query of the teacher.
+        labels: Learning index of each target, shape (N,), int64: first those with a mask, then
+            one for each slot.
         valid: Whether each target exists, shape (N,), bool; always True for ground truth.
-        masks: Ground truth, shape (G, H, W), float, values in [0, 1].
-        owner: Pseudo-label of each pixel: query of the teacher or -1, shape (H, W), int64; None
-            without pseudo-labels.
+        masks: Shape (G, H, W), float, values in [0, 1].
+        owner: Slot that each pixel belongs to or -1, shape (H, W), int64; None without slots.
     """
 
     labels: Tensor
@@ -35,25 +36,53 @@ class ImageTargets:
 
     @classmethod
     def from_masks(cls, labels: Tensor, masks: Tensor) -> ImageTargets:
-        """Build targets from ground truth alone; masks (G, H, W) of any dtype."""
+        """Build targets from masks (G, H, W) of any dtype."""
         return cls(labels, torch.ones_like(labels, dtype=torch.bool), masks.float())
 
+    @classmethod
+    def from_map(cls, labels: Tensor, owner: Tensor) -> ImageTargets:
+        """Build targets from a map (H, W), int64, of positions in ``labels``, or -1."""
+        masks = owner.new_zeros(0, *owner.shape, dtype=torch.float32)
+        return cls(labels, torch.ones_like(labels, dtype=torch.bool), masks, owner)
+
     @property
-    def num_truth(self) -> int:
-        """Number G of ground-truth segments."""
+    def num_masks(self) -> int:
+        """Number G of targets with a mask of their own."""
         return int(self.masks.shape[0])
+
+    @property
+    def covered(self) -> Tensor:
+        """Whether a target covers each pixel, shape (H, W), bool."""
+        by_mask = (self.masks > 0).any(0)
+        return by_mask if self.owner is None else by_mask | (self.owner >= 0)
 
     def with_pseudo_labels(self, owner: Tensor, labels: Tensor, valid: Tensor) -> ImageTargets:
         """Return new targets with the pseudo-labels appended.
 
         Args:
-            owner: Query that each pixel belongs to, or -1; shape (H, W), int64.
+            owner: Query that each pixel belongs to, or -1; shape (H, W), int64. It is -1 where
+                these targets cover.
             labels: Class of each query, shape (Q,), int64.
             valid: Whether a query gives a pseudo-label, shape (Q,), bool.
         """
+        if self.owner is not None:
+            num_slots = self.labels.shape[0] - self.num_masks
+            owner = torch.where(owner >= 0, owner + num_slots, self.owner)
         return ImageTargets(
             torch.cat([self.labels, labels]), torch.cat([self.valid, valid]), self.masks, owner
         )
+
+    def expanded(self) -> ImageTargets:
+        """Return the targets that exist, each with a mask of its own.
+
+        For a CPU, which samples masks faster than a map, and where nothing waits for a number of
+        targets to be read.
+        """
+        if self.owner is None:
+            return self
+        slots = self.valid[self.num_masks :].nonzero()
+        masks = torch.cat([self.masks, (self.owner == slots[..., None]).to(self.masks.dtype)])
+        return ImageTargets.from_masks(self.labels[self.valid], masks)
 
     def sample_shared(self, points: Tensor) -> Tensor:
         """Sample all targets at the same points.
@@ -64,15 +93,15 @@ class ImageTargets:
         Returns:
             Shape (N, P), float, values in [0, 1].
         """
-        truth = sample_shared(self.masks.unsqueeze(0), points.unsqueeze(0)).squeeze(0)
+        of_masks = sample_shared(self.masks.unsqueeze(0), points.unsqueeze(0)).squeeze(0)
         if self.owner is None:
-            return truth
-        owners, weights = _corners(self.owner, points)
-        slots = self.labels.shape[0] - self.num_truth
+            return of_masks
+        slots = self.labels.shape[0] - self.num_masks
         # owner -1 falls into a row of its own, which is cut off
-        pseudo = truth.new_zeros(slots + 1, points.shape[0])
-        pseudo.scatter_add_(0, owners.add(1).T, weights.T.to(pseudo.dtype))
-        return torch.cat([truth, pseudo[1:]])
+        of_map = of_masks.new_zeros(slots + 1, points.shape[0])
+        for owners, weights in _corners(self.owner, points):
+            of_map.scatter_add_(0, owners.long().add_(1)[None], weights[None])
+        return torch.cat([of_masks, of_map[1:]])
 
     def sample_each(self, chosen: np.ndarray, points: Tensor) -> Tensor:
         """Sample chosen targets, each at its own points.
@@ -85,39 +114,39 @@ class ImageTargets:
             Shape (M, P), float.
         """
         index = torch.from_numpy(chosen)
-        is_truth = index < self.num_truth
-        if self.owner is None or bool(is_truth.all()):
+        has_mask = index < self.num_masks
+        if self.owner is None or bool(has_mask.all()):
             return sample_each(self.masks[index.to(points.device)], points)
         # both parts are sampled without looking at the points of the other
-        order = is_truth.logical_not().long().argsort(stable=True)
-        num_truth = int(is_truth.sum())
+        order = has_mask.logical_not().long().argsort(stable=True)
+        first = int(has_mask.sum())
         index, points = index[order].to(points.device), points[order.to(points.device)]
-        truth = sample_each(self.masks[index[:num_truth]], points[:num_truth])
-        owners, weights = _corners(self.owner, points[num_truth:])
-        slots = (index[num_truth:] - self.num_truth).view(-1, 1, 1)
-        pseudo = ((owners == slots) * weights.to(truth.dtype)).sum(-1)
-        return torch.cat([truth, pseudo])[order.argsort().to(points.device)]
+        of_masks = sample_each(self.masks[index[:first]], points[:first])
+        slots = (index[first:] - self.num_masks).unsqueeze(-1)
+        of_map = points.new_zeros(slots.shape[0], points.shape[1])
+        for owners, weights in _corners(self.owner, points[first:]):
+            of_map += (owners == slots) * weights
+        return torch.cat([of_masks, of_map])[order.argsort().to(points.device)]
 
 
-def _corners(owner: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the owners of the four pixels around each point, and their bilinear weights.
+def _corners(owner: Tensor, points: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield, for each of the four pixels around each point, its owner and its bilinear weight.
 
     Args:
         owner: Shape (H, W), int64.
         points: Shape (..., P, 2), xy in [0, 1].
 
-    Returns:
-        Owners, int64, -1 outside the map, and weights, each of shape (..., P, 4).
+    Yields:
+        Owners, of a smaller type, -1 outside the map, and weights, both of shape (..., P).
     """
     height, width = owner.shape
-    size = points.new_tensor([width, height])
-    position = points * size - 0.5
-    low = position.floor()
-    fraction = position - low
-    offset = points.new_tensor([[0, 0], [1, 0], [0, 1], [1, 1]])
-    corner = low.unsqueeze(-2) + offset
-    weight = (1 - (fraction.unsqueeze(-2) - offset).abs()).prod(-1)
-    inside = ((corner >= 0) & (corner < size)).all(-1)
-    corner = corner.long()
-    index = corner[..., 1].clamp(0, height - 1) * width + corner[..., 0].clamp(0, width - 1)
-    return owner.flatten()[index].masked_fill(~inside, -1), weight
+    # a border spares asking which corners are outside; a smaller type spares cache
+    bordered = functional.pad(owner.to(torch.int16), (1, 1, 1, 1), value=-1).flatten()
+    stride = width + 2
+    x, y = points[..., 0] * width + 0.5, points[..., 1] * height + 0.5
+    left, top = x.floor(), y.floor()
+    right_share, lower_share = x - left, y - top
+    first = top.long() * stride + left.long()
+    for down, vertical in ((0, 1 - lower_share), (1, lower_share)):
+        for across, horizontal in ((0, 1 - right_share), (1, right_share)):
+            yield bordered.take(first + (down * stride + across)), vertical * horizontal

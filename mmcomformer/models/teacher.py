@@ -32,7 +32,7 @@ class FrozenTeacher:
     trains, averages nor synchronises it.
 
     Args:
-        model: A detector with ``extract_feat`` and ``panoptic_head``.
+        model: A :class:`.ContinualModel`, of which ``extract_feat`` and ``mask_head`` are called.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -51,5 +51,5 @@ class FrozenTeacher:
             batch_data_samples: The samples of the batch.
         """
         feats = self.model.extract_feat(batch_inputs)
-        cls_scores, mask_preds = self.model.panoptic_head(feats, batch_data_samples)
+        cls_scores, mask_preds = self.model.mask_head(feats, batch_data_samples)
         return TeacherOutput(cls_scores[-1], mask_preds[-1], tuple(feats))

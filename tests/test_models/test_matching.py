@@ -100,7 +100,7 @@ def expanded(target):
     """Return the valid targets of an image as masks, and their indices."""
     masks = target.masks
     if target.owner is not None:
-        slots = torch.arange(len(target.labels) - target.num_truth)
+        slots = torch.arange(len(target.labels) - target.num_masks)
         masks = torch.cat([masks, (target.owner == slots[:, None, None]).float()])
     index = target.valid.nonzero()[:, 0]
     return masks[index], index.numpy()

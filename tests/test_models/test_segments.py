@@ -3,8 +3,11 @@
 import pytest
 import torch
 
+from torch.nn import functional
+
 from mmcomformer.models import segments
-from mmcomformer.models.segments import assign_pixels, score_queries
+from mmcomformer.models.mask_activation import QuerySigmoid, QuerySoftmax
+from mmcomformer.models.segments import MaskLogits, assign_pixels, score_queries
 
 
 def test_scores_and_kept_queries():
@@ -100,30 +103,77 @@ def test_inputs_stay_as_they_are():
     )
 
 
-@pytest.mark.parametrize('num_queries', [1, 7, 255, 256, 300])
-@pytest.mark.parametrize('num_pixels', [1, 1024, segments._BLOCK + 1024, 2 * segments._BLOCK + 5])
+@pytest.mark.parametrize('num_queries', [1, 7, 300])
+@pytest.mark.parametrize('num_pixels', [1, segments._BLOCK, 2 * segments._BLOCK + 5])
 @pytest.mark.parametrize('share', [0.0, 0.4, 1.0])
-def test_blocks_give_what_one_pass_gives(num_queries, num_pixels, share):
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+def test_blocks_give_what_one_pass_gives(num_queries, num_pixels, share, dtype):
     """Coarse values make ties and masks of exactly one half common."""
-    masks = torch.randint(0, 5, (num_queries, num_pixels)) / 4
+    masks = torch.randint(0, 5, (num_queries, 1, num_pixels)).to(dtype) / 4
     scores = torch.randint(1, 4, (num_queries,)) / 4
     kept = torch.rand(num_queries) < share
-    expected = segments._owners_at_once(scores, kept, masks)
+    owner, strong, original = segments._owners(scores, kept, masks[:, 0])
     before = masks.clone()
-    owner, original = segments._owners_in_blocks(scores, kept, masks)
-    assert torch.equal(owner, expected[0])
-    assert torch.equal(original, expected[1])
+    result = assign_pixels(scores, kept, masks)
+    assert torch.equal(result.owner[0], owner)
+    assert torch.equal(result.strong[0], strong)
+    assert torch.equal(result.original, original)
     assert torch.equal(masks, before)
 
 
 def test_not_a_number_does_not_end_in_an_index_error():
-    masks = torch.full((3, 2048), torch.nan)
-    owner, _ = segments._owners_in_blocks(torch.ones(3), torch.ones(3, dtype=torch.bool), masks)
+    masks = torch.full((3, 2048, 1), torch.nan)
+    owner = assign_pixels(torch.ones(3), torch.ones(3, dtype=torch.bool), masks).owner
     assert owner.min() >= 0
 
 
-@pytest.mark.parametrize('num_flags', [8, 1023, 1024, 4096])
-def test_packed_count(num_flags):
-    flags = torch.rand(5, num_flags) < 0.7
-    flags[0], flags[1] = True, False
-    assert torch.equal(segments._count_true(flags), flags.sum(1))
+SIZES = [
+    ((16, 24), (64, 96)),
+    ((40, 40), (160, 160)),
+    ((40, 64), (333, 500)),
+    ((64, 48), (40, 32)),
+    ((16, 24), (16, 24)),
+    ((1, 40), (3, 9000)),
+]
+
+
+@pytest.mark.parametrize('activation', [QuerySoftmax(), QuerySigmoid()])
+@pytest.mark.parametrize(('source', 'size'), SIZES)
+def test_probabilities_in_bands(source, size, activation):
+    logits = torch.randn(7, *source) * 5
+    before = logits.clone()
+    resized = functional.interpolate(logits[None], size, mode='bilinear', align_corners=False)[0]
+    masks = MaskLogits(logits, activation, size)
+    blocks = list(masks.blocks())
+    assert masks.shape == (7, *size)
+    rows = max(1, segments._BLOCK // size[1]) if size[1] > segments._NARROW else size[0]
+    assert len(blocks) == -(-size[0] // rows)
+    # the last bit may differ where a processor has no fused multiply-add
+    torch.testing.assert_close(
+        torch.cat(blocks, 1), activation.probability(resized).flatten(1), rtol=0, atol=1e-6
+    )
+    assert torch.equal(logits, before)
+
+
+def test_half_precision_is_resized_in_full():
+    logits = torch.randn(4, 8, 8).half()
+    masks = MaskLogits(logits, QuerySoftmax(), (32, 32))
+    full = MaskLogits(logits.float(), QuerySoftmax(), (32, 32))
+    assert all(map(torch.equal, masks.blocks(), full.blocks()))
+
+
+@pytest.mark.parametrize('activation', [QuerySoftmax(), QuerySigmoid()])
+def test_owners_from_logits(activation):
+    """Logits of few values: whole regions tie, and masks of exactly one half are common."""
+    logits = 2.0 * torch.randint(-1, 2, (9, 40, 50))
+    scores, kept = torch.randint(1, 4, (9,)) / 4, torch.tensor([True] * 7 + [False] * 2)
+    masks = MaskLogits(logits, activation, (320, 400))
+    full = torch.cat(list(masks.blocks()), 1).view(9, 320, 400)
+    excluded = torch.rand(320, 400) < 0.2
+    result = assign_pixels(scores, kept, masks, excluded)
+    expected = assign_pixels(scores, kept, full, excluded)
+    assert all(
+        torch.equal(getattr(result, field), getattr(expected, field))
+        for field in ('owner', 'strong', 'area', 'original', 'covered')
+    )
+    assert result.covered.sum() > 0

@@ -1,4 +1,4 @@
-"""Pseudo-labels kept as one map of owners are sampled as if each were a mask."""
+"""Segments kept as one map of owners are sampled as if each were a mask."""
 
 import numpy as np
 import oracles
@@ -12,18 +12,28 @@ CORNERS = torch.tensor(
 )
 
 
-def random_targets(generator, num_truth, slots=5, size=(7, 9)):
-    """Targets with an owner map, and the same targets as masks (N, H, W)."""
+def random_targets(generator, num_truth, kind='masks', slots=5, size=(7, 9)):
+    """Targets with pseudo-labels, and the same targets as masks (N, H, W)."""
     draw = {'generator': generator}
-    truth = torch.rand(num_truth, *size, **draw) > 0.5
     owner = torch.randint(-1, slots, size, **draw)
     labels = torch.randint(0, 4, (num_truth,), **draw)
     classes = torch.randint(0, 4, (slots,), **draw)
-    valid = torch.zeros(slots, dtype=torch.bool)
-    valid[owner.unique()[1:]] = True
-    targets = ImageTargets.from_masks(labels, truth).with_pseudo_labels(owner, classes, valid)
-    masks = torch.cat([truth, owner == torch.arange(slots)[:, None, None]]).float()
-    return targets, masks
+    if kind == 'masks':
+        truth = torch.rand(num_truth, *size, **draw) > 0.5
+        targets = ImageTargets.from_masks(labels, truth)
+    else:
+        truth_map = torch.randint(-1, num_truth, size, **draw)
+        owner[truth_map >= 0] = -1
+        truth = one_hot(truth_map, num_truth)
+        targets = ImageTargets.from_map(labels, truth_map)
+    assert torch.equal(targets.covered, truth.any(0))
+    valid = torch.isin(torch.arange(slots), owner)
+    targets = targets.with_pseudo_labels(owner, classes, valid)
+    return targets, torch.cat([truth, one_hot(owner, slots)]).float()
+
+
+def one_hot(owner, slots):
+    return owner == torch.arange(slots)[:, None, None]
 
 
 def points_with_corners(num, generator):
@@ -36,22 +46,24 @@ def expected_samples(masks, points):
     return torch.from_numpy(oracles.sample(masks.numpy(), points.numpy())).float()
 
 
+@pytest.mark.parametrize('kind', ['masks', 'map'])
 @pytest.mark.parametrize('seed', range(4))
 @pytest.mark.parametrize('num_truth', [0, 3])
-def test_sample_shared(seed, num_truth):
+def test_sample_shared(seed, num_truth, kind):
     generator = torch.Generator().manual_seed(seed)
-    targets, masks = random_targets(generator, num_truth)
+    targets, masks = random_targets(generator, num_truth, kind)
     points = points_with_corners(1, generator)[0]
     samples = targets.sample_shared(points)
     assert samples.shape == (num_truth + 5, 20)
     torch.testing.assert_close(samples, expected_samples(masks, points), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize('kind', ['masks', 'map'])
 @pytest.mark.parametrize('seed', range(8))
 @pytest.mark.parametrize('num_truth', [0, 3])
-def test_sample_each_keeps_the_order_of_the_chosen(seed, num_truth):
+def test_sample_each_keeps_the_order_of_the_chosen(seed, num_truth, kind):
     generator = torch.Generator().manual_seed(seed)
-    targets, masks = random_targets(generator, num_truth, size=(5, 4))
+    targets, masks = random_targets(generator, num_truth, kind, size=(5, 4))
     chosen = torch.randperm(num_truth + 5, generator=generator).numpy()
     points = points_with_corners(len(chosen), generator)
     samples = targets.sample_each(chosen, points)
@@ -79,7 +91,7 @@ def test_truth_alone(num_truth):
     masks = torch.rand(num_truth, 6, 6) > 0.5
     targets = ImageTargets.from_masks(torch.arange(num_truth), masks)
     assert targets.valid.tolist() == [True] * num_truth
-    assert targets.num_truth == num_truth
+    assert targets.num_masks == num_truth
     assert targets.masks.dtype == torch.float32
     points = torch.rand(9, 2)
     expected = expected_samples(masks.float(), points)
@@ -97,7 +109,36 @@ def test_pseudo_labels_come_after_the_truth_and_leave_it_as_it_was():
     )
     assert completed.labels.tolist() == [5, 6, 1, 2, 3]
     assert completed.valid.tolist() == [True, True, True, False, True]
-    assert completed.num_truth == truth.num_truth == 2
+    assert completed.num_masks == truth.num_masks == 2
     assert completed.masks is truth.masks
     assert truth.labels.tolist() == [5, 6]
     assert truth.owner is None
+
+
+def test_pseudo_labels_follow_a_map_in_the_same_map():
+    truth = ImageTargets.from_map(torch.tensor([7, 8]), torch.tensor([[0, -1, 1, -1]]))
+    completed = truth.with_pseudo_labels(
+        torch.tensor([[-1, 2, -1, -1]]), torch.tensor([1, 2, 3]), torch.tensor([False, False, True])
+    )
+    assert completed.labels.tolist() == [7, 8, 1, 2, 3]
+    assert completed.valid.tolist() == [True, True, False, False, True]
+    assert completed.owner.tolist() == [[0, 4, 1, -1]]
+    assert truth.owner.tolist() == [[0, -1, 1, -1]]
+    assert truth.covered.tolist() == [[True, False, True, False]]
+
+
+@pytest.mark.parametrize('kind', ['masks', 'map'])
+def test_expanded(kind):
+    generator = torch.Generator().manual_seed(2)
+    targets, masks = random_targets(generator, 2, kind, slots=9, size=(2, 3))
+    expanded = targets.expanded()
+    assert 2 < len(expanded.labels) < len(targets.labels)
+    assert expanded.valid.all()
+    assert expanded.owner is None
+    assert torch.equal(expanded.labels, targets.labels[targets.valid])
+    assert torch.equal(expanded.masks, masks[targets.valid])
+
+
+def test_masks_alone_are_expanded_already():
+    targets = ImageTargets.from_masks(torch.tensor([5, 6]), torch.ones(2, 4, 4))
+    assert targets.expanded() is targets

@@ -18,7 +18,7 @@ class Toy(nn.Module):
     def extract_feat(self, batch_inputs):
         return [self.backbone(batch_inputs)]
 
-    def panoptic_head(self, feats, batch_data_samples):
+    def mask_head(self, feats, batch_data_samples):
         pooled = feats[0].mean((2, 3))[:, None]
         return [pooled - 1, pooled], [feats[0] - 1, feats[0]]
 

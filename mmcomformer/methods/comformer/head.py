@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from mmdet.models.dense_heads import Mask2FormerHead
@@ -26,22 +26,25 @@ from ...scenario import Scenario
 _UNREAD = {'strides'}
 
 
-def _check_keys(kwargs: Mapping[str, Any]) -> None:
+def _check_keys(kwargs: Mapping[str, Any], head: type[ComFormerHead]) -> None:
     """Refuse keys that mmdet's head would silently ignore.
 
     Raises:
         TypeError: If there is one, or class counts are given beside the scenario.
     """
-    for key in ('num_things_classes', 'num_stuff_classes'):
+    where = head.config_key
+    for key in ('num_things_classes', 'num_stuff_classes', 'num_classes'):
         if key in kwargs:
-            raise TypeError(f'model.panoptic_head.{key}: remove it; the scenario counts classes')
+            raise TypeError(f'{where}.{key}: remove it; the scenario counts classes')
     known = set(inspect.signature(Mask2FormerHead.__init__).parameters) - {'self', 'kwargs'}
     unknown = sorted(set(kwargs) - known - _UNREAD)
     if unknown:
-        own = set(inspect.signature(ComFormerHead.__init__).parameters) - {'self', 'kwargs'}
-        raise TypeError(
-            f'model.panoptic_head: unknown keys {unknown}; expected some of {sorted(known | own)}'
-        )
+        own = {
+            name
+            for kind in head.__mro__[: head.__mro__.index(Mask2FormerHead)]
+            for name in inspect.signature(kind).parameters
+        } - {'self', 'args', 'kwargs'}
+        raise TypeError(f'{where}: unknown keys {unknown}; expected some of {sorted(known | own)}')
 
 
 @MODELS.register_module()
@@ -69,6 +72,9 @@ class ComFormerHead(Mask2FormerHead):
         ValueError: If a mask loss or the matching cost does not fit the mask activation.
     """
 
+    config_key: ClassVar[str] = 'model.panoptic_head'
+    """Where its config is, for messages."""
+
     def __init__(
         self,
         scenario: dict[str, Any] | Scenario | None = None,
@@ -82,12 +88,14 @@ class ComFormerHead(Mask2FormerHead):
         **kwargs: Any,
     ) -> None:
         scenario = Scenario.from_config(scenario)
-        _check_keys(kwargs)
+        _check_keys(kwargs, type(self))
         super().__init__(
             num_things_classes=scenario.num_things,
             num_stuff_classes=scenario.num_stuff,
             # built by the parent, replaced below
-            loss_cls=ConfigDict(type='CrossEntropyLoss', class_weight=None),
+            loss_cls=ConfigDict(type='mmdet.CrossEntropyLoss', class_weight=None),
+            loss_mask=ConfigDict(type='mmdet.CrossEntropyLoss', use_sigmoid=True),
+            loss_dice=ConfigDict(type='mmdet.DiceLoss'),
             train_cfg=None,
             **kwargs,
         )
@@ -115,14 +123,14 @@ class ComFormerHead(Mask2FormerHead):
         activation = type(self.mask_activation).__name__
         of_mask, of_dice = self.mask_activation.map_kinds
         for key, part, kind in (
-            ('panoptic_head.loss_mask', self.loss_mask, of_mask),
-            ('panoptic_head.loss_dice', self.loss_dice, of_dice),
-            ('train_cfg.match_cost', self.match_cost, of_dice),
+            (f'{self.config_key}.loss_mask', self.loss_mask, of_mask),
+            (f'{self.config_key}.loss_dice', self.loss_dice, of_dice),
+            ('model.train_cfg.match_cost', self.match_cost, of_dice),
         ):
             expected = getattr(part, 'expects', 'map of its own')
             if expected != kind:
                 raise ValueError(
-                    f'model.{key}: {type(part).__name__} expects a {expected}, but {activation} '
+                    f'{key}: {type(part).__name__} expects a {expected}, but {activation} '
                     f'gives a {kind}; use losses and match_cost of the same family'
                 )
 

@@ -44,7 +44,7 @@ class PseudoLabelHook(TeacherHook):
         student = unwrap_model(runner.model)
         if student.teacher is not None:
             student.pseudo_labeller = MaskPseudoLabels(
-                student.teacher.model.panoptic_head.mask_activation,
+                student.teacher.model.mask_head.mask_activation,
                 score_thr=self.score_thr,
                 overlap_thr=self.overlap_thr,
             )

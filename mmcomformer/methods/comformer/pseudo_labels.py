@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ...models.mask_activation import MaskActivation
-from ...models.segments import assign_pixels, score_queries
+from ...models.segments import MaskLogits, Masks, assign_pixels, score_queries
 from ...models.targets import ImageTargets
 from ...models.teacher import TeacherOutput
 
 
 def mask_pseudo_labels(
     cls_score: Tensor,
-    masks: Tensor,
+    masks: Masks,
     covered: Tensor,
     *,
     score_thr: float = 0.0,
@@ -29,7 +28,7 @@ def mask_pseudo_labels(
 
     Args:
         cls_score: Class logits of the teacher, (Q, K_old + 1), no-object last.
-        masks: Mask probabilities of the teacher at input size, (Q, H, W), in [0, 1].
+        masks: Mask probabilities of the teacher at input size, (Q, H, W).
         covered: Pixels that ground truth covers, (H, W), bool.
         score_thr: A query is kept when its class probability is larger than this.
         overlap_thr: See above, in [0, 1].
@@ -77,13 +76,10 @@ class MaskPseudoLabels:
         for target, cls_score, mask_pred in zip(
             targets, teacher.cls_score, teacher.mask_pred, strict=True
         ):
-            logits = functional.interpolate(
-                mask_pred.float()[None], size, mode='bilinear', align_corners=False
-            )[0]
             owner, classes, valid = mask_pseudo_labels(
                 cls_score,
-                self.mask_activation.probability(logits),
-                (target.masks > 0).any(0),
+                MaskLogits(mask_pred, self.mask_activation, size),
+                target.covered,
                 score_thr=self.score_thr,
                 overlap_thr=self.overlap_thr,
             )

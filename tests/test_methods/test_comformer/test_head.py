@@ -10,7 +10,7 @@ from tiny import CAT, DOG, FOX, SEA, SKY
 from torch.nn import functional
 
 from mmcomformer.methods.comformer import head as head_module
-from mmcomformer.methods.comformer.pseudo_labels import MaskPseudoLabels
+from mmcomformer.methods.comformer.pseudo_labels import mask_pseudo_labels
 from mmcomformer.models import matching
 from mmcomformer.models.targets import ImageTargets
 from mmcomformer.models.teacher import TeacherOutput
@@ -137,13 +137,19 @@ def complete_targets(head, samples):
         10 * torch.randn(2, 8, 4, 4, generator=generator),
         (),
     )
-    labeller = MaskPseudoLabels(head.mask_activation)
-    return labeller(head.build_targets(samples), teacher, (64, 64)), teacher
+    targets = []
+    for image, truth in enumerate(head.build_targets(samples)):
+        logits = functional.interpolate(teacher.mask_pred[image][None], (64, 64), mode='bilinear')
+        masks = head.mask_activation.probability(logits[0])
+        labels = mask_pseudo_labels(teacher.cls_score[image], masks, truth.covered)
+        # with a slot for every query, as on an accelerator
+        targets.append(truth.with_pseudo_labels(*labels))
+    return targets, teacher
 
 
 def masks_of(target):
     """Expand all targets to masks; slots without a pseudo-label are empty."""
-    slots = torch.arange(len(target.labels) - target.num_truth)
+    slots = torch.arange(len(target.labels) - target.num_masks)
     return torch.cat([target.masks, (target.owner == slots[:, None, None]).float()]).numpy()
 
 
@@ -195,7 +201,7 @@ def test_losses_equal_a_hand_written_computation(monkeypatch, head, sigmoid_head
     cls_scores = [2 * torch.randn(x.shape, generator=generator) for x in cls_scores]
     mask_preds = [3 * torch.randn(2, 8, 5, 6, generator=generator) for _ in mask_preds]
     targets, teacher = complete_targets(head, samples)
-    used = torch.cat([target.valid[target.num_truth :] for target in targets])
+    used = torch.cat([target.valid[target.num_masks :] for target in targets])
     assert used.any()
     assert not used.all()
     # so many that no two targets look the same at them

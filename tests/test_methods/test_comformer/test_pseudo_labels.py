@@ -149,7 +149,7 @@ def batch(sizes=((8, 12), (8, 12))):
 def test_logits_are_resized_before_the_activation(activation):
     truth, teacher = batch()
     completed = MaskPseudoLabels(activation)(truth, teacher, (8, 12))
-    assert any(target.valid[target.num_truth :].any() for target in completed)
+    assert any(target.valid[target.num_masks :].any() for target in completed)
     for image, (target, before) in enumerate(zip(completed, truth, strict=True)):
         logits = functional.interpolate(
             teacher.mask_pred[image][None], (8, 12), mode='bilinear', align_corners=False
@@ -159,8 +159,8 @@ def test_logits_are_resized_before_the_activation(activation):
             teacher.cls_score[image], activation.probability(logits), covered
         )
         assert torch.equal(target.owner, owner)
-        assert torch.equal(target.labels[before.num_truth :], classes)
-        assert torch.equal(target.valid[before.num_truth :], valid)
+        assert torch.equal(target.labels[before.num_masks :], classes)
+        assert torch.equal(target.valid[before.num_masks :], valid)
         assert (target.owner[covered] == -1).all()
         assert target.masks is before.masks
 
@@ -169,7 +169,7 @@ def test_logits_are_resized_before_the_activation(activation):
 def test_thresholds_are_passed_on(threshold):
     truth, teacher = batch()
     completed = MaskPseudoLabels(QuerySigmoid(), **threshold)(truth, teacher, (8, 12))
-    assert not any(target.valid[target.num_truth :].any() for target in completed)
+    assert not any(target.valid[target.num_masks :].any() for target in completed)
 
 
 def test_no_gradient_reaches_the_teacher():

@@ -1,0 +1,114 @@
+"""The segmentor: mmseg's encoder and decoder with a slot for the teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from mmseg.models.segmentors import EncoderDecoder, SegTTAModel
+from mmseg.structures import SegDataSample
+from mmseg.utils import add_prefix
+from torch import Tensor
+
+from ..registry import MODELS
+from .continual_model import ContinualModel
+
+
+@MODELS.register_module()
+class ContinualEncoderDecoder(ContinualModel, EncoderDecoder):
+    """mmseg's ``EncoderDecoder`` whose loss may listen to a teacher.
+
+    Whole and slide inference are mmseg's (``test_cfg``). A pixel that no segment covers gets the
+    label of the scenario's background, or 255 where the dataset has no background class.
+
+    Args:
+        backbone: See mmseg's ``EncoderDecoder``.
+        decode_head: A head of queries such as ``ComFormerSemanticHead``; it also gets
+            ``train_cfg``.
+        loss_feature: See :meth:`.ContinualModel.open_slots`.
+        train_cfg: Settings of the head's training.
+        **kwargs: Other arguments of mmseg's ``EncoderDecoder``.
+    """
+
+    head_name: ClassVar[str] = 'decode_head'
+    decode_head: Any
+
+    def __init__(
+        self,
+        backbone: dict[str, Any],
+        decode_head: dict[str, Any],
+        loss_feature: dict[str, Any] | None = None,
+        train_cfg: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        head = decode_head.copy()
+        head.setdefault('train_cfg', train_cfg)
+        super().__init__(backbone=backbone, decode_head=head, train_cfg=train_cfg, **kwargs)
+        self.open_slots(loss_feature)
+
+    def loss(self, inputs: Tensor, data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
+        """Return the losses of a preprocessed batch, those of the head with prefix ``decode.``.
+
+        Args:
+            inputs: Shape (B, 3, H, W).
+            data_samples: Samples with ``gt_sem_seg``.
+        """
+        losses, feats = self.continual_losses(inputs, data_samples)
+        losses = add_prefix(losses, 'decode')
+        if self.with_auxiliary_head:
+            losses.update(self._auxiliary_head_forward_train(feats, data_samples))
+        return losses
+
+    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict[str, Any]]) -> Tensor:
+        """Return scores of a batch of images, or of windows of them.
+
+        Args:
+            inputs: Shape (B, 3, H, W).
+            batch_img_metas: Metadata of the images.
+
+        Returns:
+            Shape (B, C, H, W), in [0, 1], C as the head's ``out_channels``.
+        """
+        # the metadata say the size of the image, also where a window of it is asked for
+        height, width = inputs.shape[-2:]
+        metas = [{**meta, 'pad_shape': (height, width)} for meta in batch_img_metas]
+        return super().encode_decode(inputs, metas)
+
+    def postprocess_result(
+        self, seg_logits: Tensor, data_samples: Sequence[SegDataSample] | None = None
+    ) -> list[SegDataSample]:
+        """Resize scores to the images' own sizes and take the best label of each pixel.
+
+        Args:
+            seg_logits: Scores, shape (B, C, H, W).
+            data_samples: Samples of the batch; None for images without metadata.
+
+        Returns:
+            The samples with ``seg_logits`` (C, h, w) and ``pred_sem_seg`` (1, h, w), int64.
+        """
+        samples = super().postprocess_result(seg_logits, data_samples)
+        for sample in samples:
+            sample.pred_sem_seg.data = self.decode_head.mark_nothing(sample.pred_sem_seg.data)
+        return samples
+
+
+@MODELS.register_module()
+class ContinualSegTTAModel(SegTTAModel):
+    """mmseg's test-time augmentation for a :class:`ContinualEncoderDecoder`."""
+
+    def merge_preds(
+        self, data_samples_list: Sequence[Sequence[SegDataSample]]
+    ) -> list[SegDataSample]:
+        """Average the scores of each image's variants and take the best label of each pixel.
+
+        Args:
+            data_samples_list: Per image the predictions of its variants.
+
+        Returns:
+            Per image a sample with ``pred_sem_seg`` (1, h, w), int64.
+        """
+        samples = super().merge_preds(data_samples_list)
+        for sample in samples:
+            merged = sample.pred_sem_seg.data
+            sample.pred_sem_seg.data = self.module.decode_head.mark_nothing(merged)
+        return samples
