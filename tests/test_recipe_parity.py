@@ -8,6 +8,8 @@ import torch
 from mmengine.model import BaseDataPreprocessor
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
 from torch import nn
 
 from mmcomformer.engine.driver import Request, load_config
@@ -19,6 +21,7 @@ pytestmark = [pytest.mark.families, pytest.mark.usefixtures('mmdet_scope')]
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 R50, SWIN = 'comformer_ade_100-50.py', 'comformer_ade_100-50_swin-t.py'
+SEMANTIC = 'comformer_ade_semantic_100-50.py'
 STEPS = {'100-50': 2, '100-10': 6, '100-5': 11, '50-50': 3}
 LR, DECAY = 5e-5, 0.05
 
@@ -70,7 +73,7 @@ EMBEDDINGS = ('query_feat', 'query_embed', 'level_embed')
 def no_decay_in_head(name):
     head, _, rest = name.partition('.')
     is_embedding = rest in {f'{embedding}.weight' for embedding in EMBEDDINGS}
-    return head == 'panoptic_head' and (is_norm_of_head(name) or is_embedding)
+    return head.endswith('_head') and (is_norm_of_head(name) or is_embedding)
 
 
 def test_parameter_groups_of_r50(r50):
@@ -149,6 +152,89 @@ def test_parameter_groups_of_swin():
     backbone = [name for name in settings if name.startswith('backbone.')]
     assert sum('norm' in name for name in backbone) == 2 * (1 + 4 * 2 + 3 + 4)
     assert sum('relative_position_bias_table' in name for name in backbone) == 4
+
+
+@pytest.fixture(scope='module')
+def r101():
+    """Config and model of the semantic 100-50 at step 1, with fewer channels and layers."""
+    narrow = {
+        'model.backbone.base_channels': 8,
+        'model.decode_head.in_channels': [32, 64, 128, 256],
+        'model.decode_head.pixel_decoder.encoder.num_layers': 1,
+        'model.decode_head.transformer_decoder.num_layers': 1,
+    }
+    cfg = load(SEMANTIC, **narrow)
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        return cfg, MODELS.build(cfg.model)
+
+
+def test_parameter_groups_of_the_semantic_model(r101):
+    cfg, model = r101
+    settings = settings_by_name(cfg, model)
+    assert set(settings) == {name for name, _ in model.named_parameters()}
+
+    def without_decay(name):
+        is_norm = name.startswith('backbone.') and ('.bn' in name or 'downsample.1' in name)
+        return is_norm or no_decay_in_head(name)
+
+    for name, values in settings.items():
+        assert values == expected_settings(name, without_decay), name
+    without = [name for name, (lr, decay) in settings.items() if decay == 0 and lr < LR]
+    # the stem's, three in each of 33 blocks, and four on shortcuts; each has weight and bias
+    assert len(without) == 2 * (1 + 3 * 33 + 4)
+    assert settings['decode_head.pixel_decoder.level_encoding.weight'] == (LR, DECAY)
+    assert settings['decode_head.query_feat.weight'] == (LR, 0.0)
+
+
+def test_batch_norm_of_the_semantic_model(r101):
+    model = r101[1].train()
+    norms = [m for m in model.backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    assert len(norms) == 104
+    assert all(isinstance(m, nn.SyncBatchNorm) and m.training for m in norms)
+    assert all(p.requires_grad for p in model.parameters())
+
+
+def test_padding_of_the_semantic_model(r101):
+    """The label map gets 255 where there is no image; at test the size becomes a multiple of 32."""
+    preprocessor = r101[1].data_preprocessor
+    mean, std = torch.tensor([123.675, 116.28, 103.53]), torch.tensor([58.395, 57.12, 57.375])
+    image = torch.zeros(3, 500, 512, dtype=torch.uint8)
+    image[0] = 255
+    sample = SegDataSample(gt_sem_seg=PixelData(data=torch.zeros(1, 500, 512, dtype=torch.uint8)))
+    batch = preprocessor(dict(inputs=[image], data_samples=[sample]), training=True)
+    assert batch['inputs'].shape == (1, 3, 512, 512)
+    # images are read as BGR
+    torch.testing.assert_close(
+        batch['inputs'][0, :, 0, 0], (torch.tensor([0.0, 0, 255]) - mean) / std
+    )
+    assert not batch['inputs'][:, :, 500:].any()
+    label_map = batch['data_samples'][0].gt_sem_seg.data
+    assert label_map.shape == (1, 512, 512)
+    assert (label_map[:, 500:] == 255).all()
+    assert not label_map[:, :500].any()
+    batch = preprocessor(dict(inputs=[image[:, :70, :33]], data_samples=[SegDataSample()]))
+    assert batch['inputs'].shape == (1, 3, 96, 64)
+
+
+@pytest.mark.parametrize(('name', 'weight'), [('100-50', 0.5), ('100-10', 10), ('100-5', 10)])
+def test_distillation_of_the_semantic_model(name, weight):
+    cfg = load(f'comformer_ade_semantic_{name}.py')
+    assert cfg.model.decode_head.loss_distill == dict(
+        type='AdaptiveDistillLoss', unbiased=True, adaptive=True, gamma=2.0, loss_weight=weight,
+    )  # fmt: skip
+    (hook,) = find_hooks(cfg)
+    assert (hook.score_thr, hook.overlap_thr) == (0.0, 0.5)
+
+
+def test_settings_of_the_semantic_head(r101):
+    head = r101[1].decode_head
+    sampling = (head.num_points, head.oversample_ratio, head.importance_sample_ratio)
+    assert sampling == (12544, 3.0, 0.75)
+    assert type(head.match_cost).__name__ == 'HarmonicMatchCost'
+    assert type(head.mask_activation).__name__ == 'QuerySoftmax'
+    assert head.num_queries == 100
+    rule = head.semantic_fusion
+    assert (type(rule).__name__, rule.object_mask_thr, rule.iou_thr) == ('MaskBasedFusion', 0, 0)
 
 
 def test_optimizer_and_clipping(r50):

@@ -7,7 +7,8 @@ from mmdet.apis import DetInferencer, inference_detector
 from mmdet.datasets import ADE20KPanopticDataset
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
-from mmengine.registry import DATASETS
+from mmengine.registry import DATASETS, DefaultScope
+from mmseg.datasets import ADE20KDataset
 
 from mmcomformer.scenario import Scenario
 
@@ -102,20 +103,6 @@ def test_ade_order_b(leaf):
 
 
 def test_ade_class_order_agrees_with_mmseg(leaf):
-    # read, not imported: stock mmseg's datasets need packages that it does not install
-    import ast
-    from importlib.util import find_spec
-    from pathlib import Path
-
-    source = (Path(find_spec('mmseg').origin).parent / 'datasets' / 'ade.py').read_text()
-    lists = [
-        ast.literal_eval(keyword.value)
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.Call)
-        for keyword in node.keywords
-        if keyword.arg == 'classes'
-    ]
-    names = lists[0]
     scenario = Scenario.from_config(leaf('ade20k_panoptic', 'ade_100-50', '/nowhere').scenario)
     other = {
         'window': 'windowpane', 'tub': 'bathtub', 'rail': 'railing', 'street lamp': 'streetlight',
@@ -123,7 +110,7 @@ def test_ade_class_order_agrees_with_mmseg(leaf):
         'falls': 'waterfall', 'trash can': 'ashcan',
     }  # fmt: skip
     short = [other.get(name, name.split(',')[0]) for name in scenario.order]
-    assert short == [name.strip() for name in names]
+    assert short == [name.strip() for name in ADE20KDataset.METAINFO['classes']]
 
 
 @pytest.mark.parametrize('step', [0, 1])
@@ -266,3 +253,75 @@ def test_mask2former_names_of_categories(leaf, ade_root, tmp_path):
     config = leaf('ade20k_panoptic', 'ade_100-50', root)
     assert isinstance(config.val_dataloader.dataset.category_aliases, ConfigDict)
     assert len(DATASETS.build(config.val_dataloader.dataset)) == 10
+
+
+SEMANTIC = {
+    'ade_semantic_100-50': [100, 50],
+    'ade_semantic_100-10': [100] + [10] * 5,
+    'ade_semantic_100-5': [100] + [5] * 10,
+    'ade_semantic_50-50': [50] * 3,
+    'voc_19-1': [19, 1],
+    'voc_15-5': [15, 5],
+    'voc_15-1': [15] + [1] * 5,
+    'voc_10-1': [10] + [1] * 10,
+}
+
+
+@pytest.mark.parametrize('step', [None, 1])
+@pytest.mark.parametrize('name', SEMANTIC)
+def test_semantic_scenarios(leaf, name, step):
+    dataset = 'voc_semantic' if name.startswith('voc') else 'ade20k_semantic'
+    config = leaf(dataset, name, '/nowhere', step)
+    for place in (config, config.train_dataloader.dataset, config.test_dataloader.dataset):
+        scenario = Scenario.from_config(place.scenario)
+        assert scenario.step == (step or 0)
+        assert list(scenario.increments) == SEMANTIC[name]
+        assert scenario.setting == 'overlap'
+        assert scenario.background_label == (0 if name.startswith('voc') else None)
+        # in the dataset's order
+        labels = list(scenario.learning_to_label)
+        assert labels == sorted(labels)
+
+
+@pytest.mark.parametrize(
+    ('step', 'setting'),
+    # in the other settings the small set has no image for step 0
+    [(0, 'overlap')]
+    + [(step, s) for step in (1, 2) for s in ('overlap', 'disjoint', 'sequential')],
+)
+def test_steps_of_shapes_agree_in_both_tasks(leaf, shapes_root, step, setting, monkeypatch):
+    """The same images and the same classes in each, whether read from JSON or from label maps."""
+    monkeypatch.setenv('SETTING', setting)
+    panoptic = leaf('shapes_panoptic', 'shapes_6-3', shapes_root, step).train_dataloader.dataset
+    config = leaf('shapes_semantic', 'shapes_semantic_6-3', shapes_root, step)
+    semantic = config.train_dataloader.dataset
+    for dataset in (panoptic, semantic):
+        dataset.pipeline = [t for t in dataset.pipeline if t.type != 'RandomFlip']
+    panoptic = DATASETS.build(panoptic)
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        semantic = DATASETS.build(semantic)
+        assert len(panoptic) == len(semantic) > 0
+        for one, other in zip(panoptic, semantic, strict=True):
+            samples = one['data_samples'], other['data_samples']
+            assert samples[0].img_path == samples[1].img_path
+            labels = tuple(sorted(set(samples[0].gt_instances.labels.tolist())))
+            assert samples[1].gt_labels == labels
+            masks = torch.from_numpy(samples[0].gt_instances.masks.masks).bool()
+            label_map = samples[1].gt_sem_seg.data
+            assert torch.equal(masks.any(0), label_map[0] != 255)
+            for label, mask in zip(samples[0].gt_instances.labels, masks, strict=True):
+                assert (label_map[0][mask] == label).all()
+
+
+def test_semantic_evaluation_keeps_the_size_and_all_classes(leaf, shapes_root):
+    config = leaf('shapes_semantic', 'shapes_semantic_6-3', shapes_root).test_dataloader.dataset
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        dataset = DATASETS.build(config)
+        sample = dataset[0]
+    assert len(dataset) == 8
+    assert sample['inputs'].shape == (3, 96, 96)
+    assert sample['data_samples'].gt_sem_seg.shape == (64, 64)
+    labels = {label for item in dataset for label in item['data_samples'].gt_labels}
+    later = Scenario.from_config(config.scenario).later_labels
+    assert labels & later
+    assert labels - later

@@ -1,25 +1,29 @@
-# Mask2Former R50 with CoMFormer's head; scenario and kd weight come from the leaf config
+# Mask2Former R50 with CoMFormer's head; scenario and kd weight come from the leaf config. Prefixes
+# such as mmdet. let the semantic models take the same parts.
 crop_size = (640, 640)
-data_preprocessor = dict(
-    type='DetDataPreprocessor',
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375],
-    bgr_to_rgb=True,
-    pad_size_divisor=32,
-    pad_mask=True,
-    mask_pad_value=0,
-    pad_seg=False,
-    batch_augments=[
-        dict(
-            type='BatchFixedSizePad', size=crop_size, img_pad_value=0, pad_mask=True, pad_seg=False
-        )
-    ],
-)
 model = dict(
     type='ContinualMaskFormer',
-    data_preprocessor=data_preprocessor,
+    data_preprocessor=dict(
+        type='DetDataPreprocessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_size_divisor=32,
+        pad_mask=True,
+        mask_pad_value=0,
+        pad_seg=False,
+        batch_augments=[
+            dict(
+                type='BatchFixedSizePad',
+                size=crop_size,
+                img_pad_value=0,
+                pad_mask=True,
+                pad_seg=False,
+            )
+        ],
+    ),
     backbone=dict(
-        type='ResNet',
+        type='mmdet.ResNet',
         depth=50,
         num_stages=4,
         out_indices=(0, 1, 2, 3),
@@ -42,7 +46,7 @@ model = dict(
         num_transformer_feat_level=3,
         mask_activation=dict(type='QuerySoftmax'),
         pixel_decoder=dict(
-            type='MSDeformAttnPixelDecoder',
+            type='mmdet.MSDeformAttnPixelDecoder',
             num_outs=3,
             norm_cfg=dict(type='GN', num_groups=32),
             act_cfg=dict(type='ReLU'),

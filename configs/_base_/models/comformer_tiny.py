@@ -2,15 +2,18 @@
 # layers, 20 queries, no pretrained weights
 _base_ = 'comformer_r50.py'
 crop_size = (96, 96)
-data_preprocessor = dict(
-    batch_augments=[
-        dict(
-            type='BatchFixedSizePad', size=crop_size, img_pad_value=0, pad_mask=True, pad_seg=False
-        )
-    ]
-)
 model = dict(
-    data_preprocessor=data_preprocessor,
+    data_preprocessor=dict(
+        batch_augments=[
+            dict(
+                type='BatchFixedSizePad',
+                size=crop_size,
+                img_pad_value=0,
+                pad_mask=True,
+                pad_seg=False,
+            )
+        ]
+    ),
     backbone=dict(
         depth=18,
         base_channels=32,

@@ -1,5 +1,5 @@
 # ADE20K's 150 classes under the names of mmdet's ADE20KPanopticDataset. The parent of the ADE20K
-# scenarios, which add the increments.
+# scenarios for panoptic segmentation, which add the increments.
 step = {{'$STEP:0'}}
 
 # fmt: off
