@@ -95,6 +95,39 @@ def write_config(
     return path
 
 
+SEMANTIC_CONFIG = """
+_base_ = '{panoptic}'
+default_scope = 'mmseg'
+model = dict(
+    _delete_=True,
+    type='ContinualEncoderDecoder',
+    data_preprocessor=dict(
+        type='SegDataPreProcessor',
+        mean=_base_.model.data_preprocessor.mean,
+        std=_base_.model.data_preprocessor.std,
+        bgr_to_rgb=True,
+        test_cfg=dict(size_divisor=32),
+    ),
+    backbone=_base_.model.backbone,
+    decode_head=dict(
+        _base_.model.panoptic_head,
+        type='ComFormerSemanticHead',
+        semantic_fusion=dict(type='{fusion}'),
+    ),
+    train_cfg=_base_.model.train_cfg,
+    test_cfg=dict(mode='whole'),
+)
+"""
+
+
+def write_semantic_config(folder, *, fusion='MaskBasedFusion', **options):
+    """Write a config of the same model as a segmentor; ``options`` as for the panoptic one."""
+    panoptic = write_config(folder, **options)
+    path = panoptic.with_name(f'semantic_{fusion}_{panoptic.name}')
+    path.write_text(SEMANTIC_CONFIG.format(panoptic=panoptic, fusion=fusion))
+    return path
+
+
 def checkpoint_path(step):
     """Return the file that the released program wrote."""
     return ROOT / f'official_tiny_step{step}.pth'
@@ -108,6 +141,6 @@ def image(name):
 def build(config, step):
     """Build the model of a config at a step."""
     cfg = load_config(Request(config=str(config)), step)
-    with DefaultScope.overwrite_default_scope('mmdet'):
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
         torch.manual_seed(step)
         return MODELS.build(cfg.model).eval()

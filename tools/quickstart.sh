@@ -4,11 +4,17 @@
 #
 #   bash tools/quickstart.sh [tools/train.py arguments]
 #
+#   MMCOMFORMER_TASK   panoptic (default) or semantic, which segmentation to learn
+#
 # Environment and library family: see environment.sh.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
-config=comformer_shapes_6-3
+case ${MMCOMFORMER_TASK:-panoptic} in
+    panoptic) config=comformer_shapes_6-3 ;;
+    semantic) config=comformer_shapes_semantic_6-3 ;;
+    *) fail "MMCOMFORMER_TASK is '$MMCOMFORMER_TASK', expected panoptic or semantic" ;;
+esac
 work_dir=work_dirs/$config
 
 use_environment

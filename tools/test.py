@@ -1,4 +1,7 @@
-"""Evaluate a checkpoint: PQ, SQ and RQ over base, new and all classes seen by then."""
+"""Evaluate a checkpoint over base, new and all classes seen by then.
+
+A panoptic config gives PQ, SQ and RQ, a semantic one mIoU and mAcc.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ import os
 
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('config', help='path of the config')
     parser.add_argument('checkpoint', help='path of the checkpoint')
     parser.add_argument(
@@ -16,6 +21,12 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--work-dir', help='folder for the log (default: that of the config)')
     parser.add_argument('--show-dir', help='write pictures of the predictions into this folder')
+    parser.add_argument(
+        '--tta',
+        action='store_true',
+        help="average over the variants of each image that the config's tta_pipeline makes, such "
+        'as flipped and of several sizes (semantic configs)',
+    )
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='launcher'
     )
@@ -49,6 +60,7 @@ def main() -> None:
             ),
             args.checkpoint,
             show_dir=args.show_dir,
+            tta=args.tta,
         )
 
 

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 
 from torch import Tensor
 
-from .tensor_names import COUNTER, to_ours, to_theirs
+from .tensor_names import COUNTER, HEADS, head_of, to_ours, to_theirs
 
 _LISTED = 40
 
@@ -58,8 +58,9 @@ def compare(
         allow: Names of theirs, or patterns with ``*``, that may be unused or missing.
     """
     own = by_their_names(expected)
-    shared = [name for name in model if to_ours(name) in expected]
-    unused = [name for name in model if to_ours(name) not in expected]
+    head = head_of(expected) or HEADS[0]
+    shared = [name for name in model if to_ours(name, head) in expected]
+    unused = [name for name in model if to_ours(name, head) not in expected]
     missing = [name for name in own if name not in shared and not name.endswith(COUNTER)]
     dropped, initial = _allowed(unused, allow), _allowed(missing, allow)
     return Comparison(

@@ -21,7 +21,7 @@ from ..scenario import Scenario
 from . import layouts
 from .comparison import Comparison, compare, report
 from .files import check_destination, read_detectron2, write_checkpoint
-from .tensor_names import CLASSIFIER, COUNTER, is_loss_state, to_ours, upgrade
+from .tensor_names import CLASSIFIER, COUNTER, HEADS, head_of, is_loss_state, to_ours, upgrade
 
 ORIGIN_KEY = 'detectron2'
 """Key of the meta that says how the tensors were laid out in the file they come from."""
@@ -229,7 +229,7 @@ def _check(
 
 
 def _format_of(cfg: Config) -> str:
-    """Return the channel order in which a config's model sees images, which mmdet reads as BGR."""
+    """Return the channel order in which a config's model sees images, which are read as BGR."""
     preprocessor = cfg.model.get('data_preprocessor') or {}
     return 'RGB' if preprocessor.get('bgr_to_rgb') else 'BGR'
 
@@ -238,8 +238,9 @@ def _translated(
     model: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, flip_stem: bool
 ) -> dict[str, Tensor]:
     translated = {}
+    head = head_of(expected) or HEADS[0]
     for name, tensor in model.items():
-        ours = to_ours(name)
+        ours = to_ours(name, head)
         if ours is None or ours not in expected:
             continue
         if layouts.is_patch_merging(ours):

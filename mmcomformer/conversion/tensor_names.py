@@ -6,7 +6,10 @@ Pure Python: names only, no tensors and no files.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+
+HEADS = ('panoptic_head', 'decode_head')
+"""What the head is called in a detector and in a segmentor of ours; ``head`` in the rules below."""
 
 # {i} is a number, {x} a word; a name has the same ones on both sides
 _RESNET = [
@@ -43,7 +46,7 @@ _SWIN = [
     ),
 ]
 _PIXEL_DECODER = [
-    (f'sem_seg_head.pixel_decoder.{theirs}', f'panoptic_head.pixel_decoder.{ours}')
+    (f'sem_seg_head.pixel_decoder.{theirs}', f'head.pixel_decoder.{ours}')
     for theirs, ours in (
         ('input_proj.{i}.0.{x}', 'input_convs.{i}.conv.{x}'),
         ('input_proj.{i}.1.{x}', 'input_convs.{i}.gn.{x}'),
@@ -65,7 +68,7 @@ _PIXEL_DECODER = [
     )
 ]
 _DECODER = [
-    (f'sem_seg_head.predictor.{theirs}', f'panoptic_head.{ours}')
+    (f'sem_seg_head.predictor.{theirs}', f'head.{ours}')
     for theirs, ours in (
         *(
             (
@@ -118,7 +121,7 @@ COUNTER = '.num_batches_tracked'
 """Ending of the tensors that norms count batches with, in both programs."""
 
 CLASSIFIER = 'sem_seg_head.predictor.class_embed.'
-_OUR_CLASSIFIER = 'panoptic_head.cls_embed.'
+_OUR_CLASSIFIER = 'head.cls_embed.'
 # their layer 0 is no-object, layer 1 the classes of step 0
 _THEIR_LAYER = re.compile(re.escape(CLASSIFIER) + r'cls\.(\d+)\.(weight|bias)')
 _OUR_LAYER = re.compile(re.escape(_OUR_CLASSIFIER) + r'(?:steps\.(\d+)|no_object)\.(weight|bias)')
@@ -145,21 +148,41 @@ def _translate(name: str, rules: list[tuple[re.Pattern[str], str]]) -> str | Non
     return None
 
 
-def to_ours(name: str) -> str | None:
+def head_of(names: Iterable[str]) -> str | None:
+    """Return which of :data:`HEADS` tensors of ours belong to; None if there is no head.
+
+    Example:
+        >>> head_of(['backbone.conv1.weight', 'decode_head.query_feat.weight'])
+        'decode_head'
+    """
+    found = {name.partition('.')[0] for name in names}
+    return next((head for head in HEADS if head in found), None)
+
+
+def to_ours(name: str, head: str = HEADS[0]) -> str | None:
     """Return what this package calls a tensor of detectron2's Mask2Former, None if unknown.
 
     The classifier is the incremental one of CoMFormer, in which layer 0 is no-object.
+
+    Args:
+        name: Their name.
+        head: One of :data:`HEADS`.
     """
     layer = _THEIR_LAYER.fullmatch(name)
     if layer is None:
-        return _translate(name, _TO_OURS)
-    index = int(layer[1])
-    module = f'steps.{index - 1}' if index else 'no_object'
-    return f'{_OUR_CLASSIFIER}{module}.{layer[2]}'
+        ours = _translate(name, _TO_OURS)
+    else:
+        index = int(layer[1])
+        module = f'steps.{index - 1}' if index else 'no_object'
+        ours = f'{_OUR_CLASSIFIER}{module}.{layer[2]}'
+    return ours and re.sub(r'^head\.', f'{head}.', ours)
 
 
 def to_theirs(name: str) -> str | None:
     """Return what detectron2's Mask2Former calls a tensor of ours; inverse of :func:`to_ours`."""
+    first, _, rest = name.partition('.')
+    if first in HEADS:
+        name = f'head.{rest}'
     layer = _OUR_LAYER.fullmatch(name)
     if layer is None:
         return _translate(name, _TO_THEIRS)

@@ -12,7 +12,7 @@ from ..engine.checkpoint import read_checkpoint
 from . import layouts
 from .files import check_destination, with_metadata, write_checkpoint
 from .from_detectron2 import ORIGIN_KEY
-from .tensor_names import COUNTER, to_theirs
+from .tensor_names import COUNTER, HEADS, head_of, to_theirs
 
 CLASSIFIERS = ('incremental', 'single')
 
@@ -63,10 +63,10 @@ def _translated(
 ) -> dict[str, Tensor]:
     names = {name: to_theirs(name) for name in state_dict}
     unknown = [name for name, theirs in names.items() if theirs is None]
-    if unknown or 'panoptic_head.cls_embed.no_object.weight' not in names:
+    if unknown or f'{head_of(names)}.cls_embed.no_object.weight' not in names:
         raise RuntimeError(
-            f"checkpoint {source}: expected a ContinualMaskFormer, which detectron2's Mask2Former "
-            f'corresponds to; {_describe(unknown)}'
+            f'checkpoint {source}: expected a ContinualMaskFormer or a ContinualEncoderDecoder, '
+            f"which detectron2's Mask2Former corresponds to; {_describe(unknown)}"
         )
     counters = {name: tensor for name, tensor in state_dict.items() if name.endswith(COUNTER)}
     counts = origin.get('counts_batches', any(bool(tensor) for tensor in counters.values()))
@@ -85,6 +85,7 @@ def _translated(
 
 def _describe(unknown: list[str]) -> str:
     if not unknown:
-        return 'it has no panoptic_head.cls_embed.no_object.weight'
+        classifiers = ' or '.join(f'{head}.cls_embed.no_object.weight' for head in HEADS)
+        return f'it has no {classifiers}'
     more = f' and {len(unknown) - 10} more' if len(unknown) > 10 else ''
     return f'there is no place for {", ".join(unknown[:10])}{more}'

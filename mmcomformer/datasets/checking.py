@@ -5,23 +5,37 @@ from __future__ import annotations
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+import numpy as np
 from mmengine import fileio
 from mmengine.logging import MMLogger
 
 from ..registry import DATASETS
+from .class_index import ClassIndex
 from .conversion.parallel import parallel
-from .file_checks import Finding, ImageFiles, ImageReport, check_files
-from .incremental_dataset import IncrementalDataset, is_coco_panoptic
+from .file_checks import (
+    Finding,
+    ImageFiles,
+    ImageReport,
+    LabelledImage,
+    check_files,
+    check_labelled_image,
+)
+from .incremental_dataset import IncrementalDataset
+from .label_maps import IGNORE_LABEL, lookup_table
+from .panoptic_images import is_coco_panoptic
+from .semantic_images import SemanticImages
 from .transforms import LoadPanopticIdMap
 
 Images = list[dict[str, Any]]
 Areas = Mapping[tuple[Any, int], int]
 """Area of each segment, by image id and segment id."""
+Reports = Mapping[str, ImageReport]
+"""What was found in the files of each image, by the path of its picture."""
 
 
 @dataclass
@@ -30,7 +44,7 @@ class DatasetReport:
 
     Attributes:
         datasets: Per split (``train``, ``val``, ``test``): images, segments, crowds, sizes, and
-            images, segments and pixels of each class.
+            images, segments and pixels of each class. A class in a label map is one segment.
         steps: Per step: the same of what training sees there, and its classes without an image.
         findings: Faults, at which training would stop, and warnings.
         same_names: Number of file names that occur in training and in evaluation.
@@ -74,11 +88,13 @@ class _Part:
     dataset: IncrementalDataset
     images: Images
     areas: Areas
+    reports: Reports | None
+    """What has been found in the files of a set with label maps; None of a panoptic one."""
 
     @property
     def ann_file(self) -> str:
         """Path of the annotation file, empty for a dataset without one."""
-        return str(self.dataset.inner_config.get('ann_file', ''))
+        return _ann_file(self.dataset)
 
     def files(self) -> list[ImageFiles]:
         """Return what has to be opened for each image."""
@@ -107,37 +123,39 @@ def check_scenario(
         workers: Number of processes that read files; None for one per core.
     """
     report = DatasetReport()
-    reader = _Reader(report)
+    reader = _Reader(report, workers)
     with _quiet():
-        steps = [part for config in train if (part := reader.read(config)) is not None]
-        others = {split: reader.read(config) for split, config in evaluation.items()}
-    trained = _check_training(report, steps, workers=workers)
+        steps = [part for config in train if (part := reader.read(config, 'train')) is not None]
+        others = {split: reader.read(config, split) for split, config in evaluation.items()}
+    trained = _check_training(report, steps, reader)
     for split, part in others.items():
         if part is None:
             continue
-        files = part.files()
-        reports = _read_files(report, files, split, workers=workers)
-        _describe_evaluation(report, split, part, reports)
-        evaluated = _Pictures.of(files, reports)
-        _compare(report, trained, evaluated, split)
+        reports = reader.read_files([part], split)
+        _describe_evaluation(report, split, part, list(reports.values()))
+        _compare(report, trained, _Pictures.of(reports), split)
     return report
 
 
 class _Reader:
-    """Reads annotation files, each of them once."""
+    """Reads annotation files and label maps, each of them once."""
 
-    def __init__(self, report: DatasetReport) -> None:
+    def __init__(self, report: DatasetReport, workers: int | None) -> None:
         self._report = report
-        self._known: dict[str, tuple[Images, Areas] | None] = {}
+        self._workers = workers
+        self._known: dict[str, tuple[Images, Areas, Reports | None] | None] = {}
 
-    def read(self, config: Mapping[str, Any]) -> _Part | None:
+    def read(self, config: Mapping[str, Any], split: str) -> _Part | None:
         """Return the images of a step or a set; None after a fault in the annotations."""
-        dataset = DATASETS.build({**config, 'lazy_init': True})
-        known = self._annotations(dataset, repr(config['dataset']))
+        dataset: IncrementalDataset = DATASETS.build({**config, 'lazy_init': True})
+        known = self._annotations(dataset, config, split)
         if known is None:
             return None
-        part = _Part(dataset, [], known[1])
-        dataset.data_list = known[0]
+        images, areas, reports = known
+        part = _Part(dataset, [], areas, reports)
+        dataset.data_list = images
+        if reports is not None:
+            dataset.source = _KnownLabels(dataset.source, reports)
         try:
             part.images.extend(dataset.filter_data())
         except (ValueError, FileNotFoundError) as error:
@@ -145,15 +163,117 @@ class _Reader:
             self._report.add(kind, part.ann_file, error)
         return part
 
-    def _annotations(self, dataset: IncrementalDataset, key: str) -> tuple[Images, Areas] | None:
+    def _annotations(
+        self, dataset: IncrementalDataset, config: Mapping[str, Any], split: str
+    ) -> tuple[Images, Areas, Reports | None] | None:
+        key = repr(config['dataset'])
         if key not in self._known:
             try:
-                self._known[key] = dataset.load_data_list(), _read_areas(dataset)
+                images, areas = dataset.load_data_list(), _read_areas(dataset)
+                reports = self._read_maps(dataset, images, split) if dataset.is_semantic else None
+                self._known[key] = images, areas, reports
             except (ValueError, TypeError, OSError) as error:
                 self._known[key] = None
-                ann_file = str(dataset.inner_config.get('ann_file', ''))
-                self._report.add('annotation file', ann_file, error)
+                self._report.add('annotation file', _ann_file(dataset), error)
         return self._known[key]
+
+    def _read_maps(self, dataset: IncrementalDataset, images: Images, split: str) -> Reports:
+        """Read the pictures and label maps of a whole set, which say what images a step has."""
+        source: Any = dataset.source
+        table = lookup_table(source.inner_label_map, reduce_zero_label=source.reduce_zero_label)
+        backend_args = dataset.inner_config.get('backend_args')
+        files = [
+            LabelledImage(info['img_path'], info['seg_map_path'], table, backend_args)
+            for info in images
+        ]
+        reports = self._read(check_labelled_image, files, split)
+        message = _doubt_convention(reports, table, dataset)
+        if message:
+            self._report.add('reduce_zero_label', _ann_file(dataset), message, is_fault=False)
+        return {file.img_path: report for file, report in zip(files, reports, strict=True)}
+
+    def _read(self, check: Callable[[Any], ImageReport], files: Any, split: str) -> Any:
+        title = f'reading {split}'
+        reports = list(parallel(check, files, workers=self._workers, title=title)) if files else []
+        for of_image in reports:
+            self._report.findings.extend(of_image.findings)
+        return reports
+
+    def read_files(self, parts: Sequence[_Part], split: str) -> Reports:
+        """Return what the files of the images of some steps hold; each is read once."""
+        known: dict[str, ImageReport] = {}
+        files: dict[str, ImageFiles] = {}
+        for part in parts:
+            if part.reports is None:
+                for of_image in part.files():
+                    files.setdefault(of_image.img_path, of_image)
+            else:
+                known.update(
+                    {info['img_path']: part.reports[info['img_path']] for info in part.images}
+                )
+        read = self._read(check_files, list(files.values()), split)
+        return {**known, **dict(zip(files, read, strict=True))}
+
+
+class _KnownLabels(SemanticImages):
+    """The images of a semantic dataset whose label maps have been read already.
+
+    What a map holds is told as a panoptic annotation is: each label in it is one segment.
+    """
+
+    def __init__(self, source: Any, reports: Reports) -> None:
+        super().__init__(**{field.name: getattr(source, field.name) for field in fields(source)})
+        self._reports = reports
+
+    def index(self, images: Sequence[Mapping[str, Any]]) -> ClassIndex:
+        """Return the classes of each image."""
+        return ClassIndex.from_segments(
+            (self._segments(info) for info in images), num_classes=self.scenario.num_classes
+        )
+
+    def show(self, info: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the pipeline receives of an image, and its segments."""
+        return {**super().show(info), 'segments': self._segments(info)}
+
+    def _segments(self, info: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return [
+            {
+                'label': label,
+                'iscrowd': False,
+                'visible': self.show_all or self.scenario.shows_label(label),
+            }
+            for label in self._reports[info['img_path']].labels
+        ]
+
+
+def _doubt_convention(
+    reports: Sequence[ImageReport], table: np.ndarray, dataset: IncrementalDataset
+) -> str:
+    """Return what makes ``reduce_zero_label`` look wrong, empty if nothing does."""
+    values = {value for report in reports for value in report.values}
+    known = np.flatnonzero((table >= 0) & (table < IGNORE_LABEL)).tolist()
+    if not values & set(known):
+        return ''
+    first, last = known[0], known[-1]
+    classes = dataset.scenario.classes
+    if first == 0 and 0 not in values:
+        return (
+            f'no label map holds 0, which is {classes[table[0]]!r}; if 0 stands for no class in '
+            f'your maps and 1 for the first one, set reduce_zero_label=True'
+        )
+    if first == 1 and 0 in values and last not in values:
+        return (
+            f'no label map holds {last}, which is {classes[table[last]]!r}, but some hold 0, which '
+            f'is no class; if 0 is the first class in your maps, set reduce_zero_label=False'
+        )
+    return ''
+
+
+def _ann_file(dataset: IncrementalDataset) -> str:
+    inner = dataset.inner_config
+    return str(
+        inner.get('ann_file') or (inner.get('data_root') if dataset.is_semantic else '') or ''
+    )
 
 
 def _read_areas(dataset: IncrementalDataset) -> Areas:
@@ -183,16 +303,6 @@ def _files_of(info: dict[str, Any], areas: Areas, **options: Any) -> ImageFiles:
     )
 
 
-def _read_files(
-    report: DatasetReport, files: Sequence[ImageFiles], split: str, *, workers: int | None
-) -> list[ImageReport]:
-    title = f'reading {split}'
-    reports = list(parallel(check_files, files, workers=workers, title=title)) if files else []
-    for of_image in reports:
-        report.findings.extend(of_image.findings)
-    return reports
-
-
 @dataclass(frozen=True)
 class _Pictures:
     """Paths of pictures by their hash, and their names."""
@@ -201,32 +311,27 @@ class _Pictures:
     names: set[str]
 
     @classmethod
-    def of(cls, files: Sequence[ImageFiles], reports: Sequence[ImageReport]) -> _Pictures:
+    def of(cls, reports: Reports) -> _Pictures:
         """Collect the pictures of a set from what was found in its files."""
-        pairs = zip(files, reports, strict=True)
-        by_digest = {report.digest: file.img_path for file, report in pairs if report.digest}
-        return cls(by_digest, {file.img_path.replace('\\', '/').split('/')[-1] for file in files})
+        by_digest = {report.digest: path for path, report in reports.items() if report.digest}
+        return cls(by_digest, {path.replace('\\', '/').split('/')[-1] for path in reports})
 
 
-def _check_training(
-    report: DatasetReport, steps: Sequence[_Part], *, workers: int | None
-) -> _Pictures:
-    files: dict[str, ImageFiles] = {}
+def _check_training(report: DatasetReport, steps: Sequence[_Part], reader: _Reader) -> _Pictures:
     infos: dict[str, dict[str, Any]] = {}
     for part in steps:
-        for info, of_image in zip(part.images, part.files(), strict=True):
-            files.setdefault(info['img_path'], of_image)
+        for info in part.images:
             infos.setdefault(info['img_path'], info)
-    if not files:
+    if not infos:
         return _Pictures({}, set())
-    listed = list(files.values())
-    reports = _read_files(report, listed, 'train', workers=workers)
-    by_path = dict(zip(files, reports, strict=True))
+    reports = reader.read_files(steps, 'train')
     classes = steps[0].dataset.scenario.classes
-    report.datasets['train'] = _count(list(infos.values()), reports, classes)
+    report.datasets['train'] = _count(
+        list(infos.values()), [reports[path] for path in infos], classes
+    )
     for part in steps:
-        _describe_step(report, part, [by_path[info['img_path']] for info in part.images])
-    return _Pictures.of(listed, reports)
+        _describe_step(report, part, [reports[info['img_path']] for info in part.images])
+    return _Pictures.of(reports)
 
 
 def _describe_step(report: DatasetReport, part: _Part, reports: Sequence[ImageReport]) -> None:
@@ -240,7 +345,7 @@ def _describe_step(report: DatasetReport, part: _Part, reports: Sequence[ImageRe
     if empty and part.images:
         message = (
             f'step {scenario.step} teaches {_some(empty)}, but no image of the step shows them; '
-            f'they cannot be learned, and their PQ will be 0'
+            f'they cannot be learned, and their scores will be 0'
         )
         report.add('class without images', part.ann_file, message, is_fault=False)
     report.steps.append(

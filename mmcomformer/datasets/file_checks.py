@@ -1,4 +1,4 @@
-"""Checking the files of one image: the picture, its panoptic PNG, and what the annotation says."""
+"""Checking the files of one image: the picture, and its labels against what is known of them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from mmengine import fileio
 
+from .label_maps import IGNORE_LABEL, check_values, read_label_map
 from .panoptic_png import VOID_ID, read_panoptic_png
 
 _JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
@@ -42,6 +43,23 @@ class ImageFiles:
 
 
 @dataclass(frozen=True)
+class LabelledImage:
+    """What is to be checked of one image with a label map.
+
+    Attributes:
+        img_path: Path of the picture.
+        seg_map_path: Path of its label map.
+        table: Dataset label of each value of the map, see :func:`.label_maps.lookup_table`.
+        backend_args: Arguments of mmengine's file backend.
+    """
+
+    img_path: str
+    seg_map_path: str
+    table: np.ndarray
+    backend_args: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
 class Finding:
     """Something that is wrong, or worth knowing.
 
@@ -67,19 +85,25 @@ class ImageReport:
     Attributes:
         digest: Hash of the picture's file; empty if it could not be read.
         size: Height and width of the picture; None if it could not be read.
-        pixels: Pixels of each segment of the annotation, in its order.
+        pixels: Pixels of each segment of the annotation, in its order; of each label of a label
+            map.
         findings: What is wrong.
+        labels: Dataset labels that a label map holds, ascending.
+        values: Values that a label map holds, ascending.
     """
 
     digest: str = ''
     size: tuple[int, int] | None = None
     pixels: tuple[int, ...] = ()
     findings: tuple[Finding, ...] = field(default=())
+    labels: tuple[int, ...] = ()
+    values: tuple[int, ...] = ()
 
 
 def check_files(files: ImageFiles) -> ImageReport:
     """Read the files of one image and compare them with the annotation."""
-    digest, size, findings = _check_picture(files)
+    digest, size, findings = _check_picture(files.img_path, files.backend_args)
+    findings += _size_findings(files, size)
     try:
         ids = read_panoptic_png(files.seg_map_path, backend_args=files.backend_args)
     except FileNotFoundError as error:
@@ -87,18 +111,56 @@ def check_files(files: ImageFiles) -> ImageReport:
     except (ValueError, OSError) as error:
         findings.append(Finding('unreadable file', files.seg_map_path, str(error)))
     else:
-        if size is not None and ids.shape != size:
-            message = f'its size is {_size(ids.shape)}, but {files.img_path} has {_size(size)}'
-            findings.append(Finding('sizes differ', files.seg_map_path, message))
+        findings += _sizes_differ(files, ids.shape, size)
         pixels, more = _check_segments(files, ids)
         return ImageReport(digest, size, pixels, (*findings, *more))
     return ImageReport(digest, size, (0,) * len(files.segment_ids), tuple(findings))
 
 
-def _check_picture(files: ImageFiles) -> tuple[str, tuple[int, int] | None, list[Finding]]:
-    path = files.img_path
+def check_labelled_image(files: LabelledImage) -> ImageReport:
+    """Read a picture and its label map and compare the map's values with the known labels."""
+    digest, size, findings = _check_picture(files.img_path, files.backend_args)
+    path = files.seg_map_path
     try:
-        content = fileio.get(path, backend_args=files.backend_args)
+        values = read_label_map(path, backend_args=files.backend_args)
+    except FileNotFoundError as error:
+        findings.append(Finding('missing file', path, str(error)))
+    except (ValueError, OSError) as error:
+        findings.append(Finding('unreadable label map', path, str(error)))
+    else:
+        findings += _sizes_differ(files, values.shape, size)
+        counts = np.bincount(values.ravel(), minlength=files.table.size)
+        present = np.flatnonzero(counts)
+        try:
+            check_values(path, present, files.table)
+        except ValueError as error:
+            findings.append(Finding('unknown labels', path, str(error)))
+        pixels = _count_labels(counts, files.table)
+        return ImageReport(
+            digest,
+            size,
+            tuple(pixels.values()),
+            tuple(findings),
+            labels=tuple(pixels),
+            values=tuple(present.tolist()),
+        )
+    return ImageReport(digest, size, findings=tuple(findings))
+
+
+def _count_labels(counts: np.ndarray, table: np.ndarray) -> dict[int, int]:
+    """Return the pixels of each dataset label from those of each value, unknown ones left out."""
+    pixels: dict[int, int] = {}
+    for value in np.flatnonzero(counts):
+        if 0 <= (label := int(table[value])) < IGNORE_LABEL:
+            pixels[label] = pixels.get(label, 0) + int(counts[value])
+    return dict(sorted(pixels.items()))
+
+
+def _check_picture(
+    path: str, backend_args: dict[str, Any] | None
+) -> tuple[str, tuple[int, int] | None, list[Finding]]:
+    try:
+        content = fileio.get(path, backend_args=backend_args)
     except FileNotFoundError:
         return '', None, [Finding('missing file', path, 'the image does not exist')]
     except OSError as error:
@@ -111,11 +173,21 @@ def _check_picture(files: ImageFiles) -> tuple[str, tuple[int, int] | None, list
     if content.startswith(_JPEG_START) and _JPEG_END not in content[-_JPEG_TAIL:]:
         message = 'the JPEG has no end marker; it is truncated, and its rest would be grey'
         findings.append(Finding('truncated image', path, message, is_fault=False))
-    size = (int(image.shape[0]), int(image.shape[1]))
-    if files.size is not None and files.size != size:
+    return digest, (int(image.shape[0]), int(image.shape[1])), findings
+
+
+def _size_findings(files: ImageFiles, size: tuple[int, int] | None) -> Iterator[Finding]:
+    if size is not None and files.size is not None and files.size != size:
         message = f'its size is {_size(size)}, but the annotation says {_size(files.size)}'
-        findings.append(Finding('size in the annotation', path, message, is_fault=False))
-    return digest, size, findings
+        yield Finding('size in the annotation', files.img_path, message, is_fault=False)
+
+
+def _sizes_differ(
+    files: ImageFiles | LabelledImage, found: tuple[int, ...], size: tuple[int, int] | None
+) -> Iterator[Finding]:
+    if size is not None and found != size:
+        message = f'its size is {_size(found)}, but {files.img_path} has {_size(size)}'
+        yield Finding('sizes differ', files.seg_map_path, message)
 
 
 def _check_segments(

@@ -17,7 +17,6 @@ from ..registry import DATASETS
 from ..scenario import Scenario
 from .class_index import ClassIndex
 from .panoptic_images import PanopticImages
-from .panoptic_images import is_coco_panoptic as is_coco_panoptic
 from .semantic_images import SemanticImages
 
 # arguments of the inner dataset that would contradict the wrapper's own
@@ -117,7 +116,7 @@ class IncrementalDataset(BaseDataset):
         inner = self.build_inner()
         metainfo = inner.metainfo
         _check_classes(self.scenario, metainfo, type_name=str(dataset['type']))
-        self._source = self._choose_source(inner, category_aliases, index_cache)
+        self.source = self._choose_source(inner, category_aliases, index_cache)
         self._metainfo = {
             **metainfo,
             'classes': self.scenario.classes,
@@ -182,12 +181,12 @@ class IncrementalDataset(BaseDataset):
     @property
     def is_semantic(self) -> bool:
         """Whether the dataset has label maps, not segments."""
-        return isinstance(self._source, SemanticImages)
+        return isinstance(self.source, SemanticImages)
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Return what the annotations say about every image, what is hidden included."""
         # built for this call only, so that its data are freed afterwards
-        return self._source.load(self.build_inner())
+        return self.source.load(self.build_inner())
 
     def filter_data(self) -> list[dict[str, Any]]:
         """Return the images of the step as the pipeline receives them."""
@@ -199,10 +198,10 @@ class IncrementalDataset(BaseDataset):
         else:
             data_list = self._select_step(data_list)
         self._log_counts(len(data_list), num_images)
-        return [self._source.show(info) for info in data_list]
+        return [self.source.show(info) for info in data_list]
 
     def _select_step(self, data_list: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        index = self._source.index(data_list)
+        index = self.source.index(data_list)
         kept = index.kept_images(self.scenario)
         if self.images is not None and not kept.all():
             position = int(kept.argmin())

@@ -76,11 +76,7 @@ def _draw(
     # the data preprocessor turns the channels round later
     image = np.ascontiguousarray(packed['inputs'].permute(1, 2, 0).numpy()[..., ::-1])
     scenario = Scenario.from_config(metainfo['scenario'])
-    truth = packed['data_samples'].gt_instances
-    labels = [
-        _segment(mask > 0, int(label), metainfo)
-        for mask, label in zip(truth.masks.masks, truth.labels, strict=True)
-    ]
+    labels = [_segment(mask, label, metainfo) for mask, label in _labelled(packed['data_samples'])]
     scale = enlargement(*image.shape[:2])
     panels = [
         ('image', image.repeat(scale, axis=0).repeat(scale, axis=1)),
@@ -91,6 +87,17 @@ def _draw(
         caption = f'pseudo-labels of the teacher: {len(pseudo)}; hatched: none'
         panels.append((caption, draw_segments(image, pseudo)))
     return join_panels(panels, f'step {scenario.step}, {scenario.setting}: {name}')
+
+
+def _labelled(sample: Any) -> list[tuple[np.ndarray, int]]:
+    """Return mask, (H, W), bool, and dataset label of each segment of the ground truth."""
+    if 'gt_sem_seg' in sample:
+        label_map = sample.gt_sem_seg.data[0].numpy()
+        return [(label_map == label, label) for label in sample.gt_labels]
+    truth = sample.gt_instances
+    return [
+        (mask > 0, int(label)) for mask, label in zip(truth.masks.masks, truth.labels, strict=True)
+    ]
 
 
 def _segment(mask: np.ndarray, label: int, metainfo: Mapping[str, Any]) -> Segment:
@@ -141,11 +148,11 @@ class _PseudoLabels:
         output = self._teacher(batch['inputs'], batch['data_samples'])
         size = batch['inputs'].shape[-2:]
         logits = functional.interpolate(output.mask_pred.float(), size, mode='bilinear')[0]
-        masks = batch['data_samples'][0].gt_instances.masks.to_tensor(torch.bool, logits.device)
+        (targets,) = model.mask_head.build_targets(batch['data_samples'])
         owner, classes, valid = mask_pseudo_labels(
             output.cls_score[0],
-            model.panoptic_head.mask_activation.probability(logits),
-            masks.any(0),
+            model.mask_head.mask_activation.probability(logits),
+            targets.covered,
             **self._thresholds,
         )
         shown = owner[:height, :width].numpy()

@@ -29,7 +29,7 @@ from .checkpoint import (
     read_checkpoint,
 )
 from .launch import is_first_process, prepare_device
-from .scenario_config import check_options, find_hooks, scenario_of, step_dir_of
+from .scenario_config import check_options, find_hooks, is_semantic, scenario_of, step_dir_of
 
 
 @dataclass(frozen=True)
@@ -274,13 +274,17 @@ def _check_same_teacher(checkpoint: dict[str, Any], path: Path, teacher: str | N
         )
 
 
-def evaluate(request: Request, checkpoint: str, *, show_dir: str | None = None) -> dict[str, float]:
+def evaluate(
+    request: Request, checkpoint: str, *, show_dir: str | None = None, tta: bool = False
+) -> dict[str, float]:
     """Evaluate a checkpoint on the test set of a config.
 
     Args:
         request: Config and options; without a step, that of the checkpoint is used.
         checkpoint: Path of the checkpoint.
         show_dir: Folder for pictures of the predictions.
+        tta: Whether to average the predictions for the variants of an image that the config's
+            ``tta_pipeline`` makes.
 
     Returns:
         The metrics by name.
@@ -288,7 +292,8 @@ def evaluate(request: Request, checkpoint: str, *, show_dir: str | None = None) 
     Raises:
         FileNotFoundError: If a file is missing.
         RuntimeError: If the checkpoint is not one of ours or does not fit.
-        ValueError: If the step that was asked for is not the checkpoint's.
+        ValueError: If the step that was asked for is not the checkpoint's, or the config has no
+            test-time augmentation.
     """
     continual = continual_meta(read_checkpoint(checkpoint, mmap=True), checkpoint)
     step = requested_step(request.step)
@@ -302,12 +307,9 @@ def evaluate(request: Request, checkpoint: str, *, show_dir: str | None = None) 
     prepare_device(cfg, launcher=request.launcher)
     cfg.load_from = checkpoint
     if show_dir is not None:
-        cfg.default_hooks.visualization = dict(
-            type='DetVisualizationHook',
-            draw=True,
-            interval=1,
-            test_out_dir=str(Path(show_dir).resolve()),
-        )
+        _draw_into(cfg, str(Path(show_dir).resolve()))
+    if tta:
+        _augment_tests(cfg)
     runner = Runner.from_cfg(cfg)
     metrics = runner.test()
     for metric in runner.test_loop.evaluator.metrics:
@@ -315,3 +317,28 @@ def evaluate(request: Request, checkpoint: str, *, show_dir: str | None = None) 
         if getattr(metric, 'groups', None):
             runner.logger.info(f'\n{format_evaluation(metric.groups, metric.per_class)}')
     return metrics
+
+
+def _draw_into(cfg: Config, folder: str) -> None:
+    """Let the test loop write a picture of every prediction into a folder."""
+    if is_semantic(cfg):
+        # mmseg's hook leaves the place to the backend; a path that is absolute stays what it is
+        cfg.default_hooks.visualization = dict(type='SegVisualizationHook', draw=True, interval=1)
+        cfg.visualizer.vis_backends = [dict(type='LocalVisBackend', img_save_dir=folder)]
+    else:
+        cfg.default_hooks.visualization = dict(
+            type='DetVisualizationHook', draw=True, interval=1, test_out_dir=folder
+        )
+
+
+def _augment_tests(cfg: Config) -> None:
+    """Let the test loop average the predictions for several variants of each image."""
+    missing = [key for key in ('tta_model', 'tta_pipeline') if not cfg.get(key)]
+    if missing:
+        raise ValueError(
+            f'--tta: the config has no {" and no ".join(missing)}, which say how to vary an image '
+            f'and how to average; expected them as in configs/_base_/datasets/semantic.py'
+            f'{"" if is_semantic(cfg) else " (panoptic predictions cannot be averaged)"}'
+        )
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    cfg.model = {**cfg.tta_model, 'module': cfg.model}

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from mmdet.evaluation.functional import INSTANCE_OFFSET
 from mmengine.device import get_device
+from torch import Tensor
 
 from ..registry import VISUALIZERS
 from .checkpoint import continual_meta, read_checkpoint
 from .driver import Request, load_config
+from .scenario_config import is_semantic
 
 
 def load_model(config: str, checkpoint: str, *, device: str | None = None) -> Any:
@@ -29,10 +31,12 @@ def load_model(config: str, checkpoint: str, *, device: str | None = None) -> An
         RuntimeError: If the checkpoint is not one of ours or does not fit the config.
     """
     from mmdet.apis import init_detector
+    from mmseg.apis import init_model
 
     step = continual_meta(read_checkpoint(checkpoint, mmap=True), checkpoint)['step']
     cfg = load_config(Request(config=config), step)
-    return init_detector(cfg, checkpoint, device=device or get_device())
+    initialise = init_model if is_semantic(cfg) else init_detector
+    return initialise(cfg, checkpoint, device=device or get_device())
 
 
 def draw_prediction(
@@ -48,36 +52,48 @@ def draw_prediction(
         device: See :func:`load_model`.
 
     Returns:
-        Class name and share of the image in [0, 1] of each segment, largest first.
+        Class name and share of the image in [0, 1] of each segment, largest first; a semantic
+        model finds one segment per class.
 
     Raises:
         FileNotFoundError: If a file is missing.
         ValueError: If the image cannot be read.
     """
-    from mmdet.apis import inference_detector
-
     if not Path(image).is_file():
         raise FileNotFoundError(f'image {image}: no such file')
     pixels = cv2.imread(image)
     if pixels is None:
         raise ValueError(f'image {image}: cannot be read; expected an image such as PNG or JPEG')
     model = load_model(config, checkpoint, device=device)
-    result = inference_detector(model, image)
+    result, labels = _predict(model, image)
     visualizer = VISUALIZERS.build({**model.cfg.visualizer, 'vis_backends': None, 'name': 'demo'})
     visualizer.dataset_meta = model.dataset_meta
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     visualizer.add_datasample(
         'prediction', pixels[..., ::-1], result.cpu(), draw_gt=False, show=False, out_file=out
     )
-    return _list_segments(result.pred_panoptic_seg.sem_seg, model.dataset_meta['classes'])
+    return _list_segments(labels, model.dataset_meta['classes'])
 
 
-def _list_segments(panoptic: torch.Tensor, classes: list[str]) -> list[tuple[str, float]]:
-    values, counts = np.unique(panoptic.cpu().numpy(), return_counts=True)
+def _predict(model: Any, image: str) -> tuple[Any, Tensor]:
+    """Return the data sample of an image, and a map with a value for each segment in it."""
+    from mmdet.apis import inference_detector
+    from mmseg.apis import inference_model
+
+    if is_semantic(model.cfg):
+        result = inference_model(model, image)
+        return result, result.pred_sem_seg.data
+    result = inference_detector(model, image)
+    return result, result.pred_panoptic_seg.sem_seg
+
+
+def _list_segments(codes: Tensor, classes: Sequence[str]) -> list[tuple[str, float]]:
+    """Name the segments of a map of label + 1000 * instance; labels of no class are left out."""
+    values, counts = np.unique(codes.cpu().numpy(), return_counts=True)
     labels = values % INSTANCE_OFFSET
     order = np.argsort(-counts, kind='stable')
     return [
-        (classes[labels[i]], float(counts[i] / panoptic.numel()))
+        (classes[labels[i]], float(counts[i] / codes.numel()))
         for i in order
         if labels[i] < len(classes)
     ]

@@ -55,6 +55,11 @@ def model_at_step(model_cfg: Mapping[str, Any], step: int) -> dict[str, Any]:
     return copied
 
 
+def is_semantic(cfg: Config) -> bool:
+    """Tell whether the model of a config is a segmentor (mmseg's), not a detector (mmdet's)."""
+    return 'decode_head' in cfg.model
+
+
 def check_options(options: Mapping[str, Any] | None) -> None:
     """Refuse to set the step by ``--cfg-options``, which would leave stale copies of it.
 

@@ -14,8 +14,8 @@ from mmcomformer.engine.driver import Request
 CONFIG = str(Path(__file__).parents[2] / 'configs' / 'comformer_shapes_6-3.py')
 
 
-def small_options(root, **more):
-    """Options that make the Shapes config a matter of seconds."""
+def small_options(root, *, head='panoptic_head', **more):
+    """Options that make a Shapes config a matter of seconds; ``head`` is its key in the model."""
     return {
         'train_dataloader.dataset.dataset.data_root': f'{root}/',
         'val_dataloader.dataset.dataset.data_root': f'{root}/',
@@ -31,7 +31,7 @@ def small_options(root, **more):
         'train_cfg.val_interval': 3,
         'default_hooks.checkpoint.interval': 2,
         'model.train_cfg.num_points': 64,
-        'model.panoptic_head.num_queries': 10,
+        f'model.{head}.num_queries': 10,
         'vis_backends': [],
         'visualizer.vis_backends': [],
         **more,

@@ -1,0 +1,145 @@
+"""Real commands on a semantic config: all steps, killed, by two processes, mmseg's script, mim."""
+
+import importlib.metadata
+import importlib.util
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import runs
+from runs import CONFIGS, ROOT, TOOLS
+
+from mmcomformer.engine.checkpoint import file_sha256, previous_checkpoint
+
+pytestmark = [pytest.mark.slow, pytest.mark.families]
+
+CONFIG = CONFIGS / 'comformer_shapes_semantic_6-3.py'
+ITERS = 3
+NUM_VAL = 8
+
+
+def options(root, record, *, iters=ITERS, interval=None, **when):
+    return [
+        *runs.shapes_options(root, iters=iters, interval=interval),
+        *runs.record_option(record, **when),
+        *runs.NO_VIS_BACKENDS,
+    ]
+
+
+def trained(records, step):
+    """Return the images of each iteration of a step."""
+    return {
+        record['iter']: record['images']
+        for record in records
+        if record['event'] == 'train' and record['step'] == step
+    }
+
+
+def evaluated(records, step):
+    batches = [r['images'] for r in records if r['event'] == 'val' and r['step'] == step]
+    return Counter(sum(batches, []))
+
+
+@pytest.fixture(scope='module')
+def interrupted(shapes_root, tmp_path_factory):
+    """A run of all steps that was killed in the middle of step 1, and resumed."""
+    folder = tmp_path_factory.mktemp('interrupted')
+    work_dir = folder / 'run'
+
+    def command(name, *args, **when):
+        of_run = options(shapes_root, folder / name, interval=1, **when)
+        return runs.train_command(CONFIG, '--work-dir', str(work_dir), *args, options=of_run)
+
+    runs.run_until(command('first', pause='1:2'), folder / 'first.paused', cwd=folder)
+    before = previous_checkpoint(work_dir / 'step0')
+    digest, left = file_sha256(before), previous_checkpoint(work_dir / 'step1').name
+    output = runs.run(command('second', '--resume'), cwd=folder).stdout
+    assert file_sha256(before) == digest
+    records = {name: runs.read_records(folder / name) for name in ('first', 'second')}
+    return work_dir, output, left, records
+
+
+class TestKilledAndResumed:
+    def test_goes_on_where_it_stopped(self, interrupted):
+        _, output, left, records = interrupted
+        assert left == 'iter_2.pth'
+        assert 'Traceback' not in output
+        assert 'step 0 of 0..2: finished already, skipped' in output
+        assert 'step 1 of 0..2: resuming its training' in output
+        assert sorted(trained(records['first'], 1)) == [0, 1]
+        assert sorted(trained(records['second'], 1)) == [2]
+        assert sorted(trained(records['second'], 2)) == [0, 1, 2]
+        assert not trained(records['second'], 0)
+        for step, name in ((0, 'first'), (1, 'second'), (2, 'second')):
+            images = evaluated(records[name], step)
+            assert len(images) == NUM_VAL
+            assert set(images.values()) == {1}
+
+    def test_what_is_left(self, interrupted):
+        work_dir, output, *_ = interrupted
+        summary = runs.read_summary(work_dir)
+        assert (summary['method'], summary['task']) == ('CoMFormer', 'semantic')
+        assert [entry['step'] for entry in summary['steps']] == [0, 1, 2]
+        assert [entry['train_iters'] for entry in summary['steps']] == [ITERS] * 3
+        assert {'base', 'new', 'all', 'avg', 'forgetting'} <= set(summary['final']['mIoU'])
+        for step in range(3):
+            files = [path.name for path in (work_dir / f'step{step}').glob('*.pth*')]
+            assert files == [f'iter_{ITERS}.pth']
+        assert 'mIoU avg over steps' in output
+
+
+def test_two_processes(shapes_root, tmp_path):
+    record = tmp_path / 'record'
+    command = ['bash', TOOLS / 'dist_train.sh', CONFIG, 2, '--work-dir', tmp_path / 'run']
+    of_run = options(shapes_root, record, iters=2)
+    output = runs.run(
+        [*command, '--step', '0', '--cfg-options', *of_run],
+        cwd=tmp_path,
+        env={'PORT': str(runs.free_port())},
+    ).stdout
+    assert 'Traceback' not in output
+    first, second = (runs.read_records(Path(f'{record}{suffix}')) for suffix in ('', '.rank1'))
+    assert trained(first, 0).keys() == trained(second, 0).keys() == {0, 1}
+    assert not set(sum(trained(first, 0).values(), [])) & set(sum(trained(second, 0).values(), []))
+    images = evaluated(first, 0) + evaluated(second, 0)
+    assert len(images) == NUM_VAL
+    assert set(images.values()) == {1}
+    assert [entry['step'] for entry in runs.read_summary(tmp_path / 'run')['steps']] == [0]
+
+
+def test_stock_train_script(interrupted, shapes_root, tmp_path):
+    """mmseg's own tools/train.py with STEP does the same."""
+    script = Path(importlib.util.find_spec('mmseg').origin).parent / '.mim' / 'tools' / 'train.py'
+    of_run = options(shapes_root, tmp_path / 'record', interval=1)
+    command = [sys.executable, script, CONFIG, '--cfg-options', *of_run]
+    runs.run(command, cwd=tmp_path, env={'STEP': '0'})
+    assert runs.read_records(tmp_path / 'record') == [
+        record for record in interrupted[3]['first'] if record['step'] == 0
+    ]
+    (entry,) = runs.read_summary(tmp_path / 'work_dirs' / CONFIG.stem)['steps']
+    expected = runs.read_summary(interrupted[0])['steps'][0]
+    assert {**entry, 'seconds': None} == {**expected, 'seconds': None}
+
+
+def is_installed(distribution):
+    try:
+        importlib.metadata.distribution(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def test_mim_train(shapes_root, tmp_path):
+    if not is_installed('mmcomformer'):
+        pytest.skip('mim finds installed distributions only, and mmcomformer is not installed')
+    of_run = runs.shapes_options(shapes_root, iters=2)
+    command = ['mim', 'train', 'mmcomformer', f'configs/{CONFIG.name}', '--step', '0']
+    output = runs.run(
+        [*command, '--work-dir', tmp_path, '--cfg-options', *of_run],
+        cwd=ROOT,
+        # openmim finds an editable installation there only, onedl-mim anywhere but there
+        env={'PYTHONPATH': str(ROOT) if is_installed('openmim') else ''},
+    ).stdout
+    assert 'Traceback' not in output
+    assert [entry['step'] for entry in runs.read_summary(tmp_path)['steps']] == [0]
