@@ -226,7 +226,7 @@ class _SkippingIterator:
 def import_quietly(*names: str) -> None:
     """Import modules without the notes on optional packages that this package does not use.
 
-    OneDL's mmdet prints that the package ``onedl`` is missing and warns that
+    OneDL's mmdet and mmseg print that the package ``onedl`` is missing, and mmdet warns that
     ``faster_coco_eval`` is. All other output and every error pass.
 
     Args:

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-
 from torch.nn import functional
 
 from mmcomformer.models import segments
