@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..datasets.label_maps import IGNORE_LABEL
 from ..registry import METRICS
 from ..scenario import Scenario
-from .label_areas import UNLABELLED, LabelAreas, check_labels, pair_counts
+from .label_areas import LabelAreas, check_labels, pair_counts
 from .seen_class_metric import SeenClassMetric, check_sizes, number
 
 UNLABELLED_RULES = ('ignore', 'background')
@@ -129,10 +130,10 @@ class IncrementalIoUMetric(SeenClassMetric):
         return scenario.num_classes if label is None else label
 
     def _check_scenario(self, scenario: Scenario) -> None:
-        if scenario.num_classes > UNLABELLED:
+        if scenario.num_classes > IGNORE_LABEL:
             raise ValueError(
-                f'IncrementalIoUMetric: expected at most {UNLABELLED} classes, because '
-                f'{UNLABELLED} marks unlabelled pixels; got {scenario.num_classes}'
+                f'IncrementalIoUMetric: expected at most {IGNORE_LABEL} classes, because '
+                f'{IGNORE_LABEL} marks unlabelled pixels; got {scenario.num_classes}'
             )
         extra = self._unlabelled_class(scenario) == scenario.num_classes
         if extra and EXTRA_BACKGROUND in scenario.classes:

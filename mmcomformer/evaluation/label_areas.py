@@ -14,8 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-UNLABELLED = 255
-"""Value of a semantic map where no class is."""
+from ..datasets.label_maps import IGNORE_LABEL
 
 _VALUES = 256
 
@@ -53,7 +52,7 @@ def _values(label_map: Tensor, name: str) -> Tensor:
     if low < 0 or high >= _VALUES:
         raise ValueError(
             f'{name} holds values from {low} to {high}; expected dataset labels, and '
-            f'{UNLABELLED} where no class is'
+            f'{IGNORE_LABEL} where no class is'
         )
     return label_map
 
@@ -69,12 +68,12 @@ def check_labels(counts: NDArray[np.int64], num_classes: int) -> None:
         ValueError: If another value occurs.
     """
     for axis, name in ((1, 'the ground truth'), (0, 'the prediction')):
-        outside = counts.sum(axis=axis)[num_classes:UNLABELLED]
+        outside = counts.sum(axis=axis)[num_classes:IGNORE_LABEL]
         if outside.any():
             values = (num_classes + np.flatnonzero(outside)).tolist()
             raise ValueError(
                 f'{name} holds the values {values[:5]}; expected dataset labels 0 to '
-                f'{num_classes - 1}, or {UNLABELLED} where no class is'
+                f'{num_classes - 1}, or {IGNORE_LABEL} where no class is'
             )
 
 
@@ -111,7 +110,7 @@ class LabelAreas:
                 class.
             ignored: Dataset labels whose pixels in the ground truth are ignored too.
         """
-        values = [*range(num_classes), UNLABELLED]
+        values = [*range(num_classes), IGNORE_LABEL]
         table = counts[np.ix_(values, values)]
         if unlabelled is None:
             table[num_classes] = 0

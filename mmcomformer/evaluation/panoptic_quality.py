@@ -19,6 +19,9 @@ from numpy.typing import ArrayLike, NDArray
 VOID_LABEL = -1
 """Label of a value of the prediction's id map that is no segment."""
 
+# pixels that are compared at once: what is written for them stays in a CPU's cache
+_PIXELS = 2**17
+
 
 @dataclass(frozen=True)
 class PanopticStats:
@@ -177,11 +180,14 @@ def _runs(
     Segments are connected, so there are far fewer runs than pixels, and all that follows costs
     next to nothing.
     """
-    changes = first[1:] != first[:-1]
-    changes |= second[1:] != second[:-1]
-    starts = np.flatnonzero(changes) + 1
-    if first.size:
-        starts = np.concatenate(([0], starts))
+    parts = [np.zeros(min(first.size, 1), dtype=np.intp)]
+    for offset in range(0, first.size - 1, _PIXELS):
+        # one pixel more, which the last one is compared with
+        of_first, of_second = (ids[offset : offset + _PIXELS + 1] for ids in (first, second))
+        changes = of_first[1:] != of_first[:-1]
+        changes |= of_second[1:] != of_second[:-1]
+        parts.append(np.flatnonzero(changes) + (offset + 1))
+    starts = np.concatenate(parts)
     return first[starts], second[starts], np.diff(starts, append=first.size)
 
 
@@ -189,8 +195,10 @@ def _compact(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
     """Return the different values in ascending order, and the index of each value in them."""
     if values.size and values.min() >= 0 and values.max() < 8 * values.size:
         # a table is faster than sorting
-        different = np.flatnonzero(np.bincount(values))
-        table = np.zeros(different[-1] + 1, dtype=np.intp)
+        occurs = np.zeros(int(values.max()) + 1, dtype=bool)
+        occurs[values] = True
+        different = np.flatnonzero(occurs)
+        table = np.empty(occurs.size, dtype=np.intp)
         table[different] = np.arange(different.size)
         return different, table[values]
     different, indices = np.unique(values, return_inverse=True)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mmcomformer.evaluation import panoptic_quality
 from mmcomformer.evaluation.panoptic_quality import (
     PanopticStats,
     ignore_labels,
@@ -202,6 +203,19 @@ def test_ids_of_any_range_and_layout():
     areas, ids = overlap_areas(gt_ids, pred_ids, num_segments=2)
     assert ids.tolist() == [-3, 2**24]
     assert areas.tolist() == [[1, 0], [3, 0], [0, 2]]
+
+
+@pytest.mark.parametrize('pixels', [1, 5, 29, 30, 31])
+def test_runs_across_the_parts_that_are_compared_at_once(monkeypatch, pixels):
+    rng = np.random.default_rng(0)
+    gt_ids, pred_ids = rng.integers(0, 3, (2, 5, 6))
+    expected, _ = overlap_areas(gt_ids, pred_ids, num_segments=2)
+    assert expected.sum() == 30
+    monkeypatch.setattr(panoptic_quality, '_PIXELS', pixels)
+    areas, ids = overlap_areas(gt_ids, pred_ids, num_segments=2)
+    np.testing.assert_array_equal(areas, expected)
+    for k, value in np.ndindex(areas.shape):
+        assert areas[k, value] == ((gt_ids == k) & (pred_ids == ids[value])).sum()
 
 
 def test_image_without_pixels():

@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import multiprocessing
 import os
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +30,7 @@ from measuring import (
     positive,
     private_megabytes,
     proportional_megabytes,
+    quiet,
     report,
     require,
     seconds_of,
@@ -237,20 +235,6 @@ def run(args: argparse.Namespace, folder: Path) -> None:
     print(f'{args.images} images, {args.segments} segments each, JSON of {size:.0f} MB')
     if not all(checks.values()):
         raise BenchmarkError('the index of the label maps is not what the maps hold')
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Hold back the lines that datasets log when they choose their images."""
-    from mmengine.logging import MMLogger
-
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import logging
 import multiprocessing
 import os
 import platform
@@ -14,6 +15,7 @@ import statistics
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +36,23 @@ def one_line_errors() -> Iterator[None]:
         yield
     except BenchmarkError as error:
         sys.exit(f'error: {error}')
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hold back what the libraries log when they build models and datasets."""
+    from mmengine.logging import MMLogger
+
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for message in ('torch.meshgrid', '`broadcast_buffers` is deprecated'):
+                warnings.filterwarnings('ignore', message=message)
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def positive(text: str) -> int:
@@ -63,13 +82,51 @@ def require(folder: Path, *, memory: float = 0, disk: float = 0) -> None:
     Raises:
         BenchmarkError: If it does not; the message says what is needed and what is there.
     """
-    free = {'memory': available_megabytes(), 'disk': shutil.disk_usage(folder).free / MEGABYTE}
-    for name, needed in (('memory', memory), ('disk', disk)):
-        if needed > free[name]:
-            raise BenchmarkError(
-                f'this size does not fit: about {needed:.0f} MB of {name} are needed and '
-                f'{free[name]:.0f} MB are free; choose a smaller one'
-            )
+    _require('memory', memory, available_megabytes())
+    _require('disk', disk, shutil.disk_usage(folder).free / MEGABYTE)
+
+
+def require_device(device: str, *, memory: float) -> None:
+    """Check that a device is there and has so many megabytes.
+
+    Raises:
+        BenchmarkError: If it is not, or has not; the message says what to do.
+    """
+    if device == 'cpu':
+        _require('memory', memory, available_megabytes())
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise BenchmarkError(f'--device {device}: this machine has no CUDA device; use cpu')
+    _require('device memory', memory, torch.cuda.mem_get_info()[0] / MEGABYTE)
+
+
+def _require(name: str, needed: float, free: float) -> None:
+    if needed > free:
+        raise BenchmarkError(
+            f'this size does not fit: about {needed:.0f} MB of {name} are needed and '
+            f'{free:.0f} MB are free; choose a smaller one'
+        )
+
+
+def waiting(function: Callable[..., Any], device: str) -> Callable[..., Any]:
+    """Return a function that also waits for what was started on a device."""
+    if device == 'cpu':
+        return function
+    import torch
+
+    def call_and_wait(*args: Any) -> Any:
+        result = function(*args)
+        torch.cuda.synchronize()
+        return result
+
+    return call_and_wait
+
+
+def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
+    """Return the ratio of two figures in each run."""
+    return [a / b for a, b in zip(above, below, strict=True)]
 
 
 def in_child(function: Callable[[], Any]) -> Any:

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 from mmdet.structures import DetDataSample
-from mmdet.structures.mask import BitmapMasks
 from mmengine.structures import InstanceData, PixelData
 
 from ...registry import TRANSFORMS
@@ -26,29 +25,28 @@ META_KEYS = (
 )
 
 
-def segments_to_instances(seg_map: np.ndarray, segments: Sequence[dict[str, Any]]) -> InstanceData:
-    """Return one mask and label per segment that has pixels, things and stuff alike.
+def number_segments(
+    seg_map: np.ndarray, segments: Sequence[dict[str, Any]]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Number the segments that have pixels without gaps.
 
     Args:
-        seg_map: int32, shape (h, w); segment ``k`` has the value ``k + 1``.
+        seg_map: int32, shape (h, w); segment ``k`` has the value ``k + 1``, 0 is no segment.
         segments: The segments, with ``label``, the dataset label.
 
     Returns:
-        ``labels``, an int64 tensor of shape (n,), and ``masks``, BitmapMasks of shape (n, h, w).
+        Their n labels, int64, shape (n,), and a map in which segment ``k`` of them has the value
+        ``k + 1``, shape (1, h, w), of the smallest integer type.
     """
     flat = np.ascontiguousarray(seg_map).ravel()
     # one value of each run of equal pixels is enough
     values = np.unique(np.concatenate([flat[:1], flat[1:][flat[1:] != flat[:-1]]]))
     values = values[values > 0]
+    table = np.zeros(len(segments) + 1, np.uint8 if len(values) < 256 else np.int32)
+    table[values] = np.arange(1, len(values) + 1)
     labels = [segments[value - 1]['label'] for value in values.tolist()]
-    # the smaller the type, the faster the comparison
-    small = np.min_scalar_type(len(segments))
-    compact = flat.astype(small).reshape(seg_map.shape)
-    masks = (compact[None] == values.astype(small)[:, None, None]).view(np.uint8)
-    return InstanceData(
-        labels=torch.tensor(labels, dtype=torch.int64),
-        masks=BitmapMasks(masks, *seg_map.shape),
-    )
+    numbered = torch.from_numpy(table[flat].reshape(1, *seg_map.shape))
+    return torch.tensor(labels, dtype=torch.int64), numbered
 
 
 @TRANSFORMS.register_module()
@@ -58,8 +56,11 @@ class PackContinualInputs(BaseTransform):
     The result is ``dict(inputs=Tensor (3, H, W), data_samples=DetDataSample)``. Where
     ``LoadPanopticIdMap`` found a ground truth, the sample holds it:
 
-    - for training, ``gt_instances`` with ``labels`` (int64, dataset labels) and ``masks``
-      (BitmapMasks), one for each segment with pixels, things and stuff alike;
+    - for training, ``gt_instances`` with ``labels`` (int64, dataset labels), one for each segment
+      with pixels, things and stuff alike, and ``gt_panoptic_seg.sem_seg``, an integer tensor of
+      shape (1, H, W) in which 0 is not labelled and ``k`` is the segment of ``labels[k - 1]``. A
+      mask for each segment would take longer from a worker process to the training than the
+      whole pipeline (docs/performance.md);
     - for evaluation, ``gt_panoptic_seg.sem_seg``, an int32 tensor of shape (1, H, W) in which 0 is
       VOID and ``k`` is ``segments[k - 1]``, and the metadata ``segments``, a list of dicts with
       ``id``, ``label`` and ``iscrowd``. The map has the size that it has in the results: that of
@@ -85,7 +86,9 @@ class PackContinualInputs(BaseTransform):
             sample.gt_panoptic_seg = PixelData(sem_seg=tensor)
             sample.set_metainfo({'segments': results['gt_segments']})
         elif seg_map is not None:
-            sample.gt_instances = segments_to_instances(seg_map, results['gt_segments'])
+            labels, numbered = number_segments(seg_map, results['gt_segments'])
+            sample.gt_instances = InstanceData(labels=labels)
+            sample.gt_panoptic_seg = PixelData(sem_seg=numbered)
         return {'inputs': _to_tensor(results['img']), 'data_samples': sample}
 
     def __repr__(self) -> str:

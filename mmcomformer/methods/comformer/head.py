@@ -164,16 +164,23 @@ class ComFormerHead(Mask2FormerHead):
         """Return the ground truth of a batch, with classes in learning order.
 
         Args:
-            batch_data_samples: Samples with ``gt_instances``: ``labels`` (G,) int64 and ``masks``,
-                an mmdet mask container of G masks.
+            batch_data_samples: Samples with ``gt_instances.labels``, (G,) int64, and the segments
+                as ``gt_panoptic_seg.sem_seg``, a map (1, h, w) of positions in the labels, plus 1,
+                and 0 where none is; or as ``gt_instances.masks``, an mmdet mask container of G
+                masks, which may overlap.
         """
-        targets = []
-        for sample in batch_data_samples:
-            labels = sample.gt_instances.labels
-            masks = sample.gt_instances.masks.pad(sample.batch_input_shape, pad_val=0)
-            masks = masks.to_tensor(dtype=torch.bool, device=labels.device)
-            targets.append(ImageTargets.from_masks(self.label_to_learning[labels], masks))
-        return targets
+        return [self._image_targets(sample) for sample in batch_data_samples]
+
+    def _image_targets(self, sample: Any) -> ImageTargets:
+        labels = self.label_to_learning[sample.gt_instances.labels]
+        if 'gt_panoptic_seg' in sample:
+            number = sample.gt_panoptic_seg.sem_seg[0]
+            height, width = sample.batch_input_shape
+            padding = (0, width - number.shape[1], 0, height - number.shape[0])
+            return ImageTargets.from_map(labels, functional.pad(number, padding).long() - 1)
+        masks = sample.gt_instances.masks.pad(sample.batch_input_shape, pad_val=0)
+        masks = masks.to_tensor(dtype=torch.bool, device=labels.device)
+        return ImageTargets.from_masks(labels, masks)
 
     def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> dict[str, Tensor]:
         """Return the losses without a teacher; :meth:`loss_by_feat` takes one.
