@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from mmcv.ops import point_sample
 from torch import Tensor
+from torch.nn import functional
 
 
 def sample_shared(maps: Tensor, points: Tensor) -> Tensor:
@@ -19,7 +20,57 @@ def sample_shared(maps: Tensor, points: Tensor) -> Tensor:
     Returns:
         Shape (B, N, P), of the dtype of ``maps``.
     """
-    return point_sample(maps, points.to(maps.dtype))
+    points = points.to(maps.dtype)
+    return (
+        _sample_columns(maps, points)
+        if _has_fast_columns(maps, points)
+        else point_sample(maps, points)
+    )
+
+
+def _has_fast_columns(maps: Tensor, points: Tensor) -> bool:
+    """Tell whether reading pixels pays: on a CPU, for maps with fewer pixels than points."""
+    few_pixels = maps.shape[-2] * maps.shape[-1] < points.shape[1]
+    several = maps.shape[0] > 0 and maps.shape[1] > 1
+    return maps.device.type == 'cpu' and few_pixels and several and not maps.requires_grad
+
+
+def _sample_columns(maps: Tensor, points: Tensor) -> Tensor:
+    """Do as :func:`sample_shared`: a pixel of all maps of an image is read as one piece."""
+    num_images, num_maps, height, width = maps.shape
+    pixels, weights = zip(*corners(points, height, width), strict=True)
+    # (B, N, h, w) -> (B * (h + 2) * (w + 2), N)
+    columns = functional.pad(maps, (1, 1, 1, 1)).flatten(2).transpose(1, 2).reshape(-1, num_maps)
+    first = torch.arange(num_images).view(-1, 1, 1) * (len(columns) // num_images)
+    samples = functional.embedding_bag(
+        (torch.stack(pixels, -1) + first).flatten(0, 1),
+        columns,
+        per_sample_weights=torch.stack(weights, -1).flatten(0, 1),
+        mode='sum',
+    )
+    return samples.view(num_images, -1, num_maps).transpose(1, 2)
+
+
+def corners(points: Tensor, height: int, width: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield, for each of the four pixels around each point, where it is and its bilinear weight.
+
+    Args:
+        points: Shape (..., P, 2), xy in [0, 1].
+        height: Height of the map, pixels.
+        width: Its width.
+
+    Yields:
+        Position in the flattened map with a border of one pixel around it, int64, so that pixels
+        outside the map have one too; and weights; both of shape (..., P).
+    """
+    x, y = points[..., 0] * width + 0.5, points[..., 1] * height + 0.5
+    left, top = x.floor(), y.floor()
+    right_share, lower_share = x - left, y - top
+    stride = width + 2
+    first = top.long() * stride + left.long()
+    for down, vertical in ((0, 1 - lower_share), (1, lower_share)):
+        for across, horizontal in ((0, 1 - right_share), (1, right_share)):
+            yield first + (down * stride + across), vertical * horizontal
 
 
 def sample_each(maps: Tensor, points: Tensor) -> Tensor:
@@ -32,7 +83,7 @@ def sample_each(maps: Tensor, points: Tensor) -> Tensor:
     Returns:
         Shape (M, P).
     """
-    return sample_shared(maps.unsqueeze(1), points).squeeze(1)
+    return point_sample(maps.unsqueeze(1), points.to(maps.dtype)).squeeze(1)
 
 
 @torch.no_grad()

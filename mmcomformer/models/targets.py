@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .point_sampling import sample_each, sample_shared
+from .point_sampling import corners, sample_each, sample_shared
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,15 @@ class ImageTargets:
         valid: Whether each target exists, shape (N,), bool; always True for ground truth.
         masks: Shape (G, H, W), float, values in [0, 1].
         owner: Slot that each pixel belongs to or -1, shape (H, W), int64; None without slots.
+        every_mask: Masks of all targets, those of slots expanded, shape (N, H, W), float; None
+            unless :meth:`expanded`.
     """
 
     labels: Tensor
     valid: Tensor
     masks: Tensor
     owner: Tensor | None = None
+    every_mask: Tensor | None = None
 
     @classmethod
     def from_masks(cls, labels: Tensor, masks: Tensor) -> ImageTargets:
@@ -73,16 +76,22 @@ class ImageTargets:
         )
 
     def expanded(self) -> ImageTargets:
-        """Return the targets that exist, each with a mask of its own.
+        """Return the targets that exist, with a mask for each of them beside the map.
 
-        For a CPU, which samples masks faster than a map, and where nothing waits for a number of
-        targets to be read.
+        For a CPU, which samples each mask at its own points faster than the map, and where nothing
+        waits for a number of targets to be read.
         """
         if self.owner is None:
             return self
-        slots = self.valid[self.num_masks :].nonzero()
-        masks = torch.cat([self.masks, (self.owner == slots[..., None]).to(self.masks.dtype)])
-        return ImageTargets.from_masks(self.labels[self.valid], masks)
+        used = self.valid[self.num_masks :].nonzero().squeeze(1)
+        # owner -1 reads the last one
+        number = torch.full((self.labels.shape[0] - self.num_masks + 1,), -1)
+        number[used] = torch.arange(len(used))
+        owner = number[self.owner]
+        slots = torch.arange(len(used))[:, None, None]
+        every_mask = torch.cat([self.masks, (owner == slots).to(self.masks.dtype)])
+        labels = self.labels[self.valid]
+        return ImageTargets(labels, torch.ones_like(labels).bool(), self.masks, owner, every_mask)
 
     def sample_shared(self, points: Tensor) -> Tensor:
         """Sample all targets at the same points.
@@ -99,8 +108,9 @@ class ImageTargets:
         slots = self.labels.shape[0] - self.num_masks
         # owner -1 falls into a row of its own, which is cut off
         of_map = of_masks.new_zeros(slots + 1, points.shape[0])
-        for owners, weights in _corners(self.owner, points):
-            of_map.scatter_add_(0, owners.long().add_(1)[None], weights[None])
+        for pixels, weights in corners(points, *self.owner.shape):
+            owners = self._bordered_owner.take(pixels).long()
+            of_map.scatter_add_(0, owners.add_(1)[None], weights[None])
         return torch.cat([of_masks, of_map[1:]])
 
     def sample_each(self, chosen: np.ndarray, points: Tensor) -> Tensor:
@@ -117,6 +127,8 @@ class ImageTargets:
         has_mask = index < self.num_masks
         if self.owner is None or bool(has_mask.all()):
             return sample_each(self.masks[index.to(points.device)], points)
+        if self.every_mask is not None:
+            return sample_each(self.every_mask[index], points)
         # both parts are sampled without looking at the points of the other
         order = has_mask.logical_not().long().argsort(stable=True)
         first = int(has_mask.sum())
@@ -124,29 +136,12 @@ class ImageTargets:
         of_masks = sample_each(self.masks[index[:first]], points[:first])
         slots = (index[first:] - self.num_masks).unsqueeze(-1)
         of_map = points.new_zeros(slots.shape[0], points.shape[1])
-        for owners, weights in _corners(self.owner, points[first:]):
-            of_map += (owners == slots) * weights
+        for pixels, weights in corners(points[first:], *self.owner.shape):
+            of_map += (self._bordered_owner.take(pixels) == slots) * weights
         return torch.cat([of_masks, of_map])[order.argsort().to(points.device)]
 
-
-def _corners(owner: Tensor, points: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield, for each of the four pixels around each point, its owner and its bilinear weight.
-
-    Args:
-        owner: Shape (H, W), int64.
-        points: Shape (..., P, 2), xy in [0, 1].
-
-    Yields:
-        Owners, of a smaller type, -1 outside the map, and weights, both of shape (..., P).
-    """
-    height, width = owner.shape
-    # a border spares asking which corners are outside; a smaller type spares cache
-    bordered = functional.pad(owner.to(torch.int16), (1, 1, 1, 1), value=-1).flatten()
-    stride = width + 2
-    x, y = points[..., 0] * width + 0.5, points[..., 1] * height + 0.5
-    left, top = x.floor(), y.floor()
-    right_share, lower_share = x - left, y - top
-    first = top.long() * stride + left.long()
-    for down, vertical in ((0, 1 - lower_share), (1, lower_share)):
-        for across, horizontal in ((0, 1 - right_share), (1, right_share)):
-            yield bordered.take(first + (down * stride + across)), vertical * horizontal
+    @cached_property
+    def _bordered_owner(self) -> Tensor:
+        """The map with a border of -1, flat, and of a type that spares cache."""
+        assert self.owner is not None
+        return functional.pad(self.owner.to(torch.int16), (1, 1, 1, 1), value=-1).flatten()

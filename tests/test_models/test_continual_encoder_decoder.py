@@ -53,10 +53,10 @@ def test_losses(student, monkeypatch):
     assert teacher_output.cls_score.shape == (2, 8, 3)
     # one class in the first image, then the pseudo-labels
     assert targets[0].labels[0] == 2
-    assert targets[0].masks[0].sum() == 600
+    assert targets[0].every_mask[0].sum() == 600
     assert (targets[0].labels[1:] < 2).all()
     assert len(targets[0].labels) > 1
-    assert not targets[0].masks[1:, :20, :30].any()
+    assert not targets[0].every_mask[1:, :20, :30].any()
     assert len(targets[1].labels) > 0
 
 

@@ -64,13 +64,13 @@ def test_pseudo_labels_and_distillation_join_the_loss(monkeypatch, student, batc
     assert targets[0].labels[:2].tolist() == [2, 3]
     for target, num_truth in zip(targets, (2, 0), strict=True):
         # on a CPU every target has a mask
-        assert target.owner is None
-        assert target.masks.shape == (len(target.labels), 64, 64)
+        masks = target.every_mask
+        assert masks.shape == (len(target.labels), 64, 64)
         assert len(target.labels) > num_truth
         assert target.labels[num_truth:].max() < 2
-        covered = target.masks[:num_truth].any(0)
-        assert (target.masks[num_truth:].sum(0) <= 1).all()
-        assert not target.masks[num_truth:, covered].any()
+        covered = masks[:num_truth].any(0)
+        assert (masks[num_truth:].sum(0) <= 1).all()
+        assert not masks[num_truth:, covered].any()
 
 
 def test_without_a_teacher_there_is_ground_truth_alone(monkeypatch, student, batch):
@@ -108,7 +108,7 @@ def test_pseudo_labels_have_the_size_of_the_batch(monkeypatch, student, batch):
         sample.set_metainfo(dict(batch_input_shape=(64, 96)))
     seen = capture_targets(monkeypatch, student)
     student.loss(torch.randn(2, 3, 64, 96), samples)
-    assert all(target.masks.shape[1:] == (64, 96) for target in seen[0][0])
+    assert all(target.every_mask.shape[1:] == (64, 96) for target in seen[0][0])
     assert all(
         len(target.labels) > len(sample.gt_instances)
         for target, sample in zip(seen[0][0], samples, strict=True)
@@ -131,6 +131,33 @@ def test_data_samples_stay_as_they_are(student, batch):
         assert set(sample.all_keys()) == set(copied.all_keys())
         assert torch.equal(sample.gt_instances.labels, copied.gt_instances.labels)
         assert (sample.gt_instances.masks.masks == copied.gt_instances.masks.masks).all()
+
+
+@pytest.mark.parametrize('pad_mask', [True, False])
+@pytest.mark.parametrize('make', [tiny.samples, tiny.map_samples])
+def test_batch_smaller_than_the_fixed_size(monkeypatch, make, pad_mask):
+    """Images and ground truth are padded, whether the config asks for it or not."""
+    pad = dict(type='BatchFixedSizePad', size=(96, 128), pad_mask=pad_mask)
+    config = tiny.model_config()
+    config.data_preprocessor.update(pad_mask=pad_mask, batch_augments=[pad])
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        model = MODELS.build(config)
+    samples = make([SEA, FOX], [])
+    for sample in samples:
+        del sample.batch_input_shape
+    data = dict(inputs=[torch.zeros(3, 64, 64, dtype=torch.uint8)] * 2, data_samples=samples)
+    batch = model.data_preprocessor(data, training=True)
+    assert batch['inputs'].shape == (2, 3, 96, 128)
+    assert [sample.batch_input_shape for sample in batch['data_samples']] == [(96, 128)] * 2
+    seen = capture_targets(monkeypatch, model)
+    losses = model.loss(batch['inputs'], batch['data_samples'])
+    assert all(loss.isfinite() for loss in losses.values())
+    for target, count in zip(seen[0][0], (2, 0), strict=True):
+        assert target.covered.shape == (96, 128)
+        assert len(target.labels) == count
+        assert target.covered.any() == bool(count)
+        assert not target.covered[64:].any()
+        assert not target.covered[:, 64:].any()
 
 
 def test_training_leaves_the_teacher_alone(student, batch):

@@ -7,7 +7,9 @@ import numpy as np
 import oracles
 import pytest
 import torch
+from mmdet.structures import DetDataSample
 from mmengine.registry import MODELS
+from torch.nn import functional
 
 from mmcomformer.models.panoptic_fusion import ContinualFusionHead, fuse_panoptic
 
@@ -166,3 +168,23 @@ def test_too_many_classes():
     scenario = dict(increments=[1000], thing_classes=names, stuff_classes=[])
     with pytest.raises(ValueError, match='expected fewer than 1000 classes.*got 1000'):
         ContinualFusionHead(scenario, dict(type='QuerySoftmax'))
+
+
+@pytest.mark.parametrize('rescale', [True, False])
+def test_padding_is_cut_off_before_resizing(rescale):
+    head = build()
+    cls_score = logits_of([2, 1, 0, 2], 3)[None]
+    logits = 6 * torch.randn(1, 4, 160, 192)
+    sample = DetDataSample(metainfo=dict(img_shape=(150, 180), ori_shape=(75, 260)))
+    result = head.predict(cls_score, logits, [sample], rescale=rescale)[0]['pan_results'].sem_seg[0]
+    expected = logits[:, :, :150, :180]
+    if rescale:
+        expected = functional.interpolate(expected, (75, 260), mode='bilinear')
+    masks = expected[0].softmax(0)
+    assert torch.equal(result, fuse_panoptic(cls_score[0], masks, num_things=2))
+
+
+def test_no_panoptic_map_unless_asked_for():
+    sample = DetDataSample(metainfo=dict(img_shape=(1, 4), ori_shape=(1, 4)))
+    head = build(test_cfg=dict(panoptic_on=False))
+    assert head.predict(logits_of([2, 1, 0, 2], 3)[None], stripes(4)[None], [sample]) == [{}]
