@@ -180,7 +180,7 @@ def _runs(
     Segments are connected, so there are far fewer runs than pixels, and all that follows costs
     next to nothing.
     """
-    parts = [np.zeros(min(first.size, 1), dtype=np.intp)]
+    parts: list[NDArray[np.intp]] = [np.zeros(min(first.size, 1), dtype=np.intp)]
     for offset in range(0, first.size - 1, _PIXELS):
         # one pixel more, which the last one is compared with
         of_first, of_second = (ids[offset : offset + _PIXELS + 1] for ids in (first, second))

@@ -88,3 +88,14 @@ def test_report(tmp_path, capsys):
     # neither host nor path
     assert socket.gethostname() not in text
     assert str(tmp_path) not in text
+
+
+def test_device_and_its_memory():
+    measuring.require_device('cpu', memory=1)
+    with pytest.raises(measuring.BenchmarkError, match='about 1000000000 MB of memory are needed'):
+        measuring.require_device('cpu', memory=1e9)
+
+
+def test_ratios_and_waiting():
+    assert measuring.ratios([2.0, 9.0], [1.0, 3.0]) == [2.0, 3.0]
+    assert measuring.waiting(len, 'cpu')('abc') == 3

@@ -1,0 +1,60 @@
+import json
+
+import pytest
+import scaling
+
+pytestmark = pytest.mark.families
+
+SMALL = (
+    *('--batch', 1, '--resolution', 64, '--queries', 8, '--pseudo', 2, '--runs', 1),
+    *('--batches', 1, 2, '--resolutions', 64, '--many-queries', 8),
+    *('--old-classes', 4, '--classes', 14, '--steps', 2, 3),
+)
+
+
+def test_figures(benchmark, tmp_path):
+    out = tmp_path / 'figures.json'
+    assert benchmark(scaling, *SMALL, '--json', out) is None
+    content = json.loads(out.read_text())
+    assert content['benchmark'] == 'scaling'
+    expected = {
+        *(f'images {n}' for n in (1, 2)),
+        *('pixels of the side 64', 'queries 8', 'old classes 4'),
+        *(f'steps {n}' for n in (2, 3)),
+    }
+    growth = {
+        f'{name}: {fit}'
+        for name in ('images', 'steps')
+        for fit in ('exponent', 'last / first', 'for one more, % of the first')
+    }
+    names = {f'{what}, {name}' for what in ('ms', 'MB') for name in expected | growth}
+    assert set(content['figures']) == names | {'MB before training'}
+
+
+def test_growth():
+    growth = scaling.growth_of('ms', [1, 2, 4], [5.0, 10.0, 20.0])
+    assert growth == pytest.approx(
+        {'ms: exponent': 1, 'ms: last / first': 4, 'ms: for one more, % of the first': 100}
+    )
+    assert scaling.growth_of('ms', [1, 2, 4], [5.0] * 3)['ms: exponent'] == pytest.approx(0)
+    assert scaling.growth_of('ms', [3], [5.0]) == {}
+
+
+def test_same_classes_in_more_steps():
+    for steps in (2, 3, 7, 41):
+        increments = scaling.cut(50, steps)
+        assert (len(increments), sum(increments), increments[-1]) == (steps, 50, 10)
+        assert max(increments[:-1]) - min(increments[:-1]) <= 1
+
+
+@pytest.mark.parametrize('steps', [1, 42])
+def test_steps_that_do_not_fit(benchmark, steps):
+    message = benchmark(scaling, '--classes', 50, '--steps', steps)
+    assert message == f'error: --steps {steps}: expected 2 to 41 with 50 classes'
+
+
+def test_other_wrong_sizes(benchmark):
+    assert benchmark(scaling, '--resolutions', 70).startswith('error: a side of 70: expected ')
+    message = benchmark(scaling, '--batches', 10**9)
+    assert message.startswith('error: this size does not fit: about ')
+    assert '\n' not in message
