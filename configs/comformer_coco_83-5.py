@@ -10,7 +10,7 @@ step, scenario = _base_.step, _base_.scenario
 work_dir = f'./work_dirs/{{fileBasenameNoExtension}}/step{_base_.step}'
 
 crop_size = (1024, 1024)
-pad = dict(type='BatchFixedSizePad', size=crop_size, img_pad_value=0, pad_mask=True, pad_seg=False)
+pad = dict(type='BatchFixedSizePad', size=crop_size, img_pad_value=0)
 model = dict(
     data_preprocessor=dict(batch_augments=[pad]),
     panoptic_head=dict(scenario=scenario, loss_distill=dict(loss_weight=10.0)),

@@ -71,7 +71,7 @@ def features(batch=2, seed=0):
 
 
 def samples(*labels, size=64):
-    """Data samples with one random rectangle for each dataset label."""
+    """Data samples with one random rectangle, which may overlap others, for each dataset label."""
     rng = np.random.default_rng(0)
     result = []
     for of_image in labels:
@@ -88,6 +88,18 @@ def samples(*labels, size=64):
             labels=torch.tensor(of_image, dtype=torch.long), masks=BitmapMasks(masks, size, size)
         )
         result.append(sample)
+    return result
+
+
+def map_samples(*labels, size=64):
+    """The same with a map in which later rectangles cover earlier ones, as they are packed."""
+    result = samples(*labels, size=size)
+    for sample in result:
+        masks = sample.gt_instances.pop('masks').masks.astype(np.uint8)
+        number = np.zeros((1, size, size), np.uint8)
+        for position, mask in enumerate(masks, start=1):
+            number[0, mask > 0] = position
+        sample.gt_panoptic_seg = PixelData(sem_seg=torch.from_numpy(number))
     return result
 
 

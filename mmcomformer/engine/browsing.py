@@ -94,10 +94,9 @@ def _labelled(sample: Any) -> list[tuple[np.ndarray, int]]:
     if 'gt_sem_seg' in sample:
         label_map = sample.gt_sem_seg.data[0].numpy()
         return [(label_map == label, label) for label in sample.gt_labels]
-    truth = sample.gt_instances
-    return [
-        (mask > 0, int(label)) for mask, label in zip(truth.masks.masks, truth.labels, strict=True)
-    ]
+    number = sample.gt_panoptic_seg.sem_seg[0].numpy()
+    labels = sample.gt_instances.labels.tolist()
+    return [(number == position, label) for position, label in enumerate(labels, start=1)]
 
 
 def _segment(mask: np.ndarray, label: int, metainfo: Mapping[str, Any]) -> Segment:

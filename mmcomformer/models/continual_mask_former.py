@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from mmdet.models.data_preprocessors import BatchFixedSizePad
 from mmdet.models.detectors import Mask2Former
 from mmdet.structures import SampleList
 from torch import Tensor
@@ -16,7 +17,10 @@ from .continual_model import ContinualModel
 class ContinualMaskFormer(ContinualModel, Mask2Former):
     """Mask2Former whose loss may listen to a teacher.
 
-    ``scenario`` and ``mask_activation`` of the head are passed on to the fusion head.
+    ``scenario`` and ``mask_activation`` of the head are passed on to the fusion head. The head pads
+    the ground truth to the size of the batch, so that ``pad_mask`` of mmdet's data preprocessor and
+    of its ``BatchFixedSizePad`` may be left out; the latter's is turned off where it is on, because
+    it expects masks in every sample.
 
     Args:
         backbone: See mmdet's ``Mask2Former``.
@@ -43,6 +47,9 @@ class ContinualMaskFormer(ContinualModel, Mask2Former):
         super().__init__(
             backbone=backbone, panoptic_head=panoptic_head, panoptic_fusion_head=fusion, **kwargs
         )
+        for augment in getattr(self.data_preprocessor, 'batch_augments', None) or ():
+            if isinstance(augment, BatchFixedSizePad):
+                augment.pad_mask = False
         self.open_slots(loss_feature)
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:
@@ -50,7 +57,8 @@ class ContinualMaskFormer(ContinualModel, Mask2Former):
 
         Args:
             batch_inputs: Shape (B, 3, H, W).
-            batch_data_samples: Samples with ``gt_instances`` (labels and masks).
+            batch_data_samples: Samples with the ground truth that the head's ``build_targets``
+                reads.
         """
         losses, _ = self.continual_losses(batch_inputs, batch_data_samples)
         return losses

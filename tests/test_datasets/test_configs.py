@@ -9,6 +9,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, DefaultScope
 from mmseg.datasets import ADE20KDataset
+from packed import masks_of
 
 from mmcomformer.scenario import Scenario
 
@@ -123,7 +124,7 @@ def test_ade_miniature(leaf, ade_root, step):
     for sample in train:
         instances = sample['data_samples'].gt_instances
         assert sample['inputs'].shape == (3, 640, 640)
-        assert instances.masks.masks.shape == (len(instances), 640, 640)
+        assert masks_of(sample['data_samples']).shape == (len(instances), 640, 640)
         assert set(instances.labels.tolist()) <= current
         labels |= set(instances.labels.tolist())
     # a crop can miss a class, but not many
@@ -143,7 +144,7 @@ def test_ade_padding_is_grey_and_not_labelled(leaf, ade_root):
     padded = 0
     for index in range(6):
         sample = dataset[index]
-        covered = sample['data_samples'].gt_instances.masks.masks.any(0)
+        covered = masks_of(sample['data_samples']).any(0)
         # padding is on the right and below: rows and columns that are grey to the end
         grey = (sample['inputs'] == 128).all(0).numpy()
         height, width = 640 - trailing(grey.all(1)), 640 - trailing(grey.all(0))
@@ -306,7 +307,7 @@ def test_steps_of_shapes_agree_in_both_tasks(leaf, shapes_root, step, setting, m
             assert samples[0].img_path == samples[1].img_path
             labels = tuple(sorted(set(samples[0].gt_instances.labels.tolist())))
             assert samples[1].gt_labels == labels
-            masks = torch.from_numpy(samples[0].gt_instances.masks.masks).bool()
+            masks = torch.from_numpy(masks_of(samples[0]))
             label_map = samples[1].gt_sem_seg.data
             assert torch.equal(masks.any(0), label_map[0] != 255)
             for label, mask in zip(samples[0].gt_instances.labels, masks, strict=True):

@@ -12,6 +12,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.fileio import load
 from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS
+from packed import masks_of
 
 from mmcomformer.datasets.incremental_dataset import IncrementalDataset
 from mmcomformer.scenario import Scenario
@@ -74,10 +75,11 @@ def test_images_and_pixels_of_a_step(hand_made, scenario, setting, step):
             for segment in hand_made.annotation(name[0])['segments_info']
             if label_of[segment['category_id']] in SHOWN[setting, step] and not segment['iscrowd']
         ]
-        instances = sample['data_samples'].gt_instances
-        assert instances.labels.tolist() == [label for label, _ in expected]
-        assert instances.labels.dtype == torch.int64
-        assert np.array_equal(instances.masks.masks, [mask for _, mask in expected])
+        sample = sample['data_samples']
+        labels = sample.gt_instances.labels
+        assert labels.tolist() == [label for label, _ in expected]
+        assert labels.dtype == torch.int64
+        assert np.array_equal(masks_of(sample), [mask for _, mask in expected])
 
 
 def test_stuff_only_and_tiny_segments_count(hand_made, scenario):
@@ -85,7 +87,7 @@ def test_stuff_only_and_tiny_segments_count(hand_made, scenario):
     dataset = build(hand_made, scenario)
     labels = [dataset[i]['data_samples'].gt_instances.labels.tolist() for i in range(2)]
     assert labels == [[SKY, DOG], [SKY]]
-    assert dataset[0]['data_samples'].gt_instances.masks.masks.sum(axis=(1, 2)).tolist() == [18, 2]
+    assert masks_of(dataset[0]['data_samples']).sum(axis=(1, 2)).tolist() == [18, 2]
 
 
 def test_disjoint_step_without_images(hand_made, scenario):

@@ -1,5 +1,9 @@
 import numpy as np
 import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData, PixelData
+from packed import masks_of
 
 from mmcomformer.engine import browsing
 from mmcomformer.engine.browsing import Browse, browse, show_pictures, write_pictures
@@ -51,11 +55,22 @@ def test_pseudo_labels_are_those_of_training(request_of):
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     for index in range(3):
         packed = dataset[index]
-        covered = packed['data_samples'].gt_instances.masks.masks.any(0)
+        covered = masks_of(packed['data_samples']).any(0)
         for mask, label in labeller(packed):
             assert label in old
             assert mask.shape == covered.shape
             assert not (mask & covered).any()
+
+
+def test_labelled_segments():
+    """Each has its label and the pixels of its number."""
+    sample = DetDataSample()
+    sample.gt_instances = InstanceData(labels=torch.tensor([4, 2]))
+    sample.gt_panoptic_seg = PixelData(sem_seg=torch.tensor([[[0, 2, 1], [2, 2, 0]]]))
+    (first, second) = browsing._labelled(sample)
+    assert (first[1], second[1]) == (4, 2)
+    assert first[0].tolist() == [[False, False, True], [False, False, False]]
+    assert second[0].tolist() == [[False, True, False], [True, True, False]]
 
 
 def test_the_same_pictures_again(request_of):

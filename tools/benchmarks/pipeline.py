@@ -2,8 +2,10 @@
 
 Both do the same transforms on the same generated samples, and their masks are compared first. The
 annotation part is what a pipeline takes beyond the same transforms on the image alone. Times are
-given up to the packed sample, and up to the mask tensors that training starts from: stock mmdet
-makes the masks of stuff only there, so that only there both have the same masks.
+given up to the packed sample, and up to the tensors that the loss starts from: a map of segments
+in ours, and a mask for each in stock mmdet, which makes the masks of stuff only there. Then both
+feed a DataLoader with worker processes, and the time in which a training process gets a sample is
+measured.
 """
 
 from __future__ import annotations
@@ -25,12 +27,15 @@ from measuring import (
     BenchmarkError,
     one_line_errors,
     positive,
+    ratios,
     report,
     require,
     time_in_turn,
 )
 
 NUM_THINGS, NUM_CLASSES = 100, 150
+# samples that a worker sends at once
+BATCH = 2
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,6 +48,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--width', type=positive, default=683, help='of an image, pixels')
     parser.add_argument('--segments', type=positive, default=20, help='segments of an image')
     parser.add_argument('--crop', type=positive, default=640, help='side of the crop, pixels')
+    parser.add_argument('--workers', type=positive, default=2, help='processes of a DataLoader')
     parser.add_argument('--runs', type=positive, default=5, help='passes over the samples')
     parser.add_argument('--json', metavar='FILE', help='write the figures into this file')
     return parser.parse_args()
@@ -144,24 +150,31 @@ def apply(pipeline: Any, sample: dict[str, Any], seed: int) -> dict[str, Any]:
 
 
 def targets_of(packed: dict[str, Any], *, stock: bool) -> tuple[Any, Any]:
-    """Return labels and masks as the training step gets them, tensors (N,) and (N, H, W)."""
-    import torch
+    """Return labels (N,) and segments as the loss starts from them.
+
+    The segments are masks (N, H, W) in stock mmdet, and in ours a map (H, W) of positions in the
+    labels, -1 where none is.
+    """
     from mmdet.models.utils import preprocess_panoptic_gt
 
-    truth = packed['data_samples'].gt_instances
+    sample = packed['data_samples']
+    truth = sample.gt_instances
     if not stock:
-        return truth.labels, truth.masks.to_tensor(torch.bool, 'cpu')
-    semantic = packed['data_samples'].gt_sem_seg.sem_seg
+        # what our head does
+        return truth.labels, sample.gt_panoptic_seg.sem_seg[0].long() - 1
     num_stuff = NUM_CLASSES - NUM_THINGS
-    # what stock Mask2Former does at the start of its loss
-    return preprocess_panoptic_gt(truth.labels, truth.masks, semantic, NUM_THINGS, num_stuff)
+    # what stock Mask2Former does
+    return preprocess_panoptic_gt(
+        truth.labels, truth.masks, sample.gt_sem_seg.sem_seg, NUM_THINGS, num_stuff
+    )
 
 
 def masks_of(packed: dict[str, Any], *, stock: bool) -> list[tuple[int, bytes]]:
     """Return label and mask of each segment with pixels; of stuff one mask for each class."""
-    labels, targets = targets_of(packed, stock=stock)
+    labels, targets = (part.numpy() for part in targets_of(packed, stock=stock))
+    each = targets > 0 if stock else targets == np.arange(len(labels))[:, None, None]
     masks: dict[Any, np.ndarray] = {}
-    for index, (label, mask) in enumerate(zip(labels.tolist(), targets.numpy() > 0, strict=True)):
+    for index, (label, mask) in enumerate(zip(labels.tolist(), each, strict=True)):
         key = (label, index if label < NUM_THINGS else -1)
         masks[key] = masks.get(key, False) | mask
     return sorted((key[0], mask.tobytes()) for key, mask in masks.items() if mask.any())
@@ -203,10 +216,61 @@ def measure(
     return {name: [1000 * seconds for seconds in values] for name, values in times.items()}
 
 
+class Calls:
+    """A dataset whose items are the calls of a pipeline, as :func:`measure` makes them."""
+
+    def __init__(self, pipeline: Any, samples: Sequence[dict[str, Any]]) -> None:
+        self.pipeline = pipeline
+        self.samples = samples
+
+    def __getitem__(self, call: int) -> dict[str, Any]:
+        """Return the packed sample of a call."""
+        return apply(self.pipeline, self.samples[call % len(self.samples)], call)
+
+
+def measure_workers(
+    pipelines: dict[str, Any], samples: Sequence[dict[str, Any]], args: argparse.Namespace
+) -> dict[str, list[float]]:
+    """Return the milliseconds per sample of each pass in a process that workers feed."""
+    from torch.utils.data import DataLoader
+
+    # the calls of the next pass
+    order: list[int] = []
+    datasets: dict[str, Any] = {
+        f'workers, {name}': Calls(pipeline, samples) for name, pipeline in pipelines.items()
+    }
+    loaders = {
+        name: DataLoader(
+            dataset,
+            sampler=order,
+            batch_size=min(BATCH, len(samples)),
+            num_workers=args.workers,
+            collate_fn=list,
+            persistent_workers=True,
+            # a forked worker has the stand-in for panopticapi
+            multiprocessing_context='fork',
+        )
+        for name, dataset in datasets.items()
+    }
+
+    def receive(name: str, run: int) -> None:
+        order[:] = range(run * len(samples), (run + 1) * len(samples))
+        for _batch in loaders[name]:
+            pass
+
+    functions = {name: partial(receive, name) for name in loaders}
+    for name in loaders:
+        # starts its workers
+        receive(name, 0)
+    times = time_in_turn(functions, runs=args.runs, items=1)
+    return {name: [1000 * s / len(samples) for s in values] for name, values in times.items()}
+
+
 def derive(times: dict[str, list[float]]) -> dict[str, list[float]]:
     """Return times of the whole and of the annotation parts, and their ratios, for each pass.
 
-    "Packed" ends with the pipeline; the others end with the mask tensors that training starts from.
+    "Packed" ends with the pipeline, "workers" with the packed sample in the process that workers
+    feed, and the others with the tensors that the loss starts from.
     """
     series = {'image alone': times['image alone']}
     for name in ('ours', 'stock'):
@@ -222,8 +286,10 @@ def derive(times: dict[str, list[float]]) -> dict[str, list[float]]:
         ('whole, packed', 'packed, '),
         ('annotation, packed', 'annotation, packed, '),
     ):
-        pairs = zip(series[f'{prefix}stock'], series[f'{prefix}ours'], strict=True)
-        series[f'stock / ours, {part}'] = [stock / ours for stock, ours in pairs]
+        series[f'stock / ours, {part}'] = ratios(series[f'{prefix}stock'], series[f'{prefix}ours'])
+    received = {name: values for name, values in times.items() if name.startswith('workers, ')}
+    series.update(received)
+    series['stock / ours, workers'] = ratios(received['workers, stock'], received['workers, ours'])
     return series
 
 
@@ -235,7 +301,8 @@ def run(args: argparse.Namespace, folder: Path) -> None:
     pipelines = build_pipelines(args.crop)
     samples = generate(folder, args)
     check_results(pipelines, samples)
-    series = derive(measure(pipelines, samples, args.runs))
+    times = measure(pipelines, samples, args.runs)
+    series = derive({**times, **measure_workers(pipelines, samples, args)})
     checks = {'same images': True, 'same masks': True}
     report('pipeline', series, arguments=args, checks=checks, out=args.json)
     print(f'milliseconds per sample, and ratios; {args.samples} samples, {args.runs} runs')

@@ -9,18 +9,8 @@ model = dict(
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,
         pad_size_divisor=32,
-        pad_mask=True,
-        mask_pad_value=0,
-        pad_seg=False,
-        batch_augments=[
-            dict(
-                type='BatchFixedSizePad',
-                size=crop_size,
-                img_pad_value=0,
-                pad_mask=True,
-                pad_seg=False,
-            )
-        ],
+        # no pad_mask: the head pads the ground truth
+        batch_augments=[dict(type='BatchFixedSizePad', size=crop_size, img_pad_value=0)],
     ),
     backbone=dict(
         type='mmdet.ResNet',

@@ -4,15 +4,7 @@ _base_ = 'comformer_r50.py'
 crop_size = (96, 96)
 model = dict(
     data_preprocessor=dict(
-        batch_augments=[
-            dict(
-                type='BatchFixedSizePad',
-                size=crop_size,
-                img_pad_value=0,
-                pad_mask=True,
-                pad_seg=False,
-            )
-        ]
+        batch_augments=[dict(type='BatchFixedSizePad', size=crop_size, img_pad_value=0)]
     ),
     backbone=dict(
         depth=18,

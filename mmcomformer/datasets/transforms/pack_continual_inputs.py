@@ -36,17 +36,31 @@ def number_segments(
 
     Returns:
         Their n labels, int64, shape (n,), and a map in which segment ``k`` of them has the value
-        ``k + 1``, shape (1, h, w), of the smallest integer type.
+        ``k + 1``, shape (1, h, w), uint8 if that holds n, else int32.
+
+    Raises:
+        ValueError: If the map has a value that no segment has.
     """
     flat = np.ascontiguousarray(seg_map).ravel()
     # one value of each run of equal pixels is enough
     values = np.unique(np.concatenate([flat[:1], flat[1:][flat[1:] != flat[:-1]]]))
-    values = values[values > 0]
+    values = values[values != 0]
+    _check_values(values, len(segments))
     table = np.zeros(len(segments) + 1, np.uint8 if len(values) < 256 else np.int32)
     table[values] = np.arange(1, len(values) + 1)
     labels = [segments[value - 1]['label'] for value in values.tolist()]
-    numbered = torch.from_numpy(table[flat].reshape(1, *seg_map.shape))
+    numbered = torch.from_numpy(table.take(flat).reshape(1, *seg_map.shape))
     return torch.tensor(labels, dtype=torch.int64), numbered
+
+
+def _check_values(values: np.ndarray, num_segments: int) -> None:
+    wrong = values[(values < 0) | (values > num_segments)].tolist()
+    if wrong:
+        raise ValueError(
+            f'gt_seg_map has the values {wrong[:5]}, expected 0 to {num_segments}, the number of '
+            'segments; if a transform pads or fills it, set its value for seg to 0, as in '
+            'Pad(pad_val=dict(seg=0))'
+        )
 
 
 @TRANSFORMS.register_module()

@@ -164,23 +164,27 @@ class ComFormerHead(Mask2FormerHead):
         """Return the ground truth of a batch, with classes in learning order.
 
         Args:
-            batch_data_samples: Samples with ``gt_instances.labels``, (G,) int64, and the segments
-                as ``gt_panoptic_seg.sem_seg``, a map (1, h, w) of positions in the labels, plus 1,
-                and 0 where none is; or as ``gt_instances.masks``, an mmdet mask container of G
-                masks, which may overlap.
+            batch_data_samples: Samples with ``batch_input_shape`` (H, W), to which the segments
+                are padded on the right and below; ``gt_instances.labels``, (G,) int64, dataset
+                labels; and the segments, as ``gt_panoptic_seg.sem_seg``, an integer map (1, h, w)
+                in which 0 is not labelled and ``k`` is the segment of ``labels[k - 1]``, or as
+                ``gt_instances.masks``, an mmdet mask container of G masks, which may overlap.
+
+        Returns:
+            The targets of each image, (H, W) in size: one map, or a mask for each segment.
         """
         return [self._image_targets(sample) for sample in batch_data_samples]
 
     def _image_targets(self, sample: Any) -> ImageTargets:
         labels = self.label_to_learning[sample.gt_instances.labels]
-        if 'gt_panoptic_seg' in sample:
-            number = sample.gt_panoptic_seg.sem_seg[0]
-            height, width = sample.batch_input_shape
-            padding = (0, width - number.shape[1], 0, height - number.shape[0])
-            return ImageTargets.from_map(labels, functional.pad(number, padding).long() - 1)
-        masks = sample.gt_instances.masks.pad(sample.batch_input_shape, pad_val=0)
-        masks = masks.to_tensor(dtype=torch.bool, device=labels.device)
-        return ImageTargets.from_masks(labels, masks)
+        if 'masks' in sample.gt_instances:
+            masks = sample.gt_instances.masks.pad(sample.batch_input_shape, pad_val=0)
+            masks = masks.to_tensor(dtype=torch.bool, device=labels.device)
+            return ImageTargets.from_masks(labels, masks)
+        number = sample.gt_panoptic_seg.sem_seg[0]
+        height, width = sample.batch_input_shape
+        padding = (0, width - number.shape[1], 0, height - number.shape[0])
+        return ImageTargets.from_map(labels, functional.pad(number, padding).long() - 1)
 
     def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> dict[str, Tensor]:
         """Return the losses without a teacher; :meth:`loss_by_feat` takes one.

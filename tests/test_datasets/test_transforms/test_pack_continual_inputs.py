@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import torch
 from mmdet.structures import DetDataSample
-from mmdet.structures.mask import BitmapMasks
+from packed import masks_of
 
 from mmcomformer.datasets import PackContinualInputs
+from mmcomformer.datasets.transforms.pack_continual_inputs import number_segments
 
 SEGMENTS = [
     {'id': 50, 'label': 4, 'iscrowd': False},
@@ -32,15 +33,16 @@ def test_training(results):
     assert np.array_equal(packed['inputs'].numpy(), results['img'].transpose(2, 0, 1))
     sample = packed['data_samples']
     assert isinstance(sample, DetDataSample)
-    # the segment without pixels is left out; labels and masks stay together
+    # the segment without pixels is left out; labels and map stay together
     assert sample.gt_instances.labels.tolist() == [4, 2]
     assert sample.gt_instances.labels.dtype == torch.int64
-    masks = sample.gt_instances.masks
-    assert isinstance(masks, BitmapMasks)
-    assert (masks.height, masks.width) == (2, 4)
-    assert masks.masks.tolist() == [[[0, 1, 1, 0], [0, 0, 1, 0]], [[0, 0, 0, 1], [1, 1, 0, 0]]]
-    assert 'gt_sem_seg' not in sample
-    assert 'gt_panoptic_seg' not in sample
+    number = sample.gt_panoptic_seg.sem_seg
+    assert number.tolist() == [[[0, 1, 1, 2], [2, 2, 1, 0]]]
+    assert number.dtype == torch.uint8
+    # what was read stays as it is
+    assert results['gt_seg_map'].tolist() == [[0, 1, 1, 3], [3, 3, 1, 0]]
+    assert set(sample.all_keys()) == {'gt_instances', 'gt_panoptic_seg', *sample.metainfo_keys()}
+    assert sample.gt_instances.keys() == ['labels']
     assert sample.metainfo == {
         'img_id': 3,
         'img_path': 'a.jpg',
@@ -51,27 +53,60 @@ def test_training(results):
 
 @pytest.mark.parametrize('count', [2, 255, 256, 70_000])
 def test_number_of_segments(results, count):
-    """The map is compared in a smaller type, which has to hold the number of segments."""
-    # values that a type too small would take for each other
+    """A few of them have pixels; their values would be others in a type that is too small."""
     seg_map = np.array([[1, 0, count, count - 1], [1, 1, 0, count]], dtype=np.int32)
     segments = [{'id': index, 'label': index % 7, 'iscrowd': False} for index in range(count)]
     # a view as flipping makes it
     results.update(gt_seg_map=seg_map[:, ::-1], gt_segments=segments)
-    instances = PackContinualInputs()(results)['data_samples'].gt_instances
+    sample = PackContinualInputs()(results)['data_samples']
     values = sorted({1, count - 1, count})
-    assert instances.labels.tolist() == [(value - 1) % 7 for value in values]
-    expected = [seg_map[:, ::-1] == value for value in values]
-    assert np.array_equal(instances.masks.masks, expected)
-    assert instances.masks.masks.dtype == np.uint8
+    assert sample.gt_instances.labels.tolist() == [(value - 1) % 7 for value in values]
+    assert np.array_equal(masks_of(sample), [seg_map[:, ::-1] == value for value in values])
+    number = sample.gt_panoptic_seg.sem_seg
+    assert number.shape == (1, 2, 4)
+    assert number.dtype == torch.uint8
+    assert number.is_contiguous()
 
 
-def test_training_without_segment(results):
-    results.update(gt_seg_map=np.zeros((2, 4), np.int32), gt_segments=[])
-    instances = PackContinualInputs()(results)['data_samples'].gt_instances
-    assert len(instances) == 0
-    assert instances.labels.dtype == torch.int64
-    assert instances.masks.masks.shape == (0, 2, 4)
-    assert instances.masks.to_tensor(torch.bool, 'cpu').shape == (0, 2, 4)
+@pytest.mark.parametrize('count', [2, 255, 256, 70_000])
+def test_number_of_segments_with_pixels(count):
+    """The map has the smallest type that holds all of them, and every second is without pixels."""
+    values = np.arange(0, 2 * count + 2, 2, dtype=np.int32)
+    labels = np.random.default_rng(0).integers(150, size=2 * count)
+    segments = [{'label': int(label)} for label in labels]
+    seg_map = np.random.default_rng(1).permutation(values).reshape(1, -1)
+    found, number = number_segments(seg_map[:, ::-1], segments)
+    assert number.dtype == (torch.uint8 if count < 256 else torch.int32)
+    assert np.array_equal(number.numpy(), seg_map[None, :, ::-1] // 2)
+    assert found.tolist() == labels[1::2].tolist()
+
+
+def test_a_map_full_of_one_segment():
+    labels, number = number_segments(np.full((3, 5), 2, np.int32), SEGMENTS)
+    assert labels.tolist() == [0]
+    assert number.tolist() == [[[1] * 5] * 3]
+
+
+@pytest.mark.parametrize('segments', [[], SEGMENTS])
+def test_training_without_segment(results, segments):
+    results.update(gt_seg_map=np.zeros((2, 4), np.int32), gt_segments=segments)
+    sample = PackContinualInputs()(results)['data_samples']
+    assert len(sample.gt_instances) == 0
+    assert sample.gt_instances.labels.shape == (0,)
+    assert sample.gt_instances.labels.dtype == torch.int64
+    assert sample.gt_panoptic_seg.sem_seg.tolist() == [[[0] * 4] * 2]
+    assert sample.gt_panoptic_seg.sem_seg.dtype == torch.uint8
+
+
+@pytest.mark.parametrize('value', [255, 4, -1])
+def test_value_without_segment(results, value):
+    """255 is what mmdet's transforms pad label maps with."""
+    results['gt_seg_map'][1, 3] = value
+    message = (
+        rf'gt_seg_map has the values \[{value}\], expected 0 to 3, .* Pad\(pad_val=dict\(seg=0'
+    )
+    with pytest.raises(ValueError, match=message):
+        PackContinualInputs()(results)
 
 
 def test_evaluation(results):

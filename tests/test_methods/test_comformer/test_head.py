@@ -1,10 +1,14 @@
 """The head: two numberings of the classes, competing masks, and losses against plain formulas."""
 
+import copy
+
 import numpy as np
 import oracles
+import packed
 import pytest
 import tiny
 import torch
+from mmdet.structures.mask import BitmapMasks
 from scipy.optimize import linear_sum_assignment
 from tiny import CAT, DOG, FOX, SEA, SKY
 from torch.nn import functional
@@ -38,9 +42,66 @@ def test_targets_come_in_in_learning_order(head):
         np.testing.assert_array_equal(target.masks.numpy(), sample.gt_instances.masks.masks)
 
 
-def test_unlearned_class_is_an_error(head):
+def as_masks(sample):
+    """Return a sample that has the masks which the map of another one stands for."""
+    result = copy.deepcopy(sample)
+    masks = packed.masks_of(result).astype(np.uint8)
+    result.gt_instances.masks = BitmapMasks(masks, *result.gt_panoptic_seg.shape)
+    del result.gt_panoptic_seg
+    return result
+
+
+@pytest.mark.parametrize('dtype', [torch.uint8, torch.int32])
+@pytest.mark.parametrize('shape', [(48, 48), (64, 96)])
+def test_map_and_masks_give_the_same_targets(head, dtype, shape):
+    samples = tiny.map_samples([SEA, SKY, FOX], [CAT], [], size=48)
+    for sample in samples:
+        sample.set_metainfo(dict(batch_input_shape=shape))
+        sample.gt_panoptic_seg.sem_seg = sample.gt_panoptic_seg.sem_seg.to(dtype)
+    before = copy.deepcopy(samples)
+    of_map = head.build_targets(samples)
+    of_masks = head.build_targets([as_masks(sample) for sample in samples])
+    labels = [[2, 0, 3], [1], []]
+    for target, other, expected in zip(of_map, of_masks, labels, strict=True):
+        assert target.num_masks == 0
+        assert target.owner.shape == shape
+        assert target.owner.dtype == torch.int64
+        assert target.labels.tolist() == other.labels.tolist() == expected
+        assert target.valid.all()
+        assert other.owner is None
+        assert np.array_equal(masks_of(target), other.masks.numpy())
+        assert torch.equal(target.covered, other.covered)
+        # nothing in the padding
+        assert not target.covered[48:].any()
+        assert not target.covered[:, 48:].any()
+        chosen = np.arange(len(expected))[::-1].copy()
+        points = torch.rand(len(expected), 50, 2)
+        for each in (target, target.expanded()):
+            assert each.labels.tolist() == expected
+            torch.testing.assert_close(
+                each.sample_each(chosen, points), other.sample_each(chosen, points)
+            )
+    # the samples stay as they are
+    for sample, copied in zip(samples, before, strict=True):
+        assert torch.equal(sample.gt_panoptic_seg.sem_seg, copied.gt_panoptic_seg.sem_seg)
+
+
+@pytest.mark.parametrize('labels', [([SEA, SKY], [CAT]), ([FOX], [])])
+def test_map_and_masks_give_the_same_losses(head, labels):
+    samples = tiny.map_samples(*labels)
+    results = []
+    for each in (samples, [as_masks(sample) for sample in samples]):
+        torch.manual_seed(0)
+        results.append(head.loss(tiny.features(), each))
+    assert set(results[0]) == set(results[1])
+    for key, loss in results[0].items():
+        torch.testing.assert_close(loss, results[1][key])
+
+
+@pytest.mark.parametrize('make', [tiny.samples, tiny.map_samples])
+def test_unlearned_class_is_an_error(head, make):
     with pytest.raises(ValueError, match='a class that the current step has not learned'):
-        head.loss(tiny.features(), tiny.samples([SKY, DOG], [CAT]))
+        head.loss(tiny.features(), make([SKY, DOG], [CAT]))
 
 
 def test_masks_are_padded_to_the_input_size(head):
