@@ -10,7 +10,8 @@ from typing import Any
 from mmengine.registry import init_default_scope
 
 from ..atomic import replaced_file
-from ..datasets.checking import DatasetReport, check_scenario
+from ..datasets.check_report import DatasetReport
+from ..datasets.checking import check_scenario
 from .driver import Request, load_config
 from .scenario_config import scenario_of
 

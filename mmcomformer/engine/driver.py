@@ -173,11 +173,7 @@ def _run_step(request: Request, step: int, teacher: str | None) -> None:
     if teacher is not None:
         _set_teacher(cfg, teacher)
     prepare_device(cfg, launcher=request.launcher, amp=request.amp)
-    # two steps may start within the second that mmengine's default name resolves
-    cfg.experiment_name = f'{Path(request.config).stem}_step{step}_{uuid.uuid4().hex[:8]}'
-    if 'visualizer' in cfg:
-        # a name that is taken would give this step the visualizer, and the folder, of the last one
-        cfg.visualizer.name = cfg.experiment_name
+    _name_run(cfg, request, step)
     state = step_state(cfg, teacher) if request.resume else 'new'
     if is_first_process(request.launcher):
         print_log(f'step {step} of 0..{num_steps - 1}: {_MESSAGES[state]}', logger='current')
@@ -190,6 +186,15 @@ def _run_step(request: Request, step: int, teacher: str | None) -> None:
     _check_start(cfg)
     cfg.resume = state == 'resume'
     Runner.from_cfg(cfg).train()
+
+
+def _name_run(cfg: Config, request: Request, step: int) -> None:
+    """Give a run a name of its own in this process."""
+    # two steps may start within the second that mmengine's default name resolves
+    cfg.experiment_name = f'{Path(request.config).stem}_step{step}_{uuid.uuid4().hex[:8]}'
+    if 'visualizer' in cfg:
+        # a name that is taken would give this run the visualizer, and the folder, of the last one
+        cfg.visualizer.name = cfg.experiment_name
 
 
 _MESSAGES = {
@@ -305,6 +310,7 @@ def evaluate(
     cfg = load_config(request, continual['step'])
     check_seen_classes(continual, scenario_of(cfg), checkpoint)
     prepare_device(cfg, launcher=request.launcher)
+    _name_run(cfg, request, continual['step'])
     cfg.load_from = checkpoint
     if show_dir is not None:
         _draw_into(cfg, str(Path(show_dir).resolve()))

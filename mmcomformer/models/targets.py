@@ -144,4 +144,5 @@ class ImageTargets:
     def _bordered_owner(self) -> Tensor:
         """The map with a border of -1, flat, and of a type that spares cache."""
         assert self.owner is not None
-        return functional.pad(self.owner.to(torch.int16), (1, 1, 1, 1), value=-1).flatten()
+        dtype = torch.int16 if self.labels.shape[0] < 2**15 else torch.int32
+        return functional.pad(self.owner.to(dtype), (1, 1, 1, 1), value=-1).flatten()

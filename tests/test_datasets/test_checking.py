@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from mmengine.registry import DATASETS
 
-from mmcomformer.datasets.checking import check_scenario, format_report
+from mmcomformer.datasets.check_report import format_report
+from mmcomformer.datasets.checking import check_scenario
 from mmcomformer.datasets.file_checks import ImageFiles, check_files, count_pixels
 
 pytestmark = [pytest.mark.families, pytest.mark.usefixtures('mmdet_scope')]

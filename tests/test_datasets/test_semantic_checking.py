@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from mmengine.registry import DATASETS, DefaultScope
 
-from mmcomformer.datasets.checking import check_scenario, format_report
+from mmcomformer.datasets.check_report import format_report
+from mmcomformer.datasets.checking import check_scenario
 from mmcomformer.datasets.file_checks import LabelledImage, check_labelled_image
 from mmcomformer.datasets.label_maps import lookup_table
 

@@ -173,8 +173,9 @@ class TestEvaluate:
         return sizes
 
     def test_pictures(self, finished, request_of, sharp, tmp_path):
-        request = request_of(tmp_path / 'work')
-        evaluate(request, sharp(2), show_dir=str(tmp_path / 'pictures'))
+        # the second time in a process too
+        for name in ('first', 'pictures'):
+            evaluate(request_of(tmp_path / 'work'), sharp(2), show_dir=str(tmp_path / name))
         pictures = sorted((tmp_path / 'pictures').iterdir())
         assert len(pictures) == NUM_VAL
         height, width = cv2.imread(str(pictures[0])).shape[:2]

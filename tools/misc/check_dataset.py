@@ -30,7 +30,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     """Run the command."""
     args = parse_args()
-    from mmcomformer.datasets.checking import format_report
+    from mmcomformer.datasets.check_report import format_report
     from mmcomformer.engine.cli import command_errors, parse_options
     from mmcomformer.engine.data import check_config, write_report
 
