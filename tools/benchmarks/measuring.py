@@ -132,11 +132,16 @@ def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
 def in_child(function: Callable[[], Any]) -> Any:
     """Return what a function returns in a forked process, whose memory does not count here.
 
+    It computes with one thread.
+
     Raises:
         BenchmarkError: If it raises or is killed.
     """
 
     def send() -> None:
+        if torch := sys.modules.get('torch'):
+            # threads do not survive a fork, and OpenMP would wait for them for ever
+            torch.set_num_threads(1)
         try:
             sender.send((function(), None))
         except Exception as error:  # noqa: BLE001  (told to the parent)
