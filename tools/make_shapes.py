@@ -1,4 +1,4 @@
-"""Generate Shapes, the embedded benchmark: a small panoptic dataset in COCO's format."""
+"""Generate Shapes, the embedded benchmark: a small panoptic dataset with label maps."""
 
 from __future__ import annotations
 

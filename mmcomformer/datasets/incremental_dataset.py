@@ -60,9 +60,9 @@ class IncrementalDataset(BaseDataset):
     Args:
         dataset: Config of the inner dataset. It has no pipeline, filter or subset of its own.
         scenario: The scenario with its current step, or its config.
-        images: The images to use, if not all of them: file names as in the annotation file, or
-            relative to the folder of the images; or the path of a text file with one name per
-            line. For training, each has to hold a class of the step.
+        images: The images to use, if not all of them: file names as in the annotation file or, of
+            a semantic dataset, relative to the folder of the images, with their suffix; or the path
+            of a text file with one name per line. For training, each has to belong to the step.
         category_aliases: Class name of each category that the annotation file of a panoptic
             dataset spells differently.
         index_cache: File (``.npz``) that keeps which classes the label maps of a semantic dataset

@@ -76,8 +76,9 @@ class SemanticImages:
         """Return the paths of every image of a lazily built dataset.
 
         Raises:
-            FileNotFoundError: If the list of images or their folder does not exist.
-            ValueError: If there is no image, or no folder of label maps.
+            FileNotFoundError: If the list of images, their folder or that of the label maps does
+                not exist.
+            ValueError: If there is no image, or ``data_prefix`` lacks a folder.
         """
         _check_paths(inner)
         inner.full_init()
@@ -199,7 +200,11 @@ def _check_paths(inner: BaseSegDataset) -> None:
                 f'dataset: data_prefix has no {key!r}; expected '
                 f'data_prefix=dict(img_path=IMAGE_FOLDER, seg_map_path=LABEL_MAP_FOLDER)'
             )
-    paths = {'ann_file': inner.ann_file, "data_prefix['img_path']": inner.data_prefix['img_path']}
+    paths = {
+        'ann_file': inner.ann_file,
+        "data_prefix['img_path']": inner.data_prefix['img_path'],
+        "data_prefix['seg_map_path']": inner.data_prefix['seg_map_path'],
+    }
     for key, path in paths.items():
         if path and not fileio.exists(path, backend_args=inner.backend_args):
             raise FileNotFoundError(f'dataset: {path} does not exist; check data_root and {key}')

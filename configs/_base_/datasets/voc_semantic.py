@@ -1,5 +1,6 @@
 # Pascal VOC 2012 with the labels of SBD, as tools/dataset_converters/voc_semantic.py writes it:
-# trained on trainaug, evaluated on VOC's own val
+# trained on trainaug, evaluated on VOC's own val. Not mmseg's PascalVOCDataset, which looks for its
+# files as soon as it is built.
 _base_ = 'semantic.py'
 data_root = 'data/VOCdevkit/VOC2012/'
 data_prefix = dict(img_path='JPEGImages/', seg_map_path='SegmentationClassAug/')
