@@ -26,11 +26,11 @@ class PanopticVisualizer(DetLocalVisualizer):
         Args:
             name: Name of the picture.
             image: The image, (H, W, 3), uint8, RGB.
-            data_sample: Its ``gt_panoptic_seg`` may be an id map with ``segments``, as
-                ``PackContinualInputs`` makes it.
+            data_sample: Its ``gt_panoptic_seg`` may be a map of the numbers of ``segments``, or of
+                ``gt_instances``, as ``PackContinualInputs`` makes it.
             **kwargs: Passed on.
         """
-        if data_sample is not None and 'segments' in data_sample:
+        if data_sample is not None and _has_numbered_truth(data_sample):
             data_sample = _with_encoded_truth(data_sample, len(self.dataset_meta['classes']))
         super().add_datasample(name, image, data_sample, **kwargs)
 
@@ -46,9 +46,19 @@ class PanopticVisualizer(DetLocalVisualizer):
         return super()._draw_panoptic_seg(image, panoptic_seg, classes, palette)
 
 
+def _has_numbered_truth(data_sample: DetDataSample) -> bool:
+    """Tell whether the ground truth is a map of numbers: for evaluation, or for training."""
+    return 'gt_panoptic_seg' in data_sample and (
+        'segments' in data_sample or 'gt_instances' in data_sample
+    )
+
+
 def _with_encoded_truth(data_sample: DetDataSample, num_classes: int) -> DetDataSample:
     """Return a copy whose ground truth is encoded as mmdet encodes predictions."""
-    labels = [segment['label'] for segment in data_sample.segments]
+    if 'segments' in data_sample:
+        labels = [segment['label'] for segment in data_sample.segments]
+    else:
+        labels = data_sample.gt_instances.labels.tolist()
     # segment k gets instance k, so that two things of a class stay apart; 0 is VOID
     codes = torch.tensor(
         [num_classes, *(label + k * INSTANCE_OFFSET for k, label in enumerate(labels, 1))]

@@ -16,6 +16,7 @@ from mmengine.runner import set_random_seed
 from torch.nn import functional
 
 from ..atomic import replaced_file
+from ..datasets.label_maps import IGNORE_LABEL
 from ..drawing import Segment, draw_segments, enlargement, join_panels
 from ..methods.comformer import PseudoLabelHook
 from ..methods.comformer.pseudo_labels import mask_pseudo_labels
@@ -93,9 +94,12 @@ def _labelled(sample: Any) -> list[tuple[np.ndarray, int]]:
     """Return mask, (H, W), bool, and dataset label of each segment of the ground truth."""
     if 'gt_sem_seg' in sample:
         label_map = sample.gt_sem_seg.data[0].numpy()
-        return [(label_map == label, label) for label in sample.gt_labels]
-    number = sample.gt_panoptic_seg.sem_seg[0].numpy()
+        labels = np.unique(label_map[label_map != IGNORE_LABEL]).tolist()
+        return [(label_map == label, label) for label in labels]
     labels = sample.gt_instances.labels.tolist()
+    if 'masks' in sample.gt_instances:
+        return list(zip(sample.gt_instances.masks.masks > 0, labels, strict=True))
+    number = sample.gt_panoptic_seg.sem_seg[0].numpy()
     return [(number == position, label) for position, label in enumerate(labels, start=1)]
 
 

@@ -339,12 +339,15 @@ def _draw_into(cfg: Config, folder: str) -> None:
 
 def _augment_tests(cfg: Config) -> None:
     """Let the test loop average the predictions for several variants of each image."""
+    if not is_semantic(cfg):
+        raise ValueError(
+            '--tta: panoptic predictions cannot be averaged; leave it out, or use a semantic config'
+        )
     missing = [key for key in ('tta_model', 'tta_pipeline') if not cfg.get(key)]
     if missing:
         raise ValueError(
             f'--tta: the config has no {" and no ".join(missing)}, which say how to vary an image '
             f'and how to average; expected them as in configs/_base_/datasets/semantic.py'
-            f'{"" if is_semantic(cfg) else " (panoptic predictions cannot be averaged)"}'
         )
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
     cfg.model = {**cfg.tta_model, 'module': cfg.model}

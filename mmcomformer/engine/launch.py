@@ -36,8 +36,8 @@ def prepare_device(cfg: Config, *, launcher: str, amp: bool = False) -> None:
         amp: Whether the user asked for automatic mixed precision.
 
     Raises:
-        ValueError: If AMP or the launcher needs an accelerator that is not there, or the launcher
-            has not been used.
+        ValueError: If AMP, SyncBN or the launcher needs an accelerator that is not there, or the
+            launcher has not been used.
     """
     cfg.launcher = launcher
     if launcher == 'pytorch' and _RANK[launcher] not in os.environ:
@@ -68,9 +68,24 @@ def prepare_device(cfg: Config, *, launcher: str, amp: bool = False) -> None:
         raise ValueError(
             f'--launcher {launcher}: without an accelerator only the pytorch launcher works'
         )
+    _check_norms(cfg)
     if not distributed.is_initialized():
         distributed.init_process_group('gloo')
         torch.set_num_threads(max(1, torch.get_num_threads() // distributed.get_world_size()))
     cfg.model_wrapper_cfg = dict(
         type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False
     )
+
+
+def _check_norms(cfg: Config) -> None:
+    """Check that no batch norm is synchronised, which torch cannot do on a CPU.
+
+    Raises:
+        ValueError: If one is; the message says how to change it.
+    """
+    norm = cfg.model.get('backbone', {}).get('norm_cfg') or {}
+    if norm.get('type') in ('SyncBN', 'MMSyncBN'):
+        raise ValueError(
+            f'model.backbone.norm_cfg: {norm["type"]} needs an accelerator in several processes; '
+            f'train in one process, or set --cfg-options model.backbone.norm_cfg.type=BN'
+        )

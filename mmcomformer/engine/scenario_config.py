@@ -52,6 +52,8 @@ def model_at_step(model_cfg: Mapping[str, Any], step: int) -> dict[str, Any]:
     for _, scenario in find_scenarios(copied):
         scenario['step'] = step
     copied['backbone'].pop('init_cfg', None)
+    # mmseg has a place of its own for them
+    copied.pop('pretrained', None)
     return copied
 
 

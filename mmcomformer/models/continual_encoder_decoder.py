@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import torch
+from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder, SegTTAModel
 from mmseg.structures import SegDataSample
 from mmseg.utils import add_prefix
@@ -12,6 +14,8 @@ from torch import Tensor
 
 from ..registry import MODELS
 from .continual_model import ContinualModel
+
+_TEST_KEYS = {'mode', 'crop_size', 'stride'}
 
 
 @MODELS.register_module()
@@ -27,7 +31,11 @@ class ContinualEncoderDecoder(ContinualModel, EncoderDecoder):
             ``train_cfg``.
         loss_feature: See :meth:`.ContinualModel.open_slots`.
         train_cfg: Settings of the head's training.
+        test_cfg: ``mode``, and ``crop_size`` and ``stride`` of slide inference.
         **kwargs: Other arguments of mmseg's ``EncoderDecoder``.
+
+    Raises:
+        TypeError: If ``test_cfg`` has an unknown key.
     """
 
     head_name: ClassVar[str] = 'decode_head'
@@ -39,11 +47,20 @@ class ContinualEncoderDecoder(ContinualModel, EncoderDecoder):
         decode_head: dict[str, Any],
         loss_feature: dict[str, Any] | None = None,
         train_cfg: dict[str, Any] | None = None,
+        test_cfg: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
+        unread = sorted(set(test_cfg or {}) - _TEST_KEYS)
+        if unread:
+            raise TypeError(
+                f'model.test_cfg: unknown keys {unread}; expected {sorted(_TEST_KEYS)}. The '
+                f'thresholds of mask-based inference belong to model.decode_head.semantic_fusion'
+            )
         head = decode_head.copy()
         head.setdefault('train_cfg', train_cfg)
-        super().__init__(backbone=backbone, decode_head=head, train_cfg=train_cfg, **kwargs)
+        super().__init__(
+            backbone=backbone, decode_head=head, train_cfg=train_cfg, test_cfg=test_cfg, **kwargs
+        )
         self.open_slots(loss_feature)
 
     def loss(self, inputs: Tensor, data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
@@ -58,6 +75,13 @@ class ContinualEncoderDecoder(ContinualModel, EncoderDecoder):
         if self.with_auxiliary_head:
             losses.update(self._auxiliary_head_forward_train(feats, data_samples))
         return losses
+
+    def _forward(
+        self, inputs: Tensor, data_samples: Sequence[SegDataSample] | None = None
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Return class and mask logits of each level (``mode='tensor'``)."""
+        # mmseg's heads take the features alone
+        return self.decode_head(self.extract_feat(inputs), data_samples)
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict[str, Any]]) -> Tensor:
         """Return scores of a batch of images, or of windows of them.
@@ -105,10 +129,17 @@ class ContinualSegTTAModel(SegTTAModel):
             data_samples_list: Per image the predictions of its variants.
 
         Returns:
-            Per image a sample with ``pred_sem_seg`` (1, h, w), int64.
+            Per image a sample with ``seg_logits`` (C, h, w) and ``pred_sem_seg`` (1, h, w), int64.
         """
-        samples = super().merge_preds(data_samples_list)
-        for sample in samples:
-            merged = sample.pred_sem_seg.data
-            sample.pred_sem_seg.data = self.module.decode_head.mark_nothing(merged)
+        samples = []
+        for variants in data_samples_list:
+            # mmseg takes a softmax before, which distorts what is a score in [0, 1] already
+            scores = torch.zeros_like(variants[0].seg_logits.data)
+            for variant in variants:
+                scores += variant.seg_logits.data / len(variants)
+            labels = self.module.decode_head.mark_nothing(scores.argmax(0, keepdim=True))
+            sample = variants[0]
+            sample.seg_logits = PixelData(data=scores)
+            sample.pred_sem_seg = PixelData(data=labels)
+            samples.append(sample)
         return samples

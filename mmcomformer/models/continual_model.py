@@ -59,10 +59,11 @@ class ContinualModel:
         Returns:
             The losses, and the student's features, each (B, C_i, h_i, w_i).
         """
+        # first, because what it copies to the device would wait for the teacher
+        targets = self.mask_head.build_targets(batch_data_samples)
         teacher_output = None
         if self.teacher is not None:
             teacher_output = self.teacher(batch_inputs, batch_data_samples)
-        targets = self.mask_head.build_targets(batch_data_samples)
         if self.pseudo_labeller is not None and teacher_output is not None:
             height, width = batch_inputs.shape[-2:]
             targets = self.pseudo_labeller(targets, teacher_output, (height, width))

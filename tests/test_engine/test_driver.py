@@ -218,3 +218,12 @@ class TestDevice:
         monkeypatch.setattr('mmcomformer.engine.launch.get_device', lambda: 'cpu')
         with pytest.raises(ValueError, match='--launcher slurm: .*only the pytorch launcher'):
             prepare_device(load_config(request_(), 0), launcher='slurm')
+
+
+def test_synchronised_norms_need_an_accelerator(monkeypatch):
+    """In several processes; in one they are plain batch norms."""
+    monkeypatch.setenv('RANK', '0')
+    request = Request(config=str(CONFIGS / 'comformer_ade_semantic_100-50.py'))
+    prepare_device(load_config(request, 0), launcher='none')
+    with pytest.raises(ValueError, match='norm_cfg: SyncBN needs an accelerator in several proc'):
+        prepare_device(load_config(request, 0), launcher='pytorch')

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 import torch
 from mmdet.apis import DetInferencer, inference_detector, init_detector
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData, PixelData
 
 from mmcomformer.engine.checkpoint import previous_checkpoint, read_checkpoint
 from mmcomformer.engine.driver import Request, load_config
@@ -92,6 +94,23 @@ def test_an_image_without_any_segment(
     pixels = cv2.imread(image)[..., ::-1]
     visualizer.add_datasample('x', pixels, result, draw_gt=False, out_file=str(tmp_path / 'x.png'))
     assert np.array_equal(cv2.imread(str(tmp_path / 'x.png'))[..., ::-1], pixels)
+
+
+def test_training_sample_is_drawn_in_the_colours_of_its_labels(tmp_path):
+    """As mmdet's tool for browsing a dataset draws it."""
+    visualizer = VISUALIZERS.build(dict(type='PanopticVisualizer', name=str(tmp_path), alpha=1.0))
+    visualizer.dataset_meta = dict(classes=('a', 'b'), palette=[(255, 0, 0), (0, 0, 255)])
+    number = torch.zeros(1, 40, 40, dtype=torch.uint8)
+    number[:, :, 10:20], number[:, :, 30:] = 1, 2
+    sample = DetDataSample(gt_instances=InstanceData(labels=torch.tensor([1, 0])))
+    sample.gt_panoptic_seg = PixelData(sem_seg=number)
+    out = str(tmp_path / 'x.png')
+    visualizer.add_datasample('x', np.zeros((40, 40, 3), np.uint8), sample, out_file=out)
+    drawn = cv2.imread(out)[..., ::-1]
+    # away from the names, and from the edges, which are white
+    assert drawn[36, 15].tolist() == [0, 0, 255]
+    assert drawn[36, 35].tolist() == [255, 0, 0]
+    assert drawn[36, 5].tolist() == [0, 0, 0]
 
 
 class TestDemo:

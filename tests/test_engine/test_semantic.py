@@ -221,7 +221,7 @@ class TestEvaluate:
 
     def test_panoptic_predictions_are_not_averaged(self):
         cfg = load_config(Request(config=PANOPTIC), 0)
-        with pytest.raises(ValueError, match='no tta_model and no tta_pipeline.*panoptic predic'):
+        with pytest.raises(ValueError, match='--tta: panoptic predictions cannot be averaged'):
             driver._augment_tests(cfg)
 
 

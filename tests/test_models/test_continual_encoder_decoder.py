@@ -4,6 +4,7 @@ import pytest
 import tiny
 import torch
 from mmengine.registry import MODELS, DefaultScope
+from mmengine.structures import PixelData
 
 from mmcomformer.methods.comformer.pseudo_labels import MaskPseudoLabels
 from mmcomformer.models.mask_activation import QuerySoftmax
@@ -166,7 +167,7 @@ def test_augmented_inference_undoes_the_flip(trained):
         trained.predict(images, plain),
         trained.predict(images.flip(-1), flipped),
     )
-    scores = [sample.seg_logits.data.softmax(0) for sample in (first, second)]
+    scores = [sample.seg_logits.data for sample in (first, second)]
     expected = (sum(scores) / 2).argmax(0)
     (merged,) = tta_model(trained).merge_preds([[first, second]])
     assert torch.equal(merged.pred_sem_seg.data.squeeze(), expected)
@@ -181,3 +182,26 @@ def test_augmented_inference_marks_nothing():
     samples[0].set_metainfo(dict(img_path='a.png'))
     (merged,) = tta_model(model).merge_preds([model.predict(torch.randn(1, 3, *SIZE), samples)])
     assert (merged.pred_sem_seg.data == 255).all()
+
+
+def test_augmented_inference_averages_scores():
+    # an average of softmaxes would prefer the first class
+    model = tiny.build_segmentor(step=1).eval()
+    samples = tiny.label_samples(torch.zeros(SIZE), torch.zeros(SIZE))
+    for sample, scores in zip(samples, ([0.9, 0.44], [0.0, 0.47]), strict=True):
+        padded = [*scores, *[0.0] * (model.out_channels - 2)]
+        sample.set_data(dict(seg_logits=PixelData(data=torch.tensor(padded)[:, None, None])))
+    (merged,) = tta_model(model).merge_preds([samples])
+    assert merged.pred_sem_seg.data.item() == 1
+
+
+def test_tensor_mode_gives_all_levels():
+    model = tiny.build_segmentor(step=1).eval()
+    cls_scores, mask_preds = model(torch.randn(2, 3, *SIZE), mode='tensor')
+    assert len(cls_scores) == len(mask_preds) > 1
+    assert cls_scores[-1].shape[0] == mask_preds[-1].shape[0] == 2
+
+
+def test_wrong_test_cfg():
+    with pytest.raises(TypeError, match=r"test_cfg: unknown keys \['iou_thr'\]; .*semantic_fusion"):
+        build(test_cfg=dict(mode='whole', iou_thr=0.5))

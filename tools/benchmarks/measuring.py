@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 MEGABYTE = 2**20
-_LIBRARIES = ('numpy', 'cv2', 'torch', 'mmengine', 'mmcv', 'mmdet')
+_LIBRARIES = ('numpy', 'cv2', 'torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg')
 
 
 class BenchmarkError(Exception):

@@ -177,19 +177,18 @@ def draw_cells(size: Size, count: int) -> np.ndarray:
 def make_samples(size: Size, cells: np.ndarray, counts: Sequence[int], *, device: str) -> list[Any]:
     """Return data samples whose first ``counts[i]`` cells are ground truth of the last step."""
     from mmdet.structures import DetDataSample
-    from mmdet.structures.mask import BitmapMasks
-    from mmengine.structures import InstanceData
+    from mmengine.structures import InstanceData, PixelData
 
     side, old = size.resolution, sum(size.increments[:-1])
     samples = []
     for of_image, count in zip(cells, counts, strict=True):
-        masks = of_image == np.arange(count)[:, None, None]
+        # as PackContinualInputs makes it: position in the labels, plus 1
+        number = np.where(of_image < count, of_image + 1, 0).astype(np.uint8)
         labels = old + torch.arange(count) % size.increments[-1]
         shapes = dict.fromkeys(('img_shape', 'ori_shape', 'batch_input_shape'), (side, side))
         sample = DetDataSample(metainfo=shapes)
-        sample.gt_instances = InstanceData(
-            labels=labels, masks=BitmapMasks(masks.astype(np.uint8), side, side)
-        )
+        sample.gt_instances = InstanceData(labels=labels)
+        sample.gt_panoptic_seg = PixelData(sem_seg=torch.from_numpy(number[None]))
         samples.append(sample.to(device))
     return samples
 

@@ -69,10 +69,14 @@ def time_steps(fine_tuning: Training, comformer: Training, runs: int) -> dict[st
         f'{name}, ms': [1000 * seconds for seconds in times[name][1:]]
         for name in (FINE_TUNING, TEACHER, COMFORMER)
     }
-    return {**steps, **ratios(steps), **{f'{name}, ms': part for name, part in parts.items()}}
+    return {
+        **steps,
+        **ratios_to_parts(steps),
+        **{f'{name}, ms': part for name, part in parts.items()},
+    }
 
 
-def ratios(steps: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
+def ratios_to_parts(steps: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
     """Return the CoMFormer step over the sum of the other two: of each run, and of medians."""
     fine_tuning, teacher, whole = (
         steps[f'{name}, ms'] for name in (FINE_TUNING, TEACHER, COMFORMER)

@@ -124,7 +124,7 @@ class PreviousStepHook(Hook):
 
 
 def unwrap_model(model: nn.Module) -> Any:
-    """Return the detector inside a data-parallel wrapper, or the model itself."""
+    """Return the detector or segmentor inside a data-parallel wrapper, or the model itself."""
     return model.module if is_model_wrapper(model) else model
 
 

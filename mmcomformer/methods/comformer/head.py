@@ -24,6 +24,8 @@ from ...scenario import Scenario
 
 # mmdet's configs of this head have it, and nothing reads it
 _UNREAD = {'strides'}
+# by what the dice loss samples
+_DEFAULT_COSTS = {'probability': 'HarmonicMatchCost', 'logit': 'WeightedMatchCost'}
 
 
 def _check_keys(kwargs: Mapping[str, Any], head: type[ComFormerHead]) -> None:
@@ -63,7 +65,8 @@ class ComFormerHead(Mask2FormerHead):
         loss_dice: Dice loss of matched queries at sampled points; it must fit the activation.
         loss_distill: Loss between the class logits of student and teacher at the last level; None
             for a method without distillation.
-        train_cfg: ``match_cost``, ``num_points`` (default 12544), ``oversample_ratio`` (3.0) and
+        train_cfg: ``match_cost`` (default ``HarmonicMatchCost``, or ``WeightedMatchCost`` for
+            ``QuerySigmoid``), ``num_points`` (12544), ``oversample_ratio`` (3.0) and
             ``importance_sample_ratio`` (0.75).
         **kwargs: Arguments of mmdet's ``Mask2FormerHead`` except the class counts.
 
@@ -109,8 +112,9 @@ class ComFormerHead(Mask2FormerHead):
         self.loss_dice = MODELS.build(loss_dice)
         self.loss_distill = None if loss_distill is None else MODELS.build(loss_distill)
         train_cfg = train_cfg or {}
-        cost = train_cfg.get('match_cost', dict(type='HarmonicMatchCost'))
-        self.match_cost = TASK_UTILS.build(cost)
+        # inference may come without training settings: the default fits any activation
+        default = _DEFAULT_COSTS.get(self.mask_activation.map_kinds[1], 'HarmonicMatchCost')
+        self.match_cost = TASK_UTILS.build(train_cfg.get('match_cost', dict(type=default)))
         self._check_map_kinds()
         self.num_points = train_cfg.get('num_points', 12544)
         self.oversample_ratio = train_cfg.get('oversample_ratio', 3.0)

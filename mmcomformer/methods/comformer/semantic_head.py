@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from mmseg.structures import SegDataSample
 from torch import Tensor
+from torch.nn import functional
 
 from ...datasets.label_maps import IGNORE_LABEL
 from ...models.targets import ImageTargets
@@ -91,22 +92,17 @@ class ComFormerSemanticHead(ComFormerHead):
             Shape (B, C, H, W), float, at least 0; C as ``out_channels``.
         """
         cls_scores, mask_preds = self(x, batch_img_metas)
-        logits = torch.nn.functional.interpolate(
-            mask_preds[-1].float(),
-            tuple(batch_img_metas[0]['pad_shape'][:2]),
-            mode='bilinear',
-            align_corners=False,
-        )
+        size = tuple(batch_img_metas[0]['pad_shape'][:2])
         by_label = self.to_dataset_labels(cls_scores[-1].float())
-        # one image at a time: its maps fit into memory
+        # one image at a time: the maps of a batch at input size may not fit
         scores = [
-            self._scores(of_image, self.mask_activation.probability(masks))
-            for of_image, masks in zip(by_label, logits, strict=True)
+            self._scores(of_image, functional.interpolate(logits[None], size, mode='bilinear')[0])
+            for of_image, logits in zip(by_label, mask_preds[-1].float(), strict=True)
         ]
         return torch.stack(scores)
 
-    def _scores(self, cls_score: Tensor, masks: Tensor) -> Tensor:
-        scores = self.semantic_fusion(cls_score, masks)
+    def _scores(self, cls_score: Tensor, logits: Tensor) -> Tensor:
+        scores = self.semantic_fusion(cls_score, self.mask_activation.probability(logits))
         background = self.scenario.background_label
         if background is not None:
             scores[background] = scores[-1]

@@ -108,3 +108,12 @@ def test_wrong_config():
     many = dict(increments=[256], stuff_classes=[f'class {i}' for i in range(256)])
     with pytest.raises(ValueError, match='expected at most 255 classes'):
         build(step=0, scenario=many)
+
+
+def test_without_training_settings_the_cost_fits_the_masks():
+    """mmseg's init_model takes the training settings away."""
+    for changes, cost in (({}, 'HarmonicMatchCost'), (tiny.SIGMOID, 'WeightedMatchCost')):
+        config = tiny.semantic_config(1, **changes)
+        with DefaultScope.overwrite_default_scope('mmseg'):
+            head = MODELS.build({**config.decode_head, 'train_cfg': None})
+        assert type(head.match_cost).__name__ == cost
