@@ -38,6 +38,7 @@ NUM_STEPS = {
     'comformer_coco_83-10.py': 6,
     'comformer_cityscapes_14-5.py': 2,
     'comformer_custom.py': 2,
+    'comformer_custom_semantic.py': 2,
     'comformer_shapes_6-3.py': 3,
     'finetune_shapes_6-3.py': 3,
     'joint_shapes_6-3.py': 1,
@@ -64,7 +65,7 @@ NUM_STEPS = {
 
 
 def is_semantic(name):
-    return '_semantic_' in name or '_voc_' in name
+    return '_semantic' in name or '_voc_' in name
 
 
 def is_disjoint(name):
@@ -72,7 +73,11 @@ def is_disjoint(name):
 
 
 RECIPES = [name for name in NUM_STEPS if '_ade_' in name and not is_semantic(name)]
-SEMANTIC_RECIPES = [name for name in NUM_STEPS if is_semantic(name) and '_shapes_' not in name]
+SEMANTIC_RECIPES = [
+    name
+    for name in NUM_STEPS
+    if is_semantic(name) and '_shapes_' not in name and '_custom_' not in name
+]
 SHAPES = {
     kind: [name for name in LEAVES if '_shapes_' in name and is_semantic(name) == kind]
     for kind in (False, True)

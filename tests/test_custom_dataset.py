@@ -22,17 +22,14 @@ DOCUMENT = ROOT / 'docs' / 'custom_dataset.md'
 SIZE = 48
 COLOURS = {'cat': (200, 60, 40), 'dog': (40, 60, 210), 'horse': (230, 200, 30)}
 STUFF = {'grass': (1, (60, 140, 50)), 'sky': (2, (210, 170, 120))}
+# the values of the label maps, in the order of the tutorial's `classes`
+LABELS = ['cat', 'dog', 'grass', 'sky']
 # what makes a recipe for a GPU a matter of seconds; the pipeline works on small images
 SMALL = [
     'model.backbone.init_cfg=None',
     'model.backbone.depth=18',
     'model.backbone.base_channels=8',
-    'model.panoptic_head.in_channels=[8,16,32,64]',
-    'model.panoptic_head.num_queries=10',
-    'model.panoptic_head.pixel_decoder.encoder.num_layers=1',
-    'model.panoptic_head.transformer_decoder.num_layers=1',
     'model.train_cfg.num_points=64',
-    f'model.data_preprocessor.batch_augments.0.size=({SIZE},{SIZE})',
     f'train_dataloader.dataset.pipeline.2.scales=[{SIZE}]',
     f'train_dataloader.dataset.pipeline.3.crop_size=({SIZE},{SIZE})',
     f'train_dataloader.dataset.pipeline.6.size=({SIZE},{SIZE})',
@@ -44,6 +41,12 @@ SMALL = [
     'train_cfg.max_iters=2',
     'train_cfg.val_interval=2',
     'visualizer.vis_backends=[]',
+]
+SMALL_HEAD = [
+    'in_channels=[8,16,32,64]',
+    'num_queries=10',
+    'pixel_decoder.encoder.num_layers=1',
+    'transformer_decoder.num_layers=1',
 ]
 
 
@@ -90,6 +93,33 @@ def draw_pet(root, split, index, things, content, rng):
     content['images'].append({'id': index, 'file_name': f'{index}.jpg', **size})
 
 
+def write_label_maps(root):
+    """Turn the annotations of the pets into a label map per image."""
+    for split in ('train', 'val'):
+        content = json.loads((root / f'instances_{split}.json').read_text())
+        names = {category['id']: category['name'] for category in content['categories']}
+        (root / 'labels' / split).mkdir(parents=True)
+        for image in content['images']:
+            stuff = cv2.imread(str(root / 'stuff' / split / f'{image["id"]}.png'), -1)
+            labels = np.full_like(stuff, 255)
+            for name, (value, _) in STUFF.items():
+                labels[stuff == value] = LABELS.index(name)
+            for item in content['annotations']:
+                if item['image_id'] == image['id']:
+                    x0, y0, x1, _, _, y1 = item['segmentation'][0][:6]
+                    labels[y0:y1, x0:x1] = LABELS.index(names[item['category_id']])
+            cv2.imwrite(str(root / 'labels' / split / f'{image["id"]}.png'), labels)
+
+
+def small(config):
+    """Return the options that make a recipe of either task small."""
+    semantic = 'semantic' in config
+    size = 'size' if semantic else 'batch_augments.0.size'
+    head = f'model.{"decode" if semantic else "panoptic"}_head'
+    size = f'model.data_preprocessor.{size}=({SIZE},{SIZE})'
+    return [*SMALL, size, *(f'{head}.{option}' for option in SMALL_HEAD)]
+
+
 def blocks(section):
     """Return language and text of the code blocks of the tutorial's numbered sections."""
     sections = re.split(r'^## ', DOCUMENT.read_text(encoding='utf-8'), flags=re.M)
@@ -124,7 +154,7 @@ def run_command(line, monkeypatch):
         if word.endswith('last.pth'):
             arguments[index] = str(previous_checkpoint(word.removesuffix('/last.pth')))
     if script.endswith(('train.py', 'test.py', 'browse_dataset.py')):
-        arguments += ['--cfg-options', *SMALL]
+        arguments += ['--cfg-options', *small(arguments[0])]
     monkeypatch.setattr(sys, 'argv', [script, *arguments])
     try:
         runpy.run_path(str(ROOT / script), run_name='__main__')
@@ -182,3 +212,17 @@ def test_tutorial(project, monkeypatch):
     assert after['increments'] == [2, 2, 1]
     assert set(after['steps'][2]['per_class']) == {'grass', 'cat', 'sky', 'dog', 'horse'}
     assert {step: file_sha256(path) for step, path in checkpoints.items()} == hashes
+
+
+def test_label_maps(project, monkeypatch):
+    pets = project / 'data' / 'pets'
+    write_pets(pets, ['cat', 'dog'])
+    write_label_maps(pets)
+    follow(7, monkeypatch)
+    assert (pets / '.mmcomformer').is_dir()
+    pictures = project / 'work_dirs' / 'pets_semantic_step1'
+    assert len(list(pictures.glob('*.png'))) == 4
+    summary = read_summary(project / 'work_dirs' / 'comformer_pets_semantic')
+    assert summary['task'] == 'semantic'
+    assert [entry['classes'] for entry in summary['steps']] == [['grass', 'cat'], ['sky', 'dog']]
+    assert set(summary['steps'][1]['per_class']) == set(LABELS)

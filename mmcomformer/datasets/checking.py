@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
@@ -18,6 +18,7 @@ from .check_report import DatasetReport
 from .class_index import ClassIndex
 from .conversion.parallel import parallel
 from .file_checks import (
+    Finding,
     ImageFiles,
     ImageReport,
     LabelledImage,
@@ -35,6 +36,9 @@ Areas = Mapping[tuple[Any, int], int]
 """Area of each segment, by image id and segment id."""
 Reports = Mapping[str, ImageReport]
 """What was found in the files of each image, by the path of its picture."""
+
+_NEEDS_PICTURE = 'sizes differ'
+"""Kind of the findings in a label map that only loading it with its picture shows."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,7 @@ class _Reader:
         self._report = report
         self._workers = workers
         self._known: dict[str, tuple[Images, Areas, Reports | None] | None] = {}
+        self._added: set[Finding] = set()
 
     def read(self, config: Mapping[str, Any], split: str) -> _Part | None:
         """Return the images of a step or a set; None after a fault in the annotations."""
@@ -111,13 +116,23 @@ class _Reader:
         part = _Part(dataset, [], areas, reports)
         dataset.data_list = images
         if reports is not None:
-            dataset.source = _KnownLabels(dataset.source, reports)
+            dataset.source = _KnownLabels(dataset.source, reports, self._add_once)
         try:
             part.images.extend(dataset.filter_data())
         except (ValueError, FileNotFoundError) as error:
             kind = 'images to evaluate on' if dataset.test_mode else 'images of a step'
             self._report.add(kind, part.ann_file, error)
+        if reports is not None:
+            for info in part.images:
+                self._add_once(reports[info['img_path']].findings)
         return part
+
+    def _add_once(self, findings: Iterable[Finding]) -> None:
+        """Add findings, each once, however many steps open its file."""
+        for finding in findings:
+            if finding not in self._added:
+                self._added.add(finding)
+                self._report.findings.append(finding)
 
     def _annotations(
         self, dataset: IncrementalDataset, config: Mapping[str, Any], split: str
@@ -134,7 +149,10 @@ class _Reader:
         return self._known[key]
 
     def _read_maps(self, dataset: IncrementalDataset, images: Images, split: str) -> Reports:
-        """Read the pictures and label maps of a whole set, which say what images a step has."""
+        """Read the pictures and label maps of a whole set, which say what images a step has.
+
+        What is wrong with them is not added yet, because training may open only some of them.
+        """
         source: Any = dataset.source
         table = lookup_table(source.inner_label_map, reduce_zero_label=source.reduce_zero_label)
         backend_args = dataset.inner_config.get('backend_args')
@@ -150,10 +168,7 @@ class _Reader:
 
     def _read(self, check: Callable[[Any], ImageReport], files: Any, split: str) -> Any:
         title = f'reading {split}'
-        reports = list(parallel(check, files, workers=self._workers, title=title)) if files else []
-        for of_image in reports:
-            self._report.findings.extend(of_image.findings)
-        return reports
+        return list(parallel(check, files, workers=self._workers, title=title)) if files else []
 
     def read_files(self, parts: Sequence[_Part], split: str) -> Reports:
         """Return what the files of the images of some steps hold; each is read once."""
@@ -168,21 +183,29 @@ class _Reader:
                     {info['img_path']: part.reports[info['img_path']] for info in part.images}
                 )
         read = self._read(check_files, list(files.values()), split)
+        for of_image in read:
+            self._report.findings.extend(of_image.findings)
         return {**known, **dict(zip(files, read, strict=True))}
 
 
 class _KnownLabels(SemanticImages):
     """The images of a semantic dataset whose label maps have been read already.
 
-    What a map holds is told as a panoptic annotation is: each label in it is one segment.
+    What a map holds is told as a panoptic annotation is: each label in it is one segment. What is
+    wrong with the maps is told when training would read them, which is when they are indexed.
     """
 
-    def __init__(self, source: Any, reports: Reports) -> None:
+    def __init__(
+        self, source: Any, reports: Reports, tell: Callable[[Iterable[Finding]], None]
+    ) -> None:
         super().__init__(**{field.name: getattr(source, field.name) for field in fields(source)})
         self._reports = reports
+        self._tell = tell
 
     def index(self, images: Sequence[Mapping[str, Any]]) -> ClassIndex:
         """Return the classes of each image."""
+        for info in images:
+            self._tell(_map_findings(info, self._reports[info['img_path']]))
         return ClassIndex.from_segments(
             (self._segments(info) for info in images), num_classes=self.scenario.num_classes
         )
@@ -200,6 +223,15 @@ class _KnownLabels(SemanticImages):
             }
             for label in self._reports[info['img_path']].labels
         ]
+
+
+def _map_findings(info: Mapping[str, Any], report: ImageReport) -> list[Finding]:
+    """Return what is wrong with a label map alone, whatever its picture is like."""
+    return [
+        finding
+        for finding in report.findings
+        if finding.file == info['seg_map_path'] and finding.kind != _NEEDS_PICTURE
+    ]
 
 
 def _doubt_convention(

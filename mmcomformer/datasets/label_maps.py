@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from mmengine import fileio
 
-from .conversion.png import read_labels
+from .conversion.png import ChannelError, read_labels
 
 IGNORE_LABEL = 255
 """Value of the pixels of a label map that belong to no class."""
@@ -35,7 +35,14 @@ def read_label_map(path: str | Path, *, backend_args: dict[str, Any] | None = No
         content = fileio.get(str(path), backend_args=backend_args)
     except FileNotFoundError as error:
         raise missing_label_map(path) from error
-    values = read_labels(Path(path), content=content)
+    try:
+        values = read_labels(Path(path), content=content)
+    except ChannelError as error:
+        raise ValueError(
+            f'label map {error}; save class numbers in one channel, as uint8, not colours'
+        ) from error
+    except ValueError as error:
+        raise ValueError(f'label map {error}') from error
     if values.dtype != np.uint8:
         raise ValueError(
             f'label map {path}: expected 8-bit labels, got pixels of type {values.dtype}; save '

@@ -60,6 +60,8 @@ class SemanticImages:
         """
         _check_reduce_zero_label(inner, scenario)
         _check_limits(inner, scenario)
+        if not show_all:
+            _check_local(inner)
         label_map = inner.label_map
         if label_map is None:
             label_map = {label: label for label in range(scenario.num_classes)}
@@ -156,6 +158,16 @@ def _check_limits(inner: BaseSegDataset, scenario: Scenario) -> None:
         raise ValueError(
             f'scenario: expected at most {most} classes, because {IGNORE_LABEL} marks the pixels '
             f'without a label in 8-bit label maps, got {scenario.num_classes}'
+        )
+
+
+def _check_local(inner: BaseSegDataset) -> None:
+    backend = (inner.backend_args or {}).get('backend')
+    if backend not in (None, 'local'):
+        raise ValueError(
+            f'dataset.backend_args: label maps have to be local files, because training reads all '
+            f"of them to choose the images of a step; expected None or dict(backend='local'), got "
+            f'{inner.backend_args!r}; copy the dataset to a local folder and leave backend_args out'
         )
 
 

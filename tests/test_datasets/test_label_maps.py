@@ -27,7 +27,11 @@ class TestRead:
 
     def test_colours(self, tmp_path):
         Image.fromarray(np.zeros((3, 4, 3), np.uint8)).save(tmp_path / 'a.png')
-        with pytest.raises(ValueError, match=r'a\.png: expected .* 1 channel.* got 3 .* mode RGB'):
+        match = (
+            r'^label map .*a\.png: expected .* 1 channel.* got 3 .* mode RGB; save class numbers '
+            r'in one channel, .* not colours'
+        )
+        with pytest.raises(ValueError, match=match):
             read_label_map(tmp_path / 'a.png')
 
     @pytest.mark.parametrize(
@@ -59,7 +63,7 @@ class TestRead:
     @pytest.mark.parametrize('content', [b'', b'text', b'\x89PNG\r\n\x1a\n'])
     def test_damaged(self, tmp_path, content):
         (tmp_path / 'a.png').write_bytes(content)
-        with pytest.raises(ValueError, match=r'a\.png'):
+        with pytest.raises(ValueError, match=r'^label map .*a\.png .*; get it again$'):
             read_label_map(tmp_path / 'a.png')
 
     def test_backend(self, tmp_path):

@@ -194,6 +194,59 @@ def test_faults(data, name):
         data.train()
 
 
+def spoil_picture(data, name, split='train'):
+    data.image_path(name, split).write_bytes(b'no image')
+
+
+class TestFilesThatNobodyOpens:
+    """Training reads the maps of all images that it may use, and the pictures of its steps."""
+
+    def first_step(self, data, images):
+        """Return the findings of a training of step 0 on some images."""
+        steps, evaluation = data.configs()
+        return check_scenario([{**steps[0], 'images': images}], evaluation, workers=1).findings
+
+    def test_picture_outside_images(self, data):
+        spoil_picture(data, 'c')
+        assert self.first_step(data, ['a.jpg', 'b.jpg']) == []
+        (fault,) = self.first_step(data, ['a.jpg', 'c.jpg'])
+        assert fault.file == str(data.image_path('c'))
+
+    def test_map_outside_images(self, data):
+        unknown(data)
+        assert self.first_step(data, ['b.jpg', 'c.jpg']) == []
+
+    def test_picture_of_no_step(self, data):
+        data.write('train', 'a', np.full((6, 8), VOID))
+        spoil_picture(data, 'a')
+        assert data.check().findings == []
+        data.train()
+
+    def test_size_of_no_step(self, data):
+        data.write('train', 'a', np.full((6, 10), VOID))
+        assert data.check().findings == []
+        data.train()
+
+    def test_map_of_no_step(self, data):
+        data.write('train', 'a', np.full((6, 8), 9))
+        spoil_picture(data, 'a')
+        (fault,) = data.check().faults
+        assert fault.kind == 'unknown labels'
+
+    def test_picture_of_two_steps(self, data):
+        spoil_picture(data, 'b')
+        report = data.check()
+        assert [step['images'] for step in report.steps] == [3, 1, 1]
+        (fault,) = report.faults
+        assert fault.file == str(data.image_path('b'))
+
+    def test_evaluation_opens_every_picture(self, data):
+        data.write('val', 'd', np.full((6, 8), VOID))
+        spoil_picture(data, 'd', 'val')
+        (fault,) = data.check().faults
+        assert fault.file == str(data.image_path('d', 'val'))
+
+
 def test_one_fault_does_not_hide_another(data):
     for name in 'ab':
         data.map_path(name).unlink()

@@ -342,10 +342,24 @@ class TestBadConfig:
         with pytest.raises(ValueError, match=rf"data_prefix has no '{key}'; expected"):
             build(maps, inner=inner)
 
-    def test_missing_folder(self, maps):
-        inner = {'data_prefix': {'img_path': 'no', 'seg_map_path': 'map'}}
-        with pytest.raises(FileNotFoundError, match=r"/no does not exist; .* data_prefix\['img_pa"):
+    @pytest.mark.parametrize('key', ['img_path', 'seg_map_path'])
+    def test_missing_folder(self, maps, key):
+        inner = {'data_prefix': {'img_path': 'img', 'seg_map_path': 'map', key: 'no'}}
+        match = rf"/no does not exist; check data_root and data_prefix\['{key}'\]"
+        with pytest.raises(FileNotFoundError, match=match):
             build(maps, inner=inner)
+
+    @pytest.mark.parametrize('backend', ['petrel', 'http'])
+    def test_label_maps_elsewhere(self, maps, backend):
+        inner = {'backend_args': {'backend': backend}}
+        match = rf"dataset\.backend_args: label maps have to be local files.* got .*'{backend}'"
+        with pytest.raises(ValueError, match=match):
+            build(maps, inner=inner, lazy_init=True)
+        # evaluation opens them through the backend
+        build(maps, inner=inner, lazy_init=True, test_mode=True)
+
+    def test_local_backend(self, maps):
+        assert len(build(maps, inner={'backend_args': {'backend': 'local'}})) == 3
 
     def test_no_image(self, maps):
         with pytest.raises(ValueError, match=r"img names no image; .* end in '\.jpeg'"):

@@ -28,6 +28,10 @@ _FIRST_TURNED = 5
 """From this EXIF orientation on, rows and columns are exchanged."""
 
 
+class ChannelError(ValueError):
+    """A picture cannot be labels, because of how many channels it has, or of which type."""
+
+
 def _chunk(kind: bytes, data: bytes) -> bytes:
     checksum = zlib.crc32(kind + data)
     return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', checksum)
@@ -96,7 +100,8 @@ def read_labels(path: Path, *, channels: int = 1, content: bytes | None = None) 
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is damaged or has another number of channels.
+        ChannelError: If it has another number of channels, or one bit per pixel.
+        ValueError: If it is damaged.
     """
     with _opened(path, content) as image:
         try:
@@ -105,7 +110,7 @@ def read_labels(path: Path, *, channels: int = 1, content: bytes | None = None) 
             raise ValueError(f'{path} is damaged ({error}); get it again') from error
     found = 1 if labels.ndim == 2 else labels.shape[2]
     if found != channels or labels.dtype == bool:
-        raise ValueError(
+        raise ChannelError(
             f'{path}: expected a picture of {channels} channel(s) with labels, got {found} '
             f'channel(s) of mode {image.mode}'
         )
