@@ -16,6 +16,7 @@ test_dataloader = dict(dataset=dict(scenario=scenario))
 
 max_iters = 1000 if step == 0 else 500
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
+optim_wrapper = dict(optimizer=dict(lr=1e-3 if step == 0 else 5e-4))
 default_hooks = dict(checkpoint=dict(interval=100))
 param_scheduler = [
     dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=max_iters, by_epoch=False)

@@ -377,6 +377,9 @@ def test_shapes_are_learned_alike_in_both_tasks():
         a, b = scenario_of(panoptic), scenario_of(semantic)
         assert (a.order, a.classes, a.increments) == (b.order, b.classes, b.increments)
         assert b.thing_classes == ()
+        # later steps of the semantic one learn at half the rate
+        rates = [cfg.optim_wrapper.optimizer.pop('lr') for cfg in (panoptic, semantic)]
+        assert rates == [1e-3, 5e-4 if step else 1e-3]
         for key in ('train_cfg', 'optim_wrapper', 'param_scheduler', 'auto_scale_lr'):
             assert panoptic[key] == semantic[key]
         heads = panoptic.model.panoptic_head, semantic.model.decode_head
