@@ -12,7 +12,7 @@ import numpy as np
 from mmengine import fileio
 
 from .label_maps import IGNORE_LABEL, check_values, read_label_map
-from .panoptic_png import VOID_ID, read_panoptic_png
+from .panoptic_png import VOID_ID, read_panoptic_png, run_starts
 
 _JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
 _JPEG_TAIL = 64
@@ -207,7 +207,7 @@ def count_pixels(ids: np.ndarray) -> dict[int, int]:
     """
     flat = ids.ravel()
     # sorting runs instead of pixels takes a tenth of the time
-    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
+    starts = run_starts(flat)
     present, run_of = np.unique(flat[starts], return_inverse=True)
     counts = np.bincount(run_of, weights=np.diff(starts, append=flat.size)).astype(np.int64)
     pixels = dict(zip(present.tolist(), counts.tolist(), strict=True))

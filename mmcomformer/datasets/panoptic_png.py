@@ -15,6 +15,24 @@ MAX_ID = 256**3 - 1
 """Largest segment id that fits three colour channels."""
 
 
+def run_starts(flat: np.ndarray) -> np.ndarray:
+    """Return where each run of equal values starts.
+
+    Segments are connected along rows mostly, so a map has far fewer runs than pixels.
+
+    Args:
+        flat: A flat map, shape (n,), n > 0.
+
+    Returns:
+        Ascending positions, the first one 0, int64, shape (number of runs,).
+
+    Example:
+        >>> run_starts(np.array([4, 4, 7, 4])).tolist()
+        [0, 2, 3]
+    """
+    return np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
+
+
 def rgb_to_ids(rgb: np.ndarray) -> np.ndarray:
     """Return the segment id of each pixel, ``R + 256 G + 65536 B``.
 

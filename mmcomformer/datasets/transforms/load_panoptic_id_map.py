@@ -8,7 +8,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from ...registry import TRANSFORMS
-from ..panoptic_png import read_panoptic_png
+from ..panoptic_png import read_panoptic_png, run_starts
 
 
 def relabel_segments(
@@ -31,8 +31,8 @@ def relabel_segments(
         [[0, 2], [1, 0]]
     """
     flat = ids.ravel()
-    # segments are connected runs along rows mostly, and a run needs one search only
-    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
+    # a run needs one search only
+    starts = run_starts(flat)
     run_ids = flat[starts]
     order = np.argsort(segment_ids, kind='stable')
     known_ids = np.concatenate([[0], segment_ids[order]])
