@@ -11,13 +11,7 @@ from numpy.typing import NDArray
 
 from ..registry import METRICS
 from ..scenario import Scenario
-from .panoptic_quality import (
-    VOID_LABEL,
-    PanopticStats,
-    ignore_labels,
-    overlap_areas,
-    stats_from_areas,
-)
+from .panoptic_quality import VOID_LABEL, SegmentOverlaps, panoptic_stats
 from .seen_class_metric import SeenClassMetric, check_sizes, number
 
 
@@ -50,31 +44,39 @@ class IncrementalPanopticMetric(SeenClassMetric):
         scenario = self.require_scenario()
         for sample in data_samples:
             try:
-                self.results.append(self._image_stats(sample, scenario).to_rows())
+                self.results.append(self._overlaps(sample, scenario))
             except (TypeError, ValueError) as error:
                 raise ValueError(f'{self._name(sample)}: {error}') from error
 
-    def _image_stats(self, sample: Mapping[str, Any], scenario: Scenario) -> PanopticStats:
+    def _overlaps(self, sample: Mapping[str, Any], scenario: Scenario) -> SegmentOverlaps:
         gt_ids, segments = self._ground_truth(sample)
         pred_ids = self._prediction(sample)
         check_sizes(gt_ids.shape, pred_ids.shape)
-        labels = np.array([segment['label'] for segment in segments], dtype=np.int64)
-        crowd = np.array([bool(segment['iscrowd']) for segment in segments], dtype=bool)
-        areas, values = overlap_areas(gt_ids, pred_ids, num_segments=len(segments))
-        pred_labels = values.astype(np.int64) % INSTANCE_OFFSET
-        pred_labels[pred_labels == scenario.num_classes] = VOID_LABEL
-        if self.ignore_unseen:
-            unseen = set(range(scenario.num_classes)) - scenario.seen_labels
-            areas, labels, crowd = ignore_labels(areas, labels, crowd, unseen)
-        return stats_from_areas(areas, labels, crowd, pred_labels, num_classes=scenario.num_classes)
+        num_classes = scenario.num_classes
+
+        def label_of(codes: NDArray[np.int64]) -> NDArray[np.int64]:
+            labels = codes % INSTANCE_OFFSET
+            return np.where(labels == num_classes, VOID_LABEL, labels)
+
+        overlaps = SegmentOverlaps.of_image(
+            gt_ids,
+            np.array([segment['label'] for segment in segments], dtype=np.int64),
+            np.array([bool(segment['iscrowd']) for segment in segments], dtype=bool),
+            pred_ids,
+            label_of,
+            num_classes=num_classes,
+        )
+        if not self.ignore_unseen:
+            return overlaps
+        return overlaps.ignore(set(range(num_classes)) - scenario.seen_labels)
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Sum the images and return flat names: ``PQ``, ``PQ_base``, ``PQ_new``, ``SQ``, ...
+        """Match the segments of all images; return ``PQ``, ``PQ_base``, ``PQ_new``, ``SQ``, ...
 
         A group without a class that occurs or is predicted is left out of the result.
         """
         scenario = self.require_scenario()
-        stats = PanopticStats.from_rows(results, scenario.num_classes)
+        stats = panoptic_stats(results, scenario.num_classes)
         quality = {name: 100 * values for name, values in stats.quality().items()}
         seen = zip(scenario.seen_classes, scenario.seen_learning_to_label, strict=True)
         per_class = {

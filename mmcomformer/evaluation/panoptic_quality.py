@@ -1,31 +1,34 @@
-"""Panoptic quality of one image, and its sum over images.
+"""Panoptic quality: what ground truth and prediction share, matched and summed over images.
 
 Pure NumPy. The definition is COCO's (Kirillov et al., "Panoptic Segmentation", CVPR 2019, and the
-rules of the COCO panoptic task for VOID and crowd). Areas are pixel counts of the id maps.
+rules of the COCO panoptic task for VOID and crowd). Areas are pixel counts of the id maps. An image
+leaves its overlaps behind, and all images are matched at once.
 
-Letters in shapes: H W pixels, n ground-truth segments, m values of the prediction's id map,
-K classes of the dataset.
+Letters in shapes: H W pixels, n ground-truth segments, p overlaps (of a ground-truth segment or
+VOID with a predicted one), K classes of the dataset.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .overlaps import count_overlaps
+
 VOID_LABEL = -1
 """Label of a value of the prediction's id map that is no segment."""
 
-# pixels that are compared at once: what is written for them stays in a CPU's cache
-_PIXELS = 2**17
+VOID_SEGMENT = -1
+"""Index of the ground-truth segment where there is none."""
 
 
 @dataclass(frozen=True)
 class PanopticStats:
-    """What panoptic quality is made of, per class; statistics of several images are added.
+    """What panoptic quality is made of, per class.
 
     Args:
         iou_sum: Sum of the IoU of the matched pairs, float64 of shape (K,).
@@ -38,32 +41,6 @@ class PanopticStats:
     tp: NDArray[np.int64]
     fp: NDArray[np.int64]
     fn: NDArray[np.int64]
-
-    def __add__(self, other: PanopticStats) -> PanopticStats:
-        """Return the statistics of both sets of images together."""
-        return PanopticStats(
-            iou_sum=self.iou_sum + other.iou_sum,
-            tp=self.tp + other.tp,
-            fp=self.fp + other.fp,
-            fn=self.fn + other.fn,
-        )
-
-    def to_rows(self) -> NDArray[np.float64]:
-        """Return the classes that occur as rows (label, iou_sum, tp, fp, fn), float64 (k, 5)."""
-        labels = np.flatnonzero(self.tp + self.fp + self.fn)
-        columns = (labels, *(c[labels] for c in (self.iou_sum, self.tp, self.fp, self.fn)))
-        return np.stack(columns, axis=1).astype(np.float64)
-
-    @classmethod
-    def from_rows(cls, rows: Iterable[NDArray[np.float64]], num_classes: int) -> PanopticStats:
-        """Sum the rows of many images (see :meth:`to_rows`) in float64."""
-        table = np.concatenate([np.zeros((0, 5)), *rows])
-        labels = table[:, 0].astype(np.int64)
-        iou_sum, *counts = (
-            np.bincount(labels, weights=column, minlength=num_classes).astype(np.float64)
-            for column in table.T[1:]
-        )
-        return cls(iou_sum, *(count.astype(np.int64) for count in counts))
 
     def quality(self) -> dict[str, NDArray[np.float64]]:
         """Return PQ, SQ and RQ per class, fractions in [0, 1], each float64 of shape (K,).
@@ -87,166 +64,124 @@ class PanopticStats:
         }
 
 
-def panoptic_stats(
-    gt_ids: NDArray[Any],
-    gt_labels: ArrayLike,
-    gt_iscrowd: ArrayLike,
-    pred_ids: NDArray[Any],
-    pred_labels: Mapping[int, int],
-    *,
-    num_classes: int,
-) -> PanopticStats:
-    """Compare the prediction of one image with its ground truth.
+@dataclass(frozen=True)
+class SegmentOverlaps:
+    """The pixels that the segments of an image share with those of its prediction.
 
-    Args:
-        gt_ids: Integers of shape (H, W); 0 is VOID, k is segment k - 1 of ``gt_labels``.
-        gt_labels: Label of each ground-truth segment, in ``[0, K)``, shape (n,).
-        gt_iscrowd: Whether each ground-truth segment is a crowd, shape (n,).
-        pred_ids: Integers of shape (H, W), of any range.
-        pred_labels: Label in ``[0, K)`` of each predicted segment by its id. Pixels of an id that
-            is not in it are VOID; an id without a pixel is no segment.
-        num_classes: K.
-
-    Returns:
-        The statistics of this image.
-
-    Raises:
-        TypeError: If an id map does not hold integers.
-        ValueError: If shapes, ids or labels do not fit.
-
-    Example:
-        >>> gt = np.array([[1, 1, 2, 2]])
-        >>> pred = np.array([[7, 7, 7, 9]])
-        >>> stats = panoptic_stats(gt, [0, 1], [0, 0], pred, {7: 0, 9: 1}, num_classes=2)
-        >>> stats.iou_sum.round(3).tolist(), stats.fp.tolist(), stats.fn.tolist()
-        ([0.667, 0.0], [0, 1], [0, 1])
+    Attributes:
+        gt_labels: Label of each ground-truth segment, in ``[0, K)``, int64, shape (n,).
+        gt_iscrowd: Whether each is a crowd, bool, shape (n,).
+        gt: Index of the ground-truth segment of each overlap, or -1 for VOID, int64, shape (p,).
+        pred: Value of the prediction's id map of each overlap, int64, shape (p,).
+        pred_labels: Label of that value, in ``[0, K)``, or -1 for VOID, int64, shape (p,).
+        areas: Pixels of each overlap, int64, shape (p,).
     """
-    areas, ids = overlap_areas(gt_ids, pred_ids, num_segments=np.size(gt_labels))
-    labels = [pred_labels.get(int(value), VOID_LABEL) for value in ids]
-    return stats_from_areas(areas, gt_labels, gt_iscrowd, labels, num_classes=num_classes)
 
+    gt_labels: NDArray[np.int64]
+    gt_iscrowd: NDArray[np.bool_]
+    gt: NDArray[np.int64]
+    pred: NDArray[np.int64]
+    pred_labels: NDArray[np.int64]
+    areas: NDArray[np.int64]
 
-def overlap_areas(
-    gt_ids: NDArray[Any], pred_ids: NDArray[Any], *, num_segments: int
-) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """Count the pixels that each ground-truth segment shares with each value of the prediction.
+    @classmethod
+    def of_image(
+        cls,
+        gt_ids: NDArray[Any],
+        gt_labels: ArrayLike,
+        gt_iscrowd: ArrayLike,
+        pred_ids: NDArray[Any],
+        label_of: Callable[[NDArray[np.int64]], NDArray[np.int64]],
+        *,
+        num_classes: int,
+        gt_segment_ids: ArrayLike | None = None,
+    ) -> SegmentOverlaps:
+        """Compare the prediction of an image with its ground truth.
 
-    Args:
-        gt_ids: Integers in ``[0, num_segments]`` of shape (H, W); 0 is VOID.
-        pred_ids: Integers of shape (H, W), of any range.
-        num_segments: n.
+        Args:
+            gt_ids: Integers of shape (H, W); 0 is VOID.
+            gt_labels: Label of each ground-truth segment, in ``[0, K)``, shape (n,).
+            gt_iscrowd: Whether each ground-truth segment is a crowd, shape (n,).
+            pred_ids: Integers of shape (H, W), of any range.
+            label_of: Gets values of ``pred_ids``, int64 of shape (p,), and returns their labels in
+                ``[0, K)``, or -1 where a value is no segment.
+            num_classes: K.
+            gt_segment_ids: Id of each ground-truth segment in ``gt_ids``, distinct, not 0, shape
+                (n,). None: 1, 2, ..., n.
 
-    Returns:
-        Pixel counts, int64 of shape (n + 1, m) with VOID in row 0, and the m different values of
-        ``pred_ids`` in ascending order.
+        Raises:
+            TypeError: If an id map does not hold integers.
+            ValueError: If shapes, ids or labels do not fit.
 
-    Raises:
-        TypeError: If an id map does not hold integers.
-        ValueError: If the shapes differ, or ``gt_ids`` holds an id outside its range.
+        Example:
+            >>> overlaps = SegmentOverlaps.of_image(
+            ...     np.array([[0, 1, 1]]),
+            ...     [3],
+            ...     [0],
+            ...     np.array([[9, 9, 8]]),
+            ...     lambda ids: ids % 5,
+            ...     num_classes=5,
+            ... )
+            >>> overlaps.gt.tolist(), overlaps.pred_labels.tolist(), overlaps.areas.tolist()
+            ([-1, 0, 0], [4, 3, 4], [1, 1, 1])
+        """
+        labels = np.asarray(gt_labels, dtype=np.int64)
+        crowd = np.asarray(gt_iscrowd, dtype=bool)
+        _check_segments(labels, crowd, num_classes)
+        values, pred, areas = count_overlaps(gt_ids, pred_ids)
+        gt = _segment_indices(values, labels.size, gt_segment_ids)
+        pred_labels = label_of(pred)
+        _check_labels('pred_labels', pred_labels, VOID_LABEL, num_classes)
+        return cls(labels, crowd, gt, pred, pred_labels, areas)
 
-    Example:
-        >>> areas, ids = overlap_areas(
-        ...     np.array([[0, 1], [1, 1]]), np.array([[5, 5], [5, 9]]), num_segments=1
-        ... )
-        >>> areas.tolist(), ids.tolist()
-        ([[1, 0], [2, 1]], [5, 9])
-    """
-    for name, ids in (('gt_ids', gt_ids), ('pred_ids', pred_ids)):
-        if ids.dtype.kind not in 'iu':
-            raise TypeError(f'{name}: expected an id map of integers, got dtype {ids.dtype}')
-    if gt_ids.shape != pred_ids.shape:
-        raise ValueError(
-            f'gt_ids and pred_ids: expected the same shape (H, W), got {gt_ids.shape} and '
-            f'{pred_ids.shape}'
+    def ignore(self, ignored: Collection[int]) -> SegmentOverlaps:
+        """Return the overlaps with the ground-truth segments of some labels turned into VOID.
+
+        Example:
+            >>> none, pixel = np.zeros(2, np.int64), np.ones(2, np.int64)
+            >>> overlaps = SegmentOverlaps(
+            ...     np.array([3, 5]), np.array([False, True]), np.array([0, 1]), none, none, pixel
+            ... )
+            >>> overlaps.ignore({3}).gt.tolist(), overlaps.ignore({3}).gt_labels.tolist()
+            ([-1, 0], [5])
+        """
+        stays = ~np.isin(self.gt_labels, list(ignored))
+        # index -1 reads the last value
+        renumbered = np.append(np.where(stays, np.cumsum(stays) - 1, VOID_SEGMENT), VOID_SEGMENT)
+        return replace(
+            self,
+            gt_labels=self.gt_labels[stays],
+            gt_iscrowd=self.gt_iscrowd[stays],
+            gt=renumbered[self.gt],
         )
-    gt_runs, pred_runs, lengths = _runs(gt_ids.ravel(), pred_ids.ravel())
-    if gt_runs.size and not 0 <= gt_runs.min() <= gt_runs.max() <= num_segments:
+
+
+def _segment_indices(
+    values: NDArray[np.int64], num_segments: int, segment_ids: ArrayLike | None
+) -> NDArray[np.int64]:
+    """Return the index of the segment that each value of the map stands for, or -1 for VOID."""
+    if segment_ids is None:
+        if values.size and not 0 <= values[0] <= values[-1] <= num_segments:
+            raise ValueError(
+                f'gt_ids: expected ids from 0 (VOID) to {num_segments} (the number of segments), '
+                f'got {values[0]} to {values[-1]}'
+            )
+        return values - 1
+    ids = np.concatenate([[0], np.asarray(segment_ids, dtype=np.int64).reshape(-1)])
+    order = np.argsort(ids, kind='stable')
+    position = np.searchsorted(ids, values, sorter=order).clip(max=num_segments)
+    indices = order[position]
+    unknown = values[ids[indices] != values]
+    if ids.size != num_segments + 1 or unknown.size:
         raise ValueError(
-            f'gt_ids: expected ids from 0 (VOID) to {num_segments} (the number of segments), got '
-            f'{gt_runs.min()} to {gt_runs.max()}'
+            f'gt_segment_ids: expected the ids of {num_segments} segments, got {ids.size - 1}; '
+            f'gt_ids holds others: {np.unique(unknown)[:5].tolist()}'
         )
-    values, columns = _compact(pred_runs)
-    shape = (num_segments + 1, values.size)
-    joint = gt_runs.astype(np.int64) * values.size + columns
-    counts = np.bincount(joint, weights=lengths, minlength=shape[0] * shape[1])
-    return counts.astype(np.int64).reshape(shape), values
+    return indices - 1
 
 
-def _runs(
-    first: NDArray[Any], second: NDArray[Any]
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.int64]]:
-    """Split two flat maps into runs in which both are constant: their values and lengths.
-
-    Segments are connected, so there are far fewer runs than pixels, and all that follows costs
-    next to nothing.
-    """
-    parts: list[NDArray[np.intp]] = [np.zeros(min(first.size, 1), dtype=np.intp)]
-    for offset in range(0, first.size - 1, _PIXELS):
-        # one pixel more, which the last one is compared with
-        of_first, of_second = (ids[offset : offset + _PIXELS + 1] for ids in (first, second))
-        changes = of_first[1:] != of_first[:-1]
-        changes |= of_second[1:] != of_second[:-1]
-        parts.append(np.flatnonzero(changes) + (offset + 1))
-    starts = np.concatenate(parts)
-    return first[starts], second[starts], np.diff(starts, append=first.size)
-
-
-def _compact(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
-    """Return the different values in ascending order, and the index of each value in them."""
-    if values.size and values.min() >= 0 and values.max() < 8 * values.size:
-        # a table is faster than sorting
-        occurs = np.zeros(int(values.max()) + 1, dtype=bool)
-        occurs[values] = True
-        different = np.flatnonzero(occurs)
-        table = np.empty(occurs.size, dtype=np.intp)
-        table[different] = np.arange(different.size)
-        return different, table[values]
-    different, indices = np.unique(values, return_inverse=True)
-    return different, indices.reshape(-1)
-
-
-def ignore_labels(
-    areas: NDArray[np.int64],
-    gt_labels: ArrayLike,
-    gt_iscrowd: ArrayLike,
-    ignored: Collection[int],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """Turn the ground-truth segments of some labels into VOID.
-
-    Args:
-        areas: Pixel counts of :func:`overlap_areas`, shape (n + 1, m).
-        gt_labels: Label of each ground-truth segment, shape (n,).
-        gt_iscrowd: Whether each ground-truth segment is a crowd, shape (n,).
-        ignored: The labels to ignore.
-
-    Returns:
-        New areas, labels and crowd flags without those segments; their pixels are in row 0.
-
-    Example:
-        >>> ignore_labels(np.array([[1], [2], [4]]), [3, 5], [0, 1], {3})[0].tolist()
-        [[3], [4]]
-    """
-    labels, crowd = _segments(gt_labels, gt_iscrowd)
-    hidden = np.isin(labels, list(ignored))
-    void = areas[:1] + areas[1:][hidden].sum(axis=0, keepdims=True)
-    return np.concatenate([void, areas[1:][~hidden]]), labels[~hidden], crowd[~hidden]
-
-
-def _segments(
-    gt_labels: ArrayLike, gt_iscrowd: ArrayLike
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    return np.asarray(gt_labels, dtype=np.int64), np.asarray(gt_iscrowd, dtype=bool)
-
-
-def stats_from_areas(
-    areas: NDArray[np.int64],
-    gt_labels: ArrayLike,
-    gt_iscrowd: ArrayLike,
-    pred_labels: ArrayLike,
-    *,
-    num_classes: int,
-) -> PanopticStats:
-    """Match the segments of one image by the pixels that they share.
+def panoptic_stats(images: Sequence[SegmentOverlaps], num_classes: int) -> PanopticStats:
+    """Match the segments of each image by the pixels that they share, and count, in one pass.
 
     A pair matches if both have the same class, the ground truth is no crowd and IoU > 0.5; the
     union leaves out VOID pixels of the prediction. A predicted segment without a match is a false
@@ -254,80 +189,110 @@ def stats_from_areas(
     of it. A ground-truth segment without a match is a false negative unless it is a crowd.
 
     Args:
-        areas: Pixel counts of :func:`overlap_areas`, shape (n + 1, m).
-        gt_labels: Label of each ground-truth segment, in ``[0, K)``, shape (n,).
-        gt_iscrowd: Whether each ground-truth segment is a crowd, shape (n,).
-        pred_labels: Label of each value of the prediction's id map, in ``[0, K)``, or -1 where
-            it is VOID, shape (m,).
+        images: The overlaps of each image.
         num_classes: K.
 
-    Returns:
-        The statistics of this image.
-
-    Raises:
-        ValueError: If shapes or labels do not fit.
-
     Example:
-        >>> stats_from_areas(np.array([[0, 0], [6, 4]]), [0], [0], [0, -1], num_classes=1).tp
-        array([1])
+        >>> image = SegmentOverlaps.of_image(
+        ...     np.array([[1, 1, 2, 2]]),
+        ...     [0, 1],
+        ...     [0, 0],
+        ...     np.array([[0, 0, 0, 1]]),
+        ...     lambda ids: ids,
+        ...     num_classes=2,
+        ... )
+        >>> stats = panoptic_stats([image], 2)
+        >>> stats.iou_sum.round(3).tolist(), stats.fp.tolist(), stats.fn.tolist()
+        ([0.667, 0.0], [0, 1], [0, 1])
     """
-    labels, crowd = _segments(gt_labels, gt_iscrowd)
-    predicted = np.asarray(pred_labels, dtype=np.int64)
-    _check_segments(areas, labels, crowd, predicted, num_classes)
-    areas, predicted = np.asarray(areas), predicted.reshape(-1)
-    shared = areas[1:]  # (n, m)
-    pred_areas = areas.sum(axis=0)  # (m,)
-    union = shared.sum(axis=1)[:, None] + (pred_areas - areas[0]) - shared  # (n, m)
-    same_class = labels[:, None] == predicted
+    if not images:
+        return PanopticStats(np.zeros(num_classes), *np.zeros((3, num_classes), dtype=np.int64))
+    joined, image_of_segment = _join(images)
+    labels, crowd = joined.gt_labels, joined.gt_iscrowd
+    num_segments, num_values = labels.size, int(joined.pred.max(initial=-1)) + 1
+    value_labels = np.empty(num_values, dtype=np.int64)
+    value_labels[joined.pred] = joined.pred_labels
+    is_void = joined.gt == VOID_SEGMENT
+    void_areas = _sum_areas(joined.pred[is_void], joined.areas[is_void], num_values)
+    value_areas = _sum_areas(joined.pred, joined.areas, num_values)
+    segment, value, shared = (c[~is_void] for c in (joined.gt, joined.pred, joined.areas))
+    union = _sum_areas(segment, shared, num_segments)[segment] - shared
+    union += (value_areas - void_areas)[value]
+    same_class = labels[segment] == value_labels[value]
     # in whole numbers: IoU > 0.5, exact; at most one pair per segment can pass
-    matched = same_class & ~crowd[:, None] & (2 * shared > union)  # (n, m)
-    excused = 2 * (areas[0] + _crowd_areas(areas, labels, crowd, predicted)) > pred_areas
-    wrong = (predicted != VOID_LABEL) & ~matched.any(axis=0) & ~excused
-    rows, columns = np.nonzero(matched)
-    iou = shared[rows, columns] / union[rows, columns]
+    matched = same_class & ~crowd[segment] & (2 * shared > union)
+    is_missed, is_wrong = ~crowd, value_labels != VOID_LABEL
+    is_missed[segment[matched]] = False
+    is_wrong[value[matched]] = False
+    excusing = same_class & _last_crowds(image_of_segment * num_classes + labels, crowd)[segment]
+    excused = void_areas + _sum_areas(value[excusing], shared[excusing], num_values)
+    is_wrong &= 2 * excused <= value_areas
+    matched_labels = labels[segment[matched]]
+    iou = shared[matched] / union[matched]
     return PanopticStats(
         # without a match bincount returns integers
-        iou_sum=np.bincount(labels[rows], weights=iou, minlength=num_classes).astype(np.float64),
-        tp=np.bincount(labels[rows], minlength=num_classes),
-        fp=np.bincount(predicted[wrong], minlength=num_classes),
-        fn=np.bincount(labels[~matched.any(axis=1) & ~crowd], minlength=num_classes),
+        iou_sum=np.bincount(matched_labels, iou, minlength=num_classes).astype(np.float64),
+        tp=np.bincount(matched_labels, minlength=num_classes),
+        fp=np.bincount(value_labels[is_wrong], minlength=num_classes),
+        fn=np.bincount(labels[is_missed], minlength=num_classes),
     )
 
 
-def _crowd_areas(
-    areas: NDArray[np.int64],
-    labels: NDArray[np.int64],
-    crowd: NDArray[np.bool_],
-    predicted: NDArray[np.int64],
-) -> NDArray[np.int64]:
-    """Return the pixels that each value shares with the last crowd of its class, shape (m,)."""
-    later_crowd = np.triu(labels[:, None] == labels, k=1)[:, crowd].any(axis=1)
-    counts = crowd & ~later_crowd
-    same_class = labels[counts][:, None] == predicted
-    return (areas[1:][counts] * same_class).sum(axis=0)
+def _join(images: Sequence[SegmentOverlaps]) -> tuple[SegmentOverlaps, NDArray[np.int64]]:
+    """Put images together: segments and values of the prediction are numbered through.
+
+    Returns:
+        The overlaps, in which ``pred`` counts from 0 without gaps, and the image of each
+        ground-truth segment.
+    """
+    labels, crowd, gt, pred, pred_labels, areas = (
+        np.concatenate([getattr(image, field.name) for image in images])
+        for field in fields(SegmentOverlaps)
+    )
+    num_segments, num_overlaps = (
+        np.array([array.size for array in arrays])
+        for arrays in ([i.gt_labels for i in images], [i.gt for i in images])
+    )
+    numbers = np.arange(len(images))
+    first_segment = np.repeat(np.cumsum(num_segments) - num_segments, num_overlaps)
+    values, index = np.unique(pred, return_inverse=True)
+    of_image = np.repeat(numbers, num_overlaps) * values.size + index.reshape(-1)
+    joined = SegmentOverlaps(
+        gt_labels=labels,
+        gt_iscrowd=crowd,
+        gt=np.where(gt == VOID_SEGMENT, VOID_SEGMENT, gt + first_segment),
+        pred=np.unique(of_image, return_inverse=True)[1].reshape(-1),
+        pred_labels=pred_labels,
+        areas=areas,
+    )
+    return joined, np.repeat(numbers, num_segments)
 
 
-def _check_segments(
-    areas: NDArray[np.int64],
-    labels: NDArray[np.int64],
-    crowd: NDArray[np.bool_],
-    predicted: NDArray[np.int64],
-    num_classes: int,
-) -> None:
+def _sum_areas(index: NDArray[np.int64], areas: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    # exact: float64 holds all whole numbers that are counts of pixels
+    return np.bincount(index, areas, minlength=size).astype(np.int64)
+
+
+def _last_crowds(groups: NDArray[np.int64], crowd: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return whether each segment is the last crowd of its group (image and class), shape (n,)."""
+    backwards = np.flatnonzero(crowd)[::-1]
+    is_last = np.zeros(crowd.size, dtype=bool)
+    is_last[backwards[np.unique(groups[backwards], return_index=True)[1]]] = True
+    return is_last
+
+
+def _check_segments(labels: NDArray[np.int64], crowd: NDArray[np.bool_], num_classes: int) -> None:
     if labels.ndim != 1 or labels.shape != crowd.shape:
         raise ValueError(
             f'gt_labels and gt_iscrowd: expected one value per segment each, got shapes '
             f'{labels.shape} and {crowd.shape}'
         )
-    if areas.shape != (labels.size + 1, predicted.size):
+    _check_labels('gt_labels', labels, 0, num_classes)
+
+
+def _check_labels(name: str, labels: NDArray[np.int64], lowest: int, num_classes: int) -> None:
+    if labels.size and not lowest <= labels.min() <= labels.max() < num_classes:
+        wrong = np.unique(labels[(labels < lowest) | (labels >= num_classes)])
         raise ValueError(
-            f'areas: expected shape {(labels.size + 1, predicted.size)} (VOID and each '
-            f'ground-truth segment, each predicted id), got {areas.shape}'
+            f'{name}: expected labels from {lowest} to {num_classes - 1}, got {wrong[:5].tolist()}'
         )
-    for name, values, lowest in (('gt_labels', labels, 0), ('pred_labels', predicted, VOID_LABEL)):
-        wrong = values[(values < lowest) | (values >= num_classes)]
-        if wrong.size:
-            raise ValueError(
-                f'{name}: expected labels from {lowest} to {num_classes - 1}, got '
-                f'{np.unique(wrong)[:5].tolist()}'
-            )

@@ -4,7 +4,8 @@ import numpy as np
 import panoptic_quality
 import pytest
 
-SIZE = ('--images', 3, '--height', 40, '--width', 60, '--segments', 6, '--classes', 5, '--runs', 2)
+SIZE = ('--images', 3, '--height', 40, '--width', 60, '--segments', 6, '--classes', 5)
+SIZE += ('--passes', 2, '--runs', 2)
 
 
 def test_figures(benchmark, tmp_path, capsys):
@@ -17,7 +18,7 @@ def test_figures(benchmark, tmp_path, capsys):
     assert set(content['figures']) == {
         f'{way}, {ids} ids{kind}'
         for way in ('plain', 'ours', 'plain / ours')
-        for ids in ('raw', 'compact')
+        for ids in ('raw', 'compact', "the metric's")
         for kind in ('', ', noisy')
     }
     assert all(figure['runs'] == 2 for figure in content['figures'].values())
@@ -54,7 +55,9 @@ def test_maps_hold_what_evaluation_meets():
     assert (totals > 5).all()
 
 
-@pytest.mark.parametrize(('name', 'value'), [('--noise', 0), ('--classes', 1000)])
+@pytest.mark.parametrize(
+    ('name', 'value'), [('--noise', 0), ('--classes', 1000), ('--segments', 256)]
+)
 def test_wrong_arguments(benchmark, name, value, capsys):
     assert benchmark(panoptic_quality, name, value) == 2
     assert f'{name}: expected ' in capsys.readouterr().err

@@ -3,13 +3,10 @@
 import numpy as np
 import pytest
 
-from mmcomformer.evaluation import panoptic_quality
 from mmcomformer.evaluation.panoptic_quality import (
     PanopticStats,
-    ignore_labels,
-    overlap_areas,
+    SegmentOverlaps,
     panoptic_stats,
-    stats_from_areas,
 )
 
 
@@ -47,6 +44,17 @@ def brute_force(gt_ids, gt_labels, gt_iscrowd, pred_ids, pred_labels, num_classe
     return result
 
 
+def overlaps_of(gt_ids, gt_labels, gt_iscrowd, pred_ids, pred_labels, num_classes, **kwargs):
+    """The overlaps of an image whose predicted segments are listed in a dict."""
+
+    def label_of(ids):
+        return np.array([pred_labels.get(i, -1) for i in ids.tolist()], dtype=np.int64)
+
+    return SegmentOverlaps.of_image(
+        gt_ids, gt_labels, gt_iscrowd, pred_ids, label_of, num_classes=num_classes, **kwargs
+    )
+
+
 def random_case(rng):
     """A small image in which matches, near misses, crowds and VOID are all frequent."""
     num_classes = int(rng.integers(1, 4))
@@ -77,7 +85,7 @@ def test_equals_brute_force_on_random_cases():
     seen = dict.fromkeys(('tp', 'fp', 'fn', 'crowds of one class', 'excused', 'empty'), 0)
     for _ in range(400):
         *inputs, num_classes = random_case(rng)
-        stats = panoptic_stats(*inputs, num_classes=num_classes)
+        stats = panoptic_stats([overlaps_of(*inputs, num_classes)], num_classes)
         expected = brute_force(*inputs, num_classes)
         np.testing.assert_allclose(stats.iou_sum, expected['iou'], rtol=0, atol=1e-9)
         for name in ('tp', 'fp', 'fn'):
@@ -94,28 +102,53 @@ def test_equals_brute_force_on_random_cases():
 def test_pq_of_the_whole_set_equals_brute_force():
     rng = np.random.default_rng(1)
     totals = {key: np.zeros(3) for key in ('iou', 'tp', 'fp', 'fn')}
-    rows, added = [], PanopticStats.from_rows([], 3)
+    images = []
     for _ in range(50):
         *inputs, _ = random_case(rng)
-        stats = panoptic_stats(*inputs, num_classes=3)
-        rows.append(stats.to_rows())
-        added = added + stats
+        images.append(overlaps_of(*inputs, 3))
         for key, values in brute_force(*inputs, 3).items():
             totals[key] += values
+    stats = panoptic_stats(images, 3)
+    np.testing.assert_allclose(stats.iou_sum, totals['iou'], rtol=0, atol=1e-9)
+    assert [c.tolist() for c in (stats.tp, stats.fp, stats.fn)] == [
+        totals[name].tolist() for name in ('tp', 'fp', 'fn')
+    ]
     pq = totals['iou'] / (totals['tp'] + 0.5 * totals['fp'] + 0.5 * totals['fn'])
-    for stats in (PanopticStats.from_rows(rows, 3), added):
-        np.testing.assert_allclose(stats.quality()['PQ'], pq, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(stats.quality()['PQ'], pq, rtol=0, atol=1e-9)
+
+
+def test_no_image():
+    stats = panoptic_stats([], 3)
+    assert all(np.array_equal(c, np.zeros(3)) for c in vars(stats).values())
+    assert (stats.iou_sum.dtype, stats.tp.dtype) == (np.float64, np.int64)
+
+
+def test_images_without_pixels_or_segments():
+    nothing = np.zeros((0, 4), np.int32)
+    empty = overlaps_of(nothing, [1], [0], nothing, {}, 2)
+    void = overlaps_of(np.zeros((1, 3), int), [], [], np.array([[7, 7, 8]]), {7: 0}, 2)
+    both = panoptic_stats([empty, void], 2)
+    assert (both.tp.tolist(), both.fp.tolist(), both.fn.tolist()) == ([0, 0], [0, 0], [0, 1])
+
+
+def test_the_same_ids_in_two_images_are_two_segments():
+    gt, pred = np.array([[1, 1, 1]]), np.array([[5, 5, 5]])
+    image = overlaps_of(gt, [0], [0], pred, {5: 0}, 1)
+    crowd = overlaps_of(gt, [0], [1], pred, {5: 0}, 1)
+    stats = panoptic_stats([image, crowd, image], 1)
+    # a crowd of one image excuses nothing in another
+    other = panoptic_stats([crowd, overlaps_of(gt * 0 + [0, 1, 1], [0], [1], pred, {5: 0}, 1)], 1)
+    assert (stats.iou_sum.tolist(), stats.tp.tolist()) == ([2.0], [2])
+    assert (stats.fp.tolist(), stats.fn.tolist(), other.fp.tolist()) == ([0], [0], [0])
+    lone = overlaps_of(np.array([[1, 0, 0]]), [0], [0], np.array([[5, 6, 6]]), {6: 0}, 1)
+    assert panoptic_stats([crowd, lone], 1).fn.tolist() == [1]
 
 
 def one_row(gt, gt_labels, gt_iscrowd, pred, pred_labels, num_classes=2):
-    stats = panoptic_stats(
-        np.array([gt]),
-        gt_labels,
-        gt_iscrowd,
-        np.array([pred]),
-        pred_labels,
-        num_classes=num_classes,
+    image = overlaps_of(
+        np.array([gt]), gt_labels, gt_iscrowd, np.array([pred]), pred_labels, num_classes
     )
+    stats = panoptic_stats([image], num_classes)
     return stats.iou_sum.tolist(), stats.tp.tolist(), stats.fp.tolist(), stats.fn.tolist()
 
 
@@ -181,63 +214,57 @@ def test_quality_of_classes_by_hand():
 
 
 def test_ignored_labels_become_void():
-    gt_ids = np.array([[1, 1, 2, 3, 0]])
-    labels, crowd = [0, 1, 2], [0, 1, 0]
-    areas, ids = overlap_areas(gt_ids, np.array([[5, 5, 5, 6, 6]]), num_segments=3)
-    before = areas.copy()
-    new_areas, new_labels, new_crowd = ignore_labels(areas, labels, crowd, {0})
-    expected, _ = overlap_areas(
-        np.array([[0, 0, 1, 2, 0]]), np.array([[5, 5, 5, 6, 6]]), num_segments=2
-    )
-    assert ids.tolist() == [5, 6]
-    np.testing.assert_array_equal(new_areas, expected)
-    assert (new_labels.tolist(), new_crowd.tolist()) == ([1, 2], [True, False])
-    np.testing.assert_array_equal(areas, before)
-    assert ignore_labels(areas, labels, crowd, {0, 1, 2})[0].tolist() == [[3, 2]]
+    pred_ids, pred_labels = np.array([[5, 5, 5, 6, 6]]), {5: 1, 6: 2}
+    image = overlaps_of(np.array([[1, 1, 2, 3, 0]]), [0, 1, 2], [0, 1, 0], pred_ids, pred_labels, 3)
+    hidden = image.ignore({0})
+    expected = overlaps_of(np.array([[0, 0, 1, 2, 0]]), [1, 2], [1, 0], pred_ids, pred_labels, 3)
+    assert hidden.gt_labels.tolist() == [1, 2]
+    assert hidden.gt_iscrowd.tolist() == [True, False]
+    assert image.gt.tolist() == [-1, 0, 1, 2]
+    assert hidden.gt.tolist() == [-1, -1, 0, 1]
+    for field in ('iou_sum', 'tp', 'fp', 'fn'):
+        assert np.array_equal(
+            getattr(panoptic_stats([hidden], 3), field),
+            getattr(panoptic_stats([expected], 3), field),
+        )
+    nothing = image.ignore({0, 1, 2})
+    assert (nothing.gt_labels.size, nothing.gt.tolist()) == (0, [-1] * 4)
+    assert panoptic_stats([nothing], 3).fn.tolist() == [0, 0, 0]
 
 
-def test_ids_of_any_range_and_layout():
-    # ids too large for a table, negative ones, and a map that is not contiguous in memory
-    gt_ids = np.array([[1, 0], [1, 2], [1, 2]], dtype=np.uint8).T
-    pred_ids = np.array([[-3, -3], [-3, 2**24], [-3, 2**24]]).T
-    areas, ids = overlap_areas(gt_ids, pred_ids, num_segments=2)
-    assert ids.tolist() == [-3, 2**24]
-    assert areas.tolist() == [[1, 0], [3, 0], [0, 2]]
-
-
-@pytest.mark.parametrize('pixels', [1, 5, 29, 30, 31])
-def test_runs_across_the_parts_that_are_compared_at_once(monkeypatch, pixels):
-    rng = np.random.default_rng(0)
-    gt_ids, pred_ids = rng.integers(0, 3, (2, 5, 6))
-    expected, _ = overlap_areas(gt_ids, pred_ids, num_segments=2)
-    assert expected.sum() == 30
-    monkeypatch.setattr(panoptic_quality, '_PIXELS', pixels)
-    areas, ids = overlap_areas(gt_ids, pred_ids, num_segments=2)
-    np.testing.assert_array_equal(areas, expected)
-    for k, value in np.ndindex(areas.shape):
-        assert areas[k, value] == ((gt_ids == k) & (pred_ids == ids[value])).sum()
-
-
-def test_image_without_pixels():
-    areas, ids = overlap_areas(
-        np.zeros((0, 4), np.int32), np.zeros((0, 4), np.int32), num_segments=1
-    )
-    assert areas.shape == (2, 0)
-    assert ids.size == 0
+def test_raw_ids():
+    rng = np.random.default_rng(2)
+    for _ in range(30):
+        gt_ids, *inputs, num_classes = random_case(rng)
+        names = np.concatenate([[0], 4001 * rng.permutation(4000)[: len(inputs[0])] + 1])
+        compact = overlaps_of(gt_ids, *inputs, num_classes)
+        raw = overlaps_of(names[gt_ids], *inputs, num_classes, gt_segment_ids=names[1:])
+        for field in ('iou_sum', 'tp', 'fp', 'fn'):
+            np.testing.assert_allclose(
+                getattr(panoptic_stats([raw], num_classes), field),
+                getattr(panoptic_stats([compact], num_classes), field),
+                rtol=1e-12,
+            )
 
 
 @pytest.mark.parametrize(
     ('arguments', 'error', 'message'),
     [
-        ({'gt_ids': np.zeros((2, 2))}, TypeError, 'gt_ids: expected an id map of integers'),
-        ({'pred_ids': np.zeros((2, 2))}, TypeError, 'pred_ids: expected an id map of integers'),
-        ({'gt_ids': np.zeros((2, 3), int)}, ValueError, r'the same shape .*\(2, 3\)'),
+        ({'gt_ids': np.zeros((2, 2))}, TypeError, 'expected a map of integers, got dtype float64'),
+        ({'pred_ids': np.zeros((2, 2), bool)}, TypeError, 'a map of integers, got dtype bool'),
+        ({'gt_ids': np.zeros((2, 3), int)}, ValueError, r'maps of one shape, got \(2, 3\)'),
         ({'gt_ids': np.full((2, 2), 2)}, ValueError, 'from 0 .* to 1 .*got 2 to 2'),
         ({'gt_ids': np.full((2, 2), -1)}, ValueError, 'got -1 to -1'),
         ({'gt_labels': [3]}, ValueError, r'gt_labels: expected labels from 0 to 2, got \[3\]'),
         ({'gt_labels': [-1]}, ValueError, 'gt_labels: expected labels from 0 to 2'),
         ({'pred_labels': {0: 3}}, ValueError, r'pred_labels: .* from -1 to 2, got \[3\]'),
         ({'gt_iscrowd': [0, 0]}, ValueError, 'gt_labels and gt_iscrowd: expected one value'),
+        (
+            {'gt_segment_ids': [5], 'gt_ids': np.full((2, 2), 7)},
+            ValueError,
+            r'gt_segment_ids: .* holds others: \[7\]',
+        ),
+        ({'gt_segment_ids': [5, 6]}, ValueError, 'the ids of 1 segments, got 2'),
     ],
 )
 def test_bad_input(arguments, error, message):
@@ -249,9 +276,4 @@ def test_bad_input(arguments, error, message):
         'pred_labels': {},
     }
     with pytest.raises(error, match=message):
-        panoptic_stats(**{**good, **arguments}, num_classes=3)
-
-
-def test_areas_of_another_shape():
-    with pytest.raises(ValueError, match=r'areas: expected shape \(2, 1\)'):
-        stats_from_areas(np.zeros((3, 1), int), [0], [0], [0], num_classes=1)
+        overlaps_of(**{**good, **arguments}, num_classes=3)
