@@ -106,7 +106,7 @@ def test_evaluation_keeps_everything(hand_made, scenario, step):
         sample = sample['data_samples']
         sem_seg = sample.gt_panoptic_seg.sem_seg
         assert sem_seg.shape == (1, 8, 10)
-        assert sem_seg.dtype == torch.int32
+        assert sem_seg.dtype == torch.uint8
         table = np.array([0] + [segment['id'] for segment in sample.segments])
         assert np.array_equal(table[sem_seg[0].numpy()], ids)
         assert 'gt_instances' not in sample

@@ -31,7 +31,7 @@ def number_segments(
     """Number the segments that have pixels without gaps.
 
     Args:
-        seg_map: int32, shape (h, w); segment ``k`` has the value ``k + 1``, 0 is no segment.
+        seg_map: Integers of shape (h, w); segment ``k`` has the value ``k + 1``, 0 is no segment.
         segments: The segments, with ``label``, the dataset label.
 
     Returns:
@@ -75,8 +75,8 @@ class PackContinualInputs(BaseTransform):
       shape (1, H, W) in which 0 is not labelled and ``k`` is the segment of ``labels[k - 1]``. A
       mask for each segment would take longer from a worker process to the training than the
       whole pipeline (docs/performance.md);
-    - for evaluation, ``gt_panoptic_seg.sem_seg``, an int32 tensor of shape (1, H, W) in which 0 is
-      VOID and ``k`` is ``segments[k - 1]``, and the metadata ``segments``, a list of dicts with
+    - for evaluation, ``gt_panoptic_seg.sem_seg``, an integer tensor of shape (1, H, W) in which 0
+      is VOID and ``k`` is ``segments[k - 1]``, and the metadata ``segments``, a list of dicts with
       ``id``, ``label`` and ``iscrowd``. The map has the size that it has in the results: that of
       the image file if it was loaded after resizing.
 

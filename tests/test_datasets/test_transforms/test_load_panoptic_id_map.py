@@ -20,10 +20,20 @@ def test_against_brute_force(seed, blocks):
         ids = ids.repeat(4, axis=0).repeat(3, axis=1)
     values = rng.permutation(9)[:8]
     relabelled, present, unknown = relabel_segments(ids, segment_ids, values)
-    assert relabelled.dtype == np.int32
+    assert relabelled.dtype == np.uint8
     assert np.array_equal(relabelled, brute_force(ids, segment_ids.tolist(), values.tolist()))
     assert present.tolist() == [i in ids for i in segment_ids]
     assert unknown.tolist() == sorted(set(ids.ravel().tolist()) - {0, *segment_ids.tolist()})
+
+
+@pytest.mark.parametrize(('count', 'dtype'), [(255, np.uint8), (256, np.int32)])
+def test_many_segments(count, dtype):
+    values = np.arange(count + 1)
+    ids = (values * 1000).astype(np.int32)[None]
+    relabelled, _, unknown = relabel_segments(ids, ids[0, 1:], values[1:])
+    assert relabelled.dtype == dtype
+    assert np.array_equal(relabelled[0], values)
+    assert not unknown.size
 
 
 def test_no_segment():
