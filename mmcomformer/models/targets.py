@@ -13,6 +13,11 @@ from torch.nn import functional
 from .point_sampling import corners, sample_each, sample_shared
 
 
+def to_device(values: np.ndarray | Tensor, device: torch.device) -> Tensor:
+    """Copy small arrays of the host to a device, without waiting for what is queued there."""
+    return torch.as_tensor(values).to(device, non_blocking=True)
+
+
 @dataclass(frozen=True)
 class ImageTargets:
     """The N target segments of one image, sampled without expanding a map of them to masks.
@@ -126,19 +131,21 @@ class ImageTargets:
         index = torch.from_numpy(chosen)
         has_mask = index < self.num_masks
         if self.owner is None or bool(has_mask.all()):
-            return sample_each(self.masks[index.to(points.device)], points)
+            return sample_each(self.masks[to_device(chosen, points.device)], points)
         if self.every_mask is not None:
             return sample_each(self.every_mask[index], points)
         # both parts are sampled without looking at the points of the other
         order = has_mask.logical_not().long().argsort(stable=True)
         first = int(has_mask.sum())
-        index, points = index[order].to(points.device), points[order.to(points.device)]
+        back = to_device(order.argsort(), points.device)
+        index, order = (to_device(part, points.device) for part in (index[order], order))
+        points = points[order]
         of_masks = sample_each(self.masks[index[:first]], points[:first])
         slots = (index[first:] - self.num_masks).unsqueeze(-1)
         of_map = points.new_zeros(slots.shape[0], points.shape[1])
         for pixels, weights in corners(points[first:], *self.owner.shape):
             of_map += (self._bordered_owner.take(pixels) == slots) * weights
-        return torch.cat([of_masks, of_map])[order.argsort().to(points.device)]
+        return torch.cat([of_masks, of_map])[back]
 
     @cached_property
     def _bordered_owner(self) -> Tensor:

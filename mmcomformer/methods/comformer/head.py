@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from mmdet.models.dense_heads import Mask2FormerHead
 from mmdet.structures import SampleList
@@ -17,7 +18,7 @@ from torch.nn import functional
 from ...models.incremental_classifier import IncrementalClassifier
 from ...models.matching import Assignment, match
 from ...models.point_sampling import sample_each, uncertain_points
-from ...models.targets import ImageTargets
+from ...models.targets import ImageTargets, to_device
 from ...models.teacher import TeacherOutput
 from ...registry import MODELS, TASK_UTILS
 from ...scenario import Scenario
@@ -229,7 +230,7 @@ class ComFormerHead(Mask2FormerHead):
             num_points=self.num_points,
         )
         # averaged over ranks, at least 1
-        avg_factor = reduce_mean(cls_scores[0].new_tensor(float(num_targets))).clamp(min=1)
+        avg_factor = reduce_mean(cls_scores[0].new_full((), num_targets)).clamp(min=1)
         losses: dict[str, Tensor] = {}
         # last level first, as its names come first in the log
         for level in (len(maps) - 1, *range(len(maps) - 1)):
@@ -249,10 +250,8 @@ class ComFormerHead(Mask2FormerHead):
         no_object = cls_score.shape[-1] - 1
         labels = cls_score.new_full(cls_score.shape[:2], no_object, dtype=torch.long)
         for image, (queries, chosen) in enumerate(assigned):
-            index = torch.from_numpy(chosen).to(labels.device)
-            labels[image, torch.from_numpy(queries).to(labels.device)] = targets[image].labels[
-                index
-            ]
+            query, index = (to_device(part, labels.device) for part in (queries, chosen))
+            labels[image, query] = targets[image].labels[index]
         return self.loss_cls(cls_score.flatten(0, 1), labels.flatten())
 
     def _mask_losses(
@@ -264,9 +263,9 @@ class ComFormerHead(Mask2FormerHead):
     ) -> tuple[Tensor, Tensor]:
         """Return mask and dice loss of one level; ``maps`` are each (B, Q, h, w)."""
         counts = [len(queries) for queries, _ in assigned]
-        image = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
-        query = torch.cat([torch.from_numpy(queries) for queries, _ in assigned])
-        index = (image.to(maps[0].device), query.to(maps[0].device))
+        image = np.repeat(np.arange(len(counts)), counts)
+        query = np.concatenate([queries for queries, _ in assigned])
+        index = (to_device(image, maps[0].device), to_device(query, maps[0].device))
         # (B, Q, h, w) -> (M, h, w), M matched queries in (image, query) order
         mask_map = maps[0][index]
         dice_map = mask_map if maps[1] is maps[0] else maps[1][index]

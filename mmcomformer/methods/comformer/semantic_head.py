@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...datasets.label_maps import IGNORE_LABEL
-from ...models.targets import ImageTargets
+from ...models.targets import ImageTargets, to_device
 from ...registry import MODELS
 from .head import ComFormerHead
 
@@ -71,8 +71,8 @@ class ComFormerSemanticHead(ComFormerHead):
         present = [label for label in present if label != IGNORE_LABEL]
         position = torch.full((IGNORE_LABEL + 1,), -1)
         position[present] = torch.arange(len(present))
-        labels = torch.tensor(present, dtype=torch.long, device=label_map.device)
-        owner = position.to(label_map.device)[label_map]
+        labels = to_device(torch.tensor(present, dtype=torch.long), label_map.device)
+        owner = to_device(position, label_map.device)[label_map]
         return ImageTargets.from_map(self.label_to_learning[labels], owner)
 
     def predict(  # type: ignore[override]  # mmseg's decode heads are called otherwise

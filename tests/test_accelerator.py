@@ -1,0 +1,729 @@
+"""What runs on an accelerator alone, on one that a CPU emulates.
+
+Nothing may mix its tensors with the host's, nothing but the matching may wait for it, and results
+are those of a CPU. See :mod:`emulated_accelerator`.
+"""
+
+import os
+from copy import deepcopy
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import stepping
+import tiny
+import torch
+from emulated_accelerator import (
+    device,
+    emulated_accelerator,
+    in_fork,
+    move,
+    reason_to_skip,
+    to_device,
+    to_host,
+)
+from torch import nn
+from torch.nn import functional
+
+from mmcomformer.methods.comformer import AdaptiveDistillLoss, MaskPseudoLabels
+from mmcomformer.methods.mib import UnbiasedClassLoss
+from mmcomformer.methods.plop import PodLoss
+from mmcomformer.models import ContinualSegTTAModel, TeacherOutput
+from mmcomformer.models.class_losses import FocalClassLoss, WeightedClassLoss
+from mmcomformer.models.mask_activation import QuerySigmoid, QuerySoftmax
+from mmcomformer.models.mask_losses import (
+    SigmoidDiceLoss,
+    SigmoidMaskLoss,
+    SoftmaxDiceLoss,
+    SoftmaxMaskLoss,
+)
+from mmcomformer.models.matching import HarmonicMatchCost, WeightedMatchCost, match
+from mmcomformer.models.panoptic_fusion import fuse_panoptic
+from mmcomformer.models.point_sampling import sample_each, sample_shared, uncertain_points
+from mmcomformer.models.segments import MaskLogits, assign_pixels
+from mmcomformer.models.semantic_fusion import MaskBasedFusion, ScoreSumFusion
+from mmcomformer.models.targets import ImageTargets
+
+ACTIVATIONS = {'softmax': QuerySoftmax(), 'sigmoid': QuerySigmoid()}
+
+
+def assert_same(found, expected):
+    """Compare results, all on the device, with those of the CPU: integers exactly."""
+    torch.testing.assert_close(to_host(found), expected, atol=1e-5, rtol=1e-5)
+
+
+# ---------------------------------------------------------------------- the emulation itself
+
+
+MIXTURES = {
+    'add': lambda x, cpu: x + cpu,
+    'add in place': lambda x, cpu: x.add_(cpu),
+    'add to the host': lambda x, cpu: cpu.add_(x),
+    'matmul': lambda x, cpu: x @ cpu.T,
+    'cat': lambda x, cpu: torch.cat([x, cpu]),
+    'cat of a number': lambda x, _: torch.stack([x[0, 0], torch.tensor(1.0)]),
+    'where': lambda x, cpu: torch.where(x > 0, x, cpu),
+    'gather': lambda x, cpu: x.gather(0, cpu.long()),
+    'scatter': lambda x, cpu: x.scatter_add_(0, cpu.long(), x),
+    'linear': lambda x, cpu: functional.linear(x, cpu),
+    'grid': lambda x, _: functional.grid_sample(x[None, None], torch.zeros(1, 1, 1, 2)),
+    'index of the host': lambda x, cpu: cpu[(x[0] > 5).long()],
+    'assigned to an index': lambda x, cpu: x.index_put_((to_device(torch.tensor([0, 1])),), cpu),
+    'embedding': lambda x, _: functional.embedding(torch.tensor([0]), x),
+}
+
+
+@pytest.mark.parametrize('name', MIXTURES)
+@in_fork
+def test_devices_do_not_mix(name):
+    with emulated_accelerator():
+        x, cpu = to_device(torch.rand(2, 3)), torch.zeros(2, 3)
+        with pytest.raises(RuntimeError, match='Expected all tensors to be on the same device'):
+            MIXTURES[name](x, cpu)
+
+
+READS = {
+    'item': lambda x: x[0, 0].item(),
+    'bool': lambda x: bool((x > 0).all()),
+    'tolist': lambda x: x.tolist(),
+    'cpu': lambda x: x.cpu(),
+    'to': lambda x: x.to('cpu', torch.float64),
+    'copy_': lambda x: torch.zeros(2, 3).copy_(x),
+    'nonzero': lambda x: x.nonzero(),
+    'where': lambda x: torch.where(x > 1),
+    'masked_select': lambda x: x.masked_select(x > 1),
+    'mask': lambda x: x[x > 1],
+    'mask of rows': lambda x: x[x[:, 0] > 1],
+    'assignment to a mask': lambda x: x.__setitem__(x > 1, x.sum()),
+    'unique': lambda x: x.unique(),
+    'unique of rows': lambda x: x.unique(dim=0),
+    'unique_consecutive': lambda x: x.unique_consecutive(),
+    'repeat_interleave': lambda x: x.repeat_interleave(x[:, 1].long(), dim=0),
+    'bincount': lambda x: x.long().flatten().bincount(),
+    'equal': lambda x: x.equal(x + 1),
+    'allclose': lambda x: x.allclose(x),
+    'histc': lambda x: x.histc(),
+}
+COPIES = {
+    'tensor': lambda x: torch.tensor([1.0, 2.0], device=x.device),
+    'as_tensor': lambda x: torch.as_tensor(np.ones(2), device=x.device),
+    'new_tensor': lambda x: x.new_tensor(1.0),
+    'to': lambda x: torch.ones(2).to(x.device),
+    'copy_': lambda x: x.copy_(torch.ones(2, 3)),
+    'index': lambda x: x[torch.tensor([0, 1])],
+    'index of numpy': lambda x: x[np.array([0, 1])],
+    'mask of the host': lambda x: x[:, 0].__setitem__(torch.tensor([0]), 2.0),
+}
+NEITHER = {
+    'arithmetic': lambda x: (x + 1).mul_(2) / x.sum(),
+    'number of the host': lambda x: x * torch.tensor(2.0),
+    'fill': lambda x: x[0].__setitem__(slice(1, 3), 5.0),
+    'number for a mask': lambda x: x.__setitem__(x > 1, 5.0),
+    'index on the device': lambda x: x[x[0].long().clamp(max=1)],
+    'non_blocking to': lambda x: torch.ones(2).to(x.device, non_blocking=True),
+    'non_blocking cpu': lambda x: x.to('cpu', non_blocking=True),
+    'between types': lambda x: x.to(torch.float64).long(),
+    'factories': lambda x: torch.rand(3, device=x.device) + x.new_full((3,), 2.0),
+    'reductions': lambda x: x.topk(2, dim=1).indices.max(0),
+    'scatter': lambda x: x.scatter_add_(1, x.long() // 3, x + 1),
+    'repeat': lambda x: x.repeat_interleave(2, dim=0),
+    'repeat of known size': lambda x: x.repeat_interleave(x[:, 1].long(), dim=0, output_size=1 + 4),
+    'histc of bounds': lambda x: x.histc(min=0, max=5),
+}
+
+
+@pytest.mark.parametrize(
+    ('kind', 'name'),
+    [(kind, name) for kind, of in (('read', READS), ('copy', COPIES)) for name in of],
+)
+@in_fork
+def test_what_the_host_waits_for(kind, name):
+    with emulated_accelerator() as waits:
+        {'read': READS, 'copy': COPIES}[kind][name](to_device(torch.arange(6.0).view(2, 3)))
+    assert [wait.kind for wait in waits] == [kind]
+    assert waits[0].caller.function == '<lambda>'
+    assert waits[0].own is None
+
+
+@pytest.mark.parametrize('name', NEITHER)
+@in_fork
+def test_what_the_host_does_not_wait_for(name):
+    with emulated_accelerator() as waits:
+        NEITHER[name](to_device(torch.arange(6.0).view(2, 3)))
+    assert waits == []
+
+
+@in_fork
+def test_place_of_a_wait():
+    """It is the package's own, or a library's that the package calls."""
+    samples = tiny.label_samples(torch.ones(64, 64), with_labels=False)
+    masks = tiny.samples([tiny.SEA])
+    segmentor, head = tiny.build_segmentor(), tiny.build_head()
+    with emulated_accelerator() as waits:
+        samples = [sample.to(device()) for sample in samples]
+        waits.clear()
+        move(segmentor).mask_head.build_targets(samples)
+        assert waits.of_package() == ['read in semantic_head.py _image_targets'] * 2
+        assert waits.of_libraries() == {}
+        waits.clear()
+        masks = [sample.to(device()) for sample in masks]
+        waits.clear()
+        move(head).build_targets(masks)
+    assert waits.of_package() == []
+    assert waits.of_libraries() == {'copy in structures.py': 1}
+    assert waits[0].own.function == '_image_targets'
+    assert str(waits[0]).startswith('copy by _to_copy in structures.py:')
+
+
+def network():
+    """Layers whose gradients take various ways."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Flatten(2), nn.Linear(9, 5)
+    )
+
+
+def forward(model, x):
+    """Run it, with an index, an assignment and a view between."""
+    y = model(x)
+    y = y[torch.arange(1, 3, device=x.device)] * 2
+    y[:, 0] = y[:, 1].exp()
+    y.transpose(1, 2).mul_(y.detach().sum())
+    return y.logsumexp(-1).sum()
+
+
+@in_fork
+def test_gradients_are_those_of_the_cpu():
+    x = torch.rand(3, 3, 5, 5)
+    expected = network()
+    loss = forward(expected, x)
+    loss.backward()
+    with emulated_accelerator() as waits:
+        model = move(network())
+        found = forward(model, to_device(x))
+        found.backward()
+        assert_same(found.detach(), loss.detach())
+        assert_same(
+            [parameter.grad for parameter in model.parameters()],
+            [parameter.grad for parameter in expected.parameters()],
+        )
+        assert_same(list(model.buffers()), list(expected.buffers()))
+    assert waits == []
+
+
+@in_fork
+def test_views_share_their_values():
+    with emulated_accelerator():
+        x = torch.zeros(2, 3, device=device())
+        column = x[:, 1]
+        column += 1
+        row = x.detach().view(6).unflatten(0, (2, 3))[1]
+        row.fill_(7)
+        assert x.add_(0) is x
+        x.unsqueeze_(0)
+        assert x.shape == (1, 2, 3)
+        assert to_host(x).tolist() == [[[0, 1, 0], [7, 7, 7]]]
+        assert to_host(column).tolist() == [1, 7]
+
+
+@in_fork
+def test_tensors_of_the_device():
+    with emulated_accelerator():
+        x = to_device(torch.ones(2))
+        assert x.device == torch.zeros(1, device=device()).device == device()
+        assert not x.is_cpu
+        with pytest.raises(RuntimeError, match=r'\.numpy\(\) is not supported'):
+            x.numpy()
+        with pytest.raises(TypeError, match=r'a tensor of shape \(2,\) has not left the host'):
+            to_host([x, torch.ones(2)])
+    with pytest.raises(RuntimeError, match='outside of emulated_accelerator'):
+        x + 1
+
+
+@pytest.mark.skipif(reason_to_skip() is not None, reason=f'{reason_to_skip()}')
+def test_fork_tells_what_failed():
+    @in_fork
+    def fail():
+        raise ValueError('of the test')
+
+    with pytest.raises(pytest.fail.Exception, match='ValueError: of the test'):
+        fail()
+    with pytest.raises(pytest.fail.Exception, match='the forked process was killed'):
+        in_fork(lambda: os._exit(1))()
+
+
+@pytest.mark.skipif(reason_to_skip() is not None, reason=f'{reason_to_skip()}')
+def test_process_of_the_tests_has_no_accelerator():
+    def compute():
+        with emulated_accelerator():
+            (2 * to_device(torch.ones(2)).requires_grad_()).sum().backward()
+
+    in_fork(compute)()
+    assert not torch.accelerator.is_available()
+    torch.ones(2, requires_grad=True).sum().backward()
+
+
+# ---------------------------------------------------------------------- who owns which pixel
+
+
+def draw_queries(queries=9, classes=4, size=(10, 12)):
+    """Logits of a class and of a mask for each query; some are sure of no-object."""
+    cls_score = 3 * torch.randn(queries, classes + 1)
+    cls_score[0, -1] = 20
+    return cls_score, 4 * torch.randn(queries, *size)
+
+
+SIZES = {'one block': (40, 48), 'blocks of rows': (150, 160), 'the same size': (10, 12)}
+
+
+@pytest.mark.parametrize('activation', ACTIVATIONS)
+@pytest.mark.parametrize('size', SIZES)
+@pytest.mark.parametrize('kept', ['some', 'all', 'none'])
+@in_fork
+def test_assign_pixels(activation, size, kept):
+    _, logits = draw_queries()
+    scores, excluded = torch.rand(9), torch.rand(SIZES[size]) > 0.7
+    chosen = {'some': scores > 0.4, 'all': scores >= 0, 'none': scores < 0}[kept]
+    masks = MaskLogits(logits, ACTIVATIONS[activation], SIZES[size])
+    expected = assign_pixels(scores, chosen, masks, excluded)
+    assert expected.owner.unique().numel() > (1 if kept != 'none' else 0)
+    whole = torch.cat(list(masks.blocks()), 1).view(9, *SIZES[size])
+    with emulated_accelerator() as waits:
+        arguments = to_device((scores, chosen))
+        for on_device in (
+            MaskLogits(to_device(logits), ACTIVATIONS[activation], SIZES[size]),
+            to_device(whole),
+        ):
+            found = assign_pixels(*arguments, on_device, to_device(excluded))
+            for field in fields(found):
+                assert_same(getattr(found, field.name), getattr(expected, field.name))
+            assert_same(found.segments(arguments[1], 0.5), expected.segments(chosen, 0.5))
+            valid = found.segments(arguments[1], 0.1)
+            assert_same(found.restrict(valid), expected.restrict(expected.segments(chosen, 0.1)))
+    assert waits == []
+
+
+def draw_truth(kind, size=(40, 48)):
+    """Ground truth of an image: a map, masks, or nothing."""
+    if kind == 'nothing':
+        return ImageTargets.from_masks(torch.zeros(0).long(), torch.zeros(0, *size))
+    if kind == 'masks':
+        masks = torch.zeros(2, *size)
+        masks[0, :10] = masks[1, 5:15, :20] = 1
+        return ImageTargets.from_masks(torch.tensor([4, 5]), masks)
+    owner = torch.full(size, -1)
+    owner[:10], owner[20:25, :30] = 0, 1
+    return ImageTargets.from_map(torch.tensor([4, 5]), owner)
+
+
+def parts_of(targets):
+    """Return the tensors of targets."""
+    parts = {field.name: getattr(targets, field.name) for field in fields(targets)}
+    return {name: part for name, part in parts.items() if part is not None}
+
+
+def targets_to_device(targets):
+    """Return the same targets on the device."""
+    return ImageTargets(**to_device(parts_of(targets)))
+
+
+@pytest.mark.parametrize('activation', ACTIVATIONS)
+@pytest.mark.parametrize('kind', ['map', 'masks', 'nothing'])
+@in_fork
+def test_pseudo_labels(activation, kind):
+    truth, (cls_score, mask_pred) = draw_truth(kind), draw_queries()
+    labeller = MaskPseudoLabels(ACTIVATIONS[activation], overlap_thr=0.3)
+    output = TeacherOutput(cls_score[None], mask_pred[None], ())
+    [expected] = labeller([truth], output, (40, 48))
+    assert 2 <= expected.valid[len(truth.labels) :].sum() < 9
+    with emulated_accelerator() as waits:
+        output = TeacherOutput(to_device(cls_score[None]), to_device(mask_pred[None]), ())
+        [found] = labeller([targets_to_device(truth)], output, (40, 48))
+        assert_same(parts_of(found), parts_of(expected))
+        assert_same(found.covered, expected.covered)
+    assert waits == []
+
+
+@pytest.mark.parametrize('activation', ACTIVATIONS)
+@pytest.mark.parametrize('thresholds', [(0.0, 0.0), (0.5, 0.4)])
+@in_fork
+def test_fusion(activation, thresholds):
+    (cls_score, logits), activation = draw_queries(), ACTIVATIONS[activation]
+    cls_score[:, 2] = -torch.inf
+    masks = activation.probability(functional.interpolate(logits[None], (40, 48))[0])
+    thing = dict(num_things=2, score_thr=thresholds[0], iou_thr=thresholds[1])
+    rules = {
+        'panoptic': lambda cls_score, masks: fuse_panoptic(cls_score, masks, **thing),
+        'segments': MaskBasedFusion(*thresholds),
+        'sums': ScoreSumFusion(),
+    }
+    for rule in rules.values():
+        expected = rule(cls_score, masks)
+        assert expected.unique().numel() > 1
+        with emulated_accelerator() as waits:
+            assert_same(rule(to_device(cls_score), to_device(masks)), expected)
+        assert waits == []
+
+
+# ---------------------------------------------------------------------- targets and points
+
+
+def draw_targets(kind, slots=6, size=(40, 48)):
+    """Ground truth and pseudo-labels, some slots of which are not used."""
+    truth = draw_truth(kind, size)
+    owner = torch.randint(-1, slots, (size[0] // 4, size[1] // 4))
+    owner = owner.repeat_interleave(4, 0).repeat_interleave(4, 1).masked_fill(truth.covered, -1)
+    valid = torch.arange(slots) % 3 != 1
+    owner = torch.where((owner >= 0) & ~valid[owner.clamp(min=0)], -1, owner)
+    return truth.with_pseudo_labels(owner, torch.randint(0, 4, (slots,)), valid)
+
+
+@pytest.mark.parametrize('kind', ['map', 'masks', 'nothing'])
+@in_fork
+def test_sampling_of_targets(kind):
+    targets, points = draw_targets(kind), torch.rand(60, 2)
+    # an assignment knows valid targets only, in any order
+    chosen = targets.valid.nonzero()[:, 0].flip(0).numpy()
+    number = targets.valid.cumsum(0).numpy()[chosen] - 1
+    own = torch.rand(len(chosen), 30, 2)
+    with emulated_accelerator() as waits:
+        on_device = targets_to_device(targets)
+        assert_same(on_device.covered, targets.covered)
+        assert_same(on_device.sample_shared(to_device(points)), targets.sample_shared(points))
+        found = on_device.sample_each(chosen, to_device(own))
+        # a CPU has a mask for each target that exists
+        assert_same(found, targets.expanded().sample_each(number, own))
+        assert to_host(found).max() > 0.9
+        masks = chosen[chosen < targets.num_masks]
+        if len(masks):
+            found = on_device.sample_each(masks, to_device(own[: len(masks)]))
+            assert_same(found, targets.sample_each(masks, own[: len(masks)]))
+    assert waits == []
+
+
+@pytest.mark.parametrize('kind', ['map', 'masks', 'labels'])
+@in_fork
+def test_ground_truth_of_samples(kind):
+    label_map = torch.arange(64 * 64).view(64, 64) // 1500 * 2
+    label_map[:5] = 255
+    make = {
+        'map': lambda: tiny.map_samples([tiny.SEA, tiny.CAT], []),
+        'masks': lambda: tiny.samples([tiny.SEA, tiny.CAT], []),
+        'labels': lambda: tiny.label_samples(label_map, torch.full((64, 64), 255)),
+    }[kind]
+    head = tiny.build_segmentor().mask_head if kind == 'labels' else tiny.build_head()
+    expected = head.build_targets(make())
+    samples = make()
+    with emulated_accelerator() as waits:
+        samples = [sample.to(device()) for sample in samples]
+        waits.clear()
+        found = move(head).build_targets(samples)
+        assert_same([*map(parts_of, found)], [*map(parts_of, expected)])
+    assert waits.of_package() == []
+    # mmdet builds a tensor from each image's masks
+    assert waits.of_libraries() == ({'copy in structures.py': 2} if kind == 'masks' else {})
+
+
+@in_fork
+def test_points():
+    maps, shared, own = torch.randn(2, 3, 8, 9), torch.rand(2, 90, 2), torch.rand(3, 40, 2)
+    settings = dict(num_points=40, oversample_ratio=3.0, importance_ratio=0.75)
+
+    def sample(maps, shared, own):
+        maps.requires_grad_()
+        samples = sample_each(maps[0], own), sample_shared(maps, shared)
+        (samples[0].square().sum() + samples[1].exp().sum()).backward()
+        torch.manual_seed(0)
+        drawn = uncertain_points(maps[0], QuerySoftmax().uncertainty, **settings)
+        # a CPU reads pixels of maps that need no gradient
+        return [*(part.detach() for part in samples), maps.grad, drawn] + [
+            sample_shared(maps.detach(), shared)
+        ]
+
+    with emulated_accelerator() as waits:
+        found = sample(*to_device((maps, shared, own)))
+        assert_same(found, sample(maps, shared, own))
+    assert waits == []
+
+
+# ---------------------------------------------------------------------- matching
+
+
+COSTS = {
+    'softmax': HarmonicMatchCost(),
+    'sigmoid': WeightedMatchCost(),
+}
+
+
+@pytest.mark.parametrize('activation', ACTIVATIONS)
+@in_fork
+def test_matching(activation):
+    targets = [draw_targets(kind) for kind in ('map', 'masks', 'nothing')]
+    scores = [2 * torch.randn(3, 9, 7) for _ in range(4)]
+    maps = [ACTIVATIONS[activation].loss_maps(4 * torch.randn(3, 9, 10, 12))[1] for _ in scores]
+    settings = dict(cost=COSTS[activation], num_points=300)
+    torch.manual_seed(1)
+    expected, count = match(scores, maps, targets, **settings)
+    levels_at_once = []
+
+    def count_levels(prob, masks, truth):
+        levels_at_once.append(len(prob))
+        return COSTS[activation](prob, masks, truth)
+
+    with emulated_accelerator() as waits:
+        on_device = [targets_to_device(target) for target in targets]
+        torch.manual_seed(1)
+        settings['cost'] = count_levels
+        found, total = match(to_device(scores), to_device(maps), on_device, **settings)
+    assert levels_at_once == [4, 4, 4]
+    assert total == count > 10
+    for of_level, others in zip(found, expected, strict=True):
+        for pair, other in zip(of_level, others, strict=True):
+            assert [part.tolist() for part in pair] == [part.tolist() for part in other]
+            assert len(pair[0]) >= 4
+    # the costs of all levels and images
+    assert waits.of_package() == ['read in matching.py match']
+    assert waits.of_libraries() == {}
+
+
+# ---------------------------------------------------------------------- losses
+
+
+def loss_cases():
+    """Yield each loss with the arguments for it; gradients are those of the first."""
+    logits, labels = torch.randn(12, 6), torch.arange(12) % 6
+    weight = torch.rand(12)
+    scenario = dict(increments=[2, 3], thing_classes=list('abcde'), stuff_classes=[], step=1)
+    for name, loss in (
+        ('focal', FocalClassLoss()),
+        ('weighted', WeightedClassLoss()),
+        ('unbiased', UnbiasedClassLoss(scenario)),
+        ('unbiased cross-entropy', UnbiasedClassLoss(scenario, 1.0, 0.0, 0.1)),
+    ):
+        yield name, loss, logits, (labels,)
+        yield f'{name}, weights', loss, logits, (labels, weight, torch.tensor(7.5))
+    samples, truth = torch.randn(5, 30), torch.rand(5, 30).round()
+    for name, loss, maps in (
+        ('softmax mask', SoftmaxMaskLoss(), samples.log_softmax(0)),
+        ('softmax dice', SoftmaxDiceLoss(), samples.softmax(0)),
+        ('sigmoid mask', SigmoidMaskLoss(), samples),
+        ('sigmoid dice', SigmoidDiceLoss(), samples),
+    ):
+        yield name, loss, maps, (truth, None, torch.tensor(3.0))
+    student, teacher = torch.randn(2, 8, 6), torch.randn(2, 8, 3)
+    for unbiased in (False, True):
+        for adaptive in (False, True):
+            loss = AdaptiveDistillLoss(unbiased, adaptive, temperature=2.0)
+            yield f'distillation {unbiased} {adaptive}', loss, student, (teacher,)
+    yield 'distillation of nothing', AdaptiveDistillLoss(), student, (teacher - 1e6 * OLD,)
+    feats = [torch.randn(2, 4, 9, 6), torch.randn(2, 8, 3, 3)]
+    for normalize in (False, True):
+        yield f'pooled features {normalize}', PodLoss(normalize=normalize), feats, (feats[::-1],)
+
+
+# logits that leave no-object alone
+OLD = torch.tensor([1.0, 1.0, 0.0])
+LOSSES = [name for name, *_ in loss_cases()]
+
+
+@pytest.mark.parametrize('name', LOSSES)
+@in_fork
+def test_loss(name):
+    [(loss, pred, rest)] = [case for key, *case in loss_cases() if key == name]
+    if isinstance(pred, list):
+        rest = ([torch.randn_like(feat) for feat in pred],)
+
+    def compute(pred, rest):
+        leaves = pred if isinstance(pred, list) else [pred]
+        for leaf in leaves:
+            leaf.requires_grad_()
+        value = loss(pred, *rest)
+        value.backward()
+        return [value.detach(), *(leaf.grad for leaf in leaves)]
+
+    with emulated_accelerator() as waits:
+        found = compute(to_device(pred), to_device(rest))
+        expected = compute(pred, rest)
+        assert_same(found, expected)
+    assert waits == []
+    if name != 'distillation of nothing':
+        assert all(part.abs().sum() > 0 for part in expected)
+
+
+# ---------------------------------------------------------------------- models
+
+
+IMAGES = 2
+MIB = dict(
+    loss_cls=dict(type='UnbiasedClassLoss', scenario={**tiny.SCENARIO, 'step': 1}),
+    loss_distill=dict(type='AdaptiveDistillLoss', adaptive=False, loss_weight=200.0),
+)
+LABELS = [tiny.SEA, tiny.FOX], [tiny.SEA]
+
+
+def label_maps(label=tiny.SEA):
+    """Two label maps with the class of the segmentor's step, in the rest of which none is given."""
+    label_map = torch.full((64, 64), 255)
+    label_map[:24, :40] = label
+    return label_map, label_map.T.contiguous()
+
+
+# what the segmentor has besides a background and segments
+NO_BACKGROUND = dict(
+    scenario=dict(increments=[2, 1], stuff_classes=['cat', 'sky', 'sea']),
+    semantic_fusion=dict(type='ScoreSumFusion'),
+)
+# of each: the head's settings, the samples, and whether there are a teacher and pseudo-labels
+STEPS = {
+    'fine-tuning': (dict(), tiny.map_samples, False, False),
+    'nothing labelled': (dict(), lambda *_: tiny.map_samples([], []), False, False),
+    'CoMFormer': (dict(), tiny.map_samples, True, True),
+    'CoMFormer, masks': (dict(), tiny.samples, True, True),
+    'CoMFormer, sigmoid': (
+        dict(**tiny.SIGMOID, match_cost='WeightedMatchCost'),
+        tiny.map_samples,
+        True,
+        True,
+    ),
+    'MiB': (MIB, tiny.map_samples, True, False),
+    'PLOP': (dict(loss_distill=None), tiny.map_samples, True, True),
+    'semantic': (dict(), lambda *_: tiny.label_samples(*label_maps()), True, True),
+    'semantic, no background': (
+        NO_BACKGROUND,
+        lambda *_: tiny.label_samples(*label_maps(label=2)),
+        True,
+        True,
+    ),
+}
+
+
+def plant():
+    """Return logits of a teacher that sees something in each of six columns of the images."""
+    old = torch.tensor([0, 1, 0, 1, 1, 0, 2, 2])
+    columns = torch.arange(16) * 6 // 16
+    masks = 20.0 * (columns == torch.arange(8)[:, None, None]).expand(IMAGES, 8, 16, 16) - 10
+    return 8.0 * functional.one_hot(old, 3).float().expand(IMAGES, 8, 3).contiguous(), masks
+
+
+def build(kind):
+    """Build the student of a step, with what listens to a teacher, and its samples."""
+    settings, make, has_teacher, has_labels = STEPS[kind]
+    of_teacher = {key: value for key, value in settings.items() if key != 'loss_cls'}
+    builder = tiny.build_segmentor if 'semantic' in kind else tiny.build_model
+    student = builder(1, **settings).train()
+    if kind == 'PLOP':
+        student.loss_feature = PodLoss()
+    if has_teacher:
+        student.teacher = stepping.PlantedTeacher(builder(0, **of_teacher), *plant())
+    if has_labels:
+        student.pseudo_labeller = MaskPseudoLabels(student.mask_head.mask_activation)
+    return student, make(*LABELS)
+
+
+def move_all(student, samples):
+    """Move a student and its teacher, and return the samples on the device."""
+    move(student)
+    teacher = student.teacher
+    if teacher is not None:
+        move(teacher.model)
+        teacher.cls_score, teacher.mask_pred = to_device([teacher.cls_score, teacher.mask_pred])
+    return [sample.to(device()) for sample in samples]
+
+
+def train_step(student, images, samples):
+    """Return losses, gradients and running statistics of a step."""
+    torch.manual_seed(2)
+    losses = student.loss(images, samples)
+    total, log = student.parse_losses(losses)
+    total.backward()
+    gradients = {name: part.grad for name, part in student.named_parameters()}
+    return (
+        {name: value.detach() for name, value in log.items()},
+        {name: part for name, part in gradients.items() if part is not None},
+        dict(student.named_buffers()),
+    )
+
+
+def waits_of_a_forward():
+    """Return what the libraries wait for in a forward pass of the tiny model."""
+    return {
+        # the deformable attention of each of 2 layers checks its shapes
+        'read in multi_scale_deform_attn.py': 2,
+        # the pixel decoder asks for height and width of 3 levels, and where each begins
+        'read in msdeformattn_pixel_decoder.py': 9,
+        # it makes these tensors from numbers
+        'copy in msdeformattn_pixel_decoder.py': 3,
+    }
+
+
+# the deformable attention of a CPU, which reads shapes, takes the place of a kernel
+NOT_ON_A_DEVICE = 'multi_scale_deformable_attn_pytorch'
+
+
+@pytest.mark.parametrize('kind', STEPS)
+@in_fork
+def test_training_step(kind):
+    images = torch.randn(IMAGES, 3, 64, 64)
+    student, samples = build(kind)
+    expected = train_step(student, images, samples)
+    student, samples = build(kind)
+    with emulated_accelerator() as waits:
+        samples = move_all(student, samples)
+        waits.clear()
+        assert_same(train_step(student, to_device(images), samples), expected)
+    assert len(expected[1]) > 100
+    # the costs of all levels and images, which the host needs to solve the assignments; nothing
+    # else, neither before nor after, nor in the backward pass
+    assert waits.of_package() == ['read in matching.py match']
+    forwards = 1 + STEPS[kind][2]
+    of_libraries = {key: count * forwards for key, count in waits_of_a_forward().items()}
+    if kind == 'CoMFormer, masks':
+        # mmdet builds a tensor from each image's masks
+        of_libraries['copy in structures.py'] = IMAGES
+    assert waits.of_libraries(besides=NOT_ON_A_DEVICE) == of_libraries
+
+
+@pytest.mark.parametrize('kind', STEPS)
+@in_fork
+def test_steps_have_what_they_are_for(kind):
+    """Each loss counts, and the teacher sees what is not labelled."""
+    _, _, has_teacher, has_labels = STEPS[kind]
+    student, samples = build(kind)
+    targets = student.mask_head.build_targets(samples)
+    if has_labels:
+        output = TeacherOutput(*plant(), ())
+        labelled = student.pseudo_labeller(targets, output, (64, 64))
+        for before, after in zip(targets, labelled, strict=True):
+            assert 3 <= after.valid.sum() - before.valid.sum() <= 6
+            assert not after.valid.all()
+    losses = student.loss(torch.randn(IMAGES, 3, 64, 64), samples)
+    extra = {name: loss.item() for name, loss in losses.items() if 'dist' in name or 'feat' in name}
+    assert len(extra) == (1 if has_teacher else 0)
+    assert all(value > 0 for value in extra.values())
+
+
+@pytest.mark.parametrize('kind', ['fine-tuning', 'semantic', 'semantic, no background'])
+@in_fork
+def test_prediction(kind):
+    images = torch.randn(IMAGES, 3, 64, 64)
+
+    @torch.no_grad()
+    def predict(model, images, samples):
+        for sample in samples:
+            sample.set_metainfo(dict(ori_shape=(70, 50), img_path='a.png'))
+        results = model.eval().predict(images, samples)
+        if kind == 'fine-tuning':
+            return [result.pred_panoptic_seg.sem_seg for result in results]
+        # as if they were two variants of an image
+        [merged] = ContinualSegTTAModel(module=model).merge_preds([deepcopy(results)])
+        return [[sample.seg_logits.data, sample.pred_sem_seg.data] for sample in (*results, merged)]
+
+    model, samples = build(kind)
+    expected = predict(model, images, samples)
+    model, samples = build(kind)
+    with emulated_accelerator() as waits:
+        samples = move_all(model, samples)
+        waits.clear()
+        assert_same(predict(model, to_device(images), samples), expected)
+    assert waits.of_package() == []
+    assert waits.of_libraries(besides=NOT_ON_A_DEVICE) == waits_of_a_forward()
