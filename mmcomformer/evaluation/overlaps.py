@@ -117,8 +117,9 @@ def _within(
 ) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
     """Return ids as numbers of some bits, and the id of each number if they are not the same."""
     numbers = ids.astype(dtype)
+    always_fits = ids.dtype.kind == 'u' and 8 * ids.dtype.itemsize <= bits
     # a negative id has become a large number
-    if not int(numbers.max()) >> bits:
+    if always_fits or not int(numbers.max()) >> bits:
         return numbers, None
     named, numbers = np.unique(ids, return_inverse=True)
     return numbers.reshape(-1).astype(dtype), named.astype(np.int64)

@@ -12,14 +12,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..registry import TASK_UTILS
-from .point_sampling import random_points, sample_shared
+from .point_sampling import random_points, sample_shared, sum_samples
 from .targets import ImageTargets
 
 Assignment = tuple[np.ndarray, np.ndarray]
 
 
 class MatchCost(Protocol):
-    """Cost of giving each target to each query."""
+    """Cost of giving each target to each query.
+
+    A cost that needs no more of the samples than their dice coefficients can also have a method
+    ``from_dice(class_prob, dice)`` with both (..., Q, N): a CPU finds these without sampling.
+    """
 
     #: which dice map of the mask activation it samples: probability or logit
     expects: str
@@ -46,7 +50,10 @@ class HarmonicMatchCost:
 
     def __call__(self, class_prob: Tensor, mask_samples: Tensor, target_samples: Tensor) -> Tensor:
         """Return the cost; ``mask_samples`` are probabilities. See :class:`MatchCost`."""
-        dice = dice_coefficients(mask_samples, target_samples)
+        return self.from_dice(class_prob, dice_coefficients(mask_samples, target_samples))
+
+    def from_dice(self, class_prob: Tensor, dice: Tensor) -> Tensor:
+        """Return the cost of class probabilities and dice coefficients, both (..., Q, N)."""
         return -2 * class_prob * dice / (class_prob + dice)
 
 
@@ -94,7 +101,20 @@ def dice_coefficients(prob: Tensor, target: Tensor) -> Tensor:
     """
     # the few targets first: with the queries first, the product takes twice as long on a CPU
     overlap = (target @ prob.transpose(-1, -2)).transpose(-1, -2)
-    return (2 * overlap + 1) / (prob.sum(-1).unsqueeze(-1) + target.sum(-1).unsqueeze(-2) + 1)
+    return _dice(overlap, prob.sum(-1), target.sum(-1))
+
+
+def dice_of_maps(maps: Tensor, points: Tensor, target: Tensor) -> Tensor:
+    """Return :func:`dice_coefficients` of maps (Q, h, w) at points (P, 2), targets (N, P): (Q, N).
+
+    The queries are not sampled: coefficients need only sums of samples.
+    """
+    sums = sum_samples(maps, points, torch.cat([target, torch.ones_like(points[:, 0])[None]]))
+    return _dice(sums[:-1].T, sums[-1], target.sum(-1))
+
+
+def _dice(overlap: Tensor, prob_sum: Tensor, target_sum: Tensor) -> Tensor:
+    return (2 * overlap + 1) / (prob_sum.unsqueeze(-1) + target_sum.unsqueeze(-2) + 1)
 
 
 @torch.no_grad()
@@ -127,13 +147,14 @@ def match(
     num_levels, num_images = len(cls_scores), len(targets)
     points = random_points(num_levels * num_images, num_points, like=cls_scores[0])
     points = points.view(num_levels, num_images, num_points, 2)
-    at_once = _levels_at_once(points.device, num_levels)
     costs: list[Tensor] = []
     # autocast would take the products of the costs in float16, where sums over points overflow
     with torch.autocast(points.device.type, enabled=False):
-        for first in range(0, num_levels, at_once):
-            group = slice(first, first + at_once)
-            costs += _group_costs(cls_scores[group], dice_maps[group], targets, points[group], cost)
+        if points.device.type != 'cpu':
+            costs = _costs_at_once(cls_scores, dice_maps, targets, points, cost)
+        else:
+            for level in zip(cls_scores, dice_maps, points, strict=True):
+                costs += _costs_of_level(*level, targets, cost)
     known = [part.float() for target in targets for part in (target.valid, target.labels)]
     on_device = [part.flatten() for part in (*costs, *known)]
     lengths = [part.numel() for part in on_device]
@@ -144,22 +165,18 @@ def match(
     return _assign(matrices, parts[len(costs) :: 2], parts[len(costs) + 1 :: 2], shape)
 
 
-def _levels_at_once(device: torch.device, num_levels: int) -> int:
-    """Return how many levels to sample together: on a CPU one, whose samples stay in its cache."""
-    return 1 if device.type == 'cpu' else num_levels
-
-
-def _group_costs(
+def _costs_at_once(
     cls_scores: Sequence[Tensor],
     dice_maps: Sequence[Tensor],
     targets: Sequence[ImageTargets],
     points: Tensor,
     cost: MatchCost,
 ) -> list[Tensor]:
-    """Return the costs of each image at G levels, (G, Q, N); points (G, B, P, 2)."""
+    """Return the costs of each image at all levels, (L, Q, N); points (L, B, P, 2)."""
     num_levels, _, num_points = points.shape[:3]
-    prob = _stack([score.softmax(-1) for score in cls_scores])
-    samples = _stack([sample_shared(maps, p) for maps, p in zip(dice_maps, points, strict=True)])
+    prob = torch.stack([score.softmax(-1) for score in cls_scores])
+    sampled = [sample_shared(maps, p) for maps, p in zip(dice_maps, points, strict=True)]
+    samples = torch.stack(sampled)
     costs = []
     for image, target in enumerate(targets):
         shared = target.sample_shared(points[:, image].flatten(0, 1))
@@ -169,9 +186,27 @@ def _group_costs(
     return costs
 
 
-def _stack(parts: Sequence[Tensor]) -> Tensor:
-    """Stack tensors; a single one is not copied."""
-    return parts[0].unsqueeze(0) if len(parts) == 1 else torch.stack(list(parts))
+def _costs_of_level(
+    cls_score: Tensor,
+    dice_maps: Tensor,
+    points: Tensor,
+    targets: Sequence[ImageTargets],
+    cost: MatchCost,
+) -> list[Tensor]:
+    """Return the costs of each image at one level, (Q, N); points (B, P, 2).
+
+    For a CPU, in whose cache one level and image at a time stays.
+    """
+    from_dice = getattr(cost, 'from_dice', None)
+    costs = []
+    for target, score, maps, p in zip(targets, cls_score, dice_maps, points, strict=True):
+        class_prob = score.softmax(-1)[:, target.labels.clamp(min=0)]
+        shared = target.sample_shared(p).to(score.dtype)
+        if from_dice is None:
+            costs.append(cost(class_prob, sample_shared(maps[None], p[None])[0], shared))
+        else:
+            costs.append(from_dice(class_prob, dice_of_maps(maps, p, shared)))
+    return costs
 
 
 def _assign(

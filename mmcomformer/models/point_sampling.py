@@ -51,6 +51,30 @@ def _sample_columns(maps: Tensor, points: Tensor) -> Tensor:
     return samples.view(num_images, -1, num_maps).transpose(1, 2)
 
 
+def sum_samples(maps: Tensor, points: Tensor, weights: Tensor) -> Tensor:
+    """Sum weighted samples of every map at the same points, without taking the samples.
+
+    A sample is a weighted sum of pixels. So the weights of the points are first spread over the
+    pixels, and one product with the whole maps then reads each pixel once, in order.
+
+    Args:
+        maps: Shape (N, h, w), float.
+        points: Shape (P, 2), as in :func:`sample_shared`.
+        weights: One for each point in each of T sums, shape (T, P), float.
+
+    Returns:
+        ``weights @ samples.T`` with the samples (N, P) of :func:`sample_shared`, shape (T, N), up
+        to rounding.
+    """
+    height, width = maps.shape[1:]
+    pixels, shares = zip(*corners(points, height, width), strict=True)
+    spread = weights.new_zeros(len(weights), (height + 2) * (width + 2))
+    index = torch.cat(pixels).expand(len(weights), -1)
+    spread.scatter_add_(1, index, (torch.stack(shares) * weights.unsqueeze(1)).flatten(1))
+    inside = spread.view(-1, height + 2, width + 2)[:, 1:-1, 1:-1]
+    return inside.flatten(1) @ maps.flatten(1).T
+
+
 def corners(points: Tensor, height: int, width: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield, for each of the four pixels around each point, where it is and its bilinear weight.
 

@@ -203,53 +203,71 @@ def test_class_that_has_not_been_learned():
         match(scores, maps, targets, cost=HarmonicMatchCost(), num_points=9)
 
 
-@pytest.mark.parametrize('kind', COSTS)
-def test_autocast_does_not_lower_the_precision_of_costs(kind):
+class Recording:
+    """A cost that keeps what it returns.
+
+    Args:
+        cost: The cost.
+        with_dice: Whether it lets dice coefficients be found without sampling.
+    """
+
+    def __init__(self, cost, with_dice):
+        self.cost, self.expects, self.seen = cost, cost.expects, []
+        if with_dice:
+            self.from_dice = lambda *args: self.keep(cost.from_dice(*args))
+
+    def keep(self, costs):
+        self.seen.append(costs)
+        return costs
+
+    def __call__(self, *args):
+        return self.keep(self.cost(*args))
+
+
+WAYS = {'harmonic': ('harmonic', False), 'weighted': ('weighted', False)}
+WAYS['harmonic, not sampled'] = ('harmonic', True)
+
+
+@pytest.mark.parametrize('way', WAYS)
+def test_autocast_does_not_lower_the_precision_of_costs(way):
+    kind, with_dice = WAYS[way]
     cost, _, activation = COSTS[kind]
     scores, maps, targets = random_batch(0)
     maps = [activation(m) for m in maps]
-    seen = []
-
-    def record(*args):
-        seen.append(cost(*args))
-        return seen[-1]
-
+    recording = Recording(cost, with_dice)
     for enabled in (False, True):
         torch.manual_seed(0)
         with torch.autocast('cpu', dtype=torch.bfloat16, enabled=enabled):
-            match(scores, maps, targets, cost=record, num_points=500)
-    half = len(seen) // 2
-    for expected, mixed in zip(seen[:half], seen[half:], strict=True):
+            match(scores, maps, targets, cost=recording, num_points=500)
+    half = len(recording.seen) // 2
+    assert half == len(scores) * len(targets)
+    for expected, mixed in zip(recording.seen[:half], recording.seen[half:], strict=True):
         torch.testing.assert_close(mixed, expected, atol=0, rtol=0)
 
 
-@pytest.mark.parametrize('kind', COSTS)
-def test_levels_together_are_assigned_as_one_by_one(kind, monkeypatch):
-    """A CPU takes them one by one, an accelerator together."""
+@pytest.mark.parametrize('way', WAYS)
+def test_costs_of_an_accelerator_are_those_of_a_cpu(way):
+    """A CPU takes level by level, and may not sample; an accelerator takes all levels at once."""
+    kind, with_dice = WAYS[way]
     cost, _, activation = COSTS[kind]
     scores, maps, targets = random_batch(0)
     maps = [activation(m) for m in maps]
-    results = []
-    for at_once in (1, 2, len(scores)):
-        monkeypatch.setattr(matching, '_levels_at_once', lambda *_, at_once=at_once: at_once)
-        torch.manual_seed(0)
-        results.append(match(scores, maps, targets, cost=cost, num_points=500))
-    for assignments, num_targets in results[1:]:
-        assert num_targets == results[0][1]
-        for expected, found in zip(results[0][0], assignments, strict=True):
-            for pair, other in zip(expected, found, strict=True):
-                assert all(map(np.array_equal, pair, other))
+    points = torch.rand(len(scores), len(targets), 500, 2)
+    together = matching._costs_at_once(scores, maps, targets, points, cost)
+    recording = Recording(cost, with_dice)
+    for level, batch in enumerate(zip(scores, maps, points, strict=True)):
+        one_by_one = matching._costs_of_level(*batch, targets, recording)
+        for expected, found in zip(together, one_by_one, strict=True):
+            torch.testing.assert_close(found, expected[level], atol=1e-5, rtol=1e-5)
+    assert len(recording.seen) == len(scores) * len(targets)
 
 
 def test_costs_carry_no_gradient():
     scores, maps, targets = random_batch(0)
     for tensor in (*scores, *maps):
         tensor.requires_grad_()
-    costs = []
-
-    def record(*args):
-        costs.append(HarmonicMatchCost()(*args))
-        return costs[-1]
-
-    match(scores, maps, targets, cost=record, num_points=9)
-    assert not any(cost.requires_grad for cost in costs)
+    for with_dice in (False, True):
+        recording = Recording(HarmonicMatchCost(), with_dice)
+        match(scores, maps, targets, cost=recording, num_points=9)
+        assert recording.seen
+        assert not any(costs.requires_grad for costs in recording.seen)
