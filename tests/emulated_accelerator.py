@@ -14,6 +14,7 @@ import functools
 import importlib
 import os
 import pickle
+import signal
 import sys
 import traceback
 from collections import Counter
@@ -41,6 +42,9 @@ READ = 'read'
 COPY = 'copy'
 """Kind of a copy from the host that is not ``non_blocking``: CUDA waits for it too."""
 
+# seconds
+_LONGEST_TEST = 120
+
 _REGISTER = getattr(backend_registration, '_setup_privateuseone_for_python_backend', None)
 
 aten = torch.ops.aten
@@ -67,6 +71,8 @@ def reason_to_skip() -> str | None:
     """Return why this process cannot emulate an accelerator, or None."""
     if _REGISTER is None:
         return 'this torch cannot register a backend in Python'
+    if not hasattr(os, 'fork'):
+        return 'this system cannot fork'
     if torch.accelerator.is_available():
         return 'there is an accelerator, whose autograd threads do not survive a fork'
     return None
@@ -429,6 +435,8 @@ def in_fork(test: Callable[..., None]) -> Callable[..., None]:
 def _run_and_exit(test: Callable[[], None], sender: int) -> None:
     """Run a test, write what failed to a pipe, and end the process without tidying up."""
     failure = None
+    # a fork that waits for a thread it does not have ends, and the parent tells it
+    signal.alarm(_LONGEST_TEST)
     try:
         # OpenMP's threads do not survive a fork
         torch.set_num_threads(1)

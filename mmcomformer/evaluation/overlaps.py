@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# pixels of a word of changes; a power of two has an exact logarithm as a float
+# pixels of a word of changes
 _WORD = 32
 _EXPONENT_BIAS = 127
 _EXPONENT_SHIFT = 23
@@ -91,7 +91,7 @@ def _set_positions(flags: NDArray[np.bool_]) -> NDArray[Any]:
     is faster than looking at all of them.
     """
     words = np.packbits(flags, bitorder='little').view('<u4')
-    index = np.flatnonzero(words != 0)
+    index = (words != 0).nonzero()[0]
     if index.size > _DENSE * words.size or flags.size > np.iinfo(np.int32).max:
         return np.flatnonzero(flags)
     words, offset = words.take(index), index.astype(np.int32)
@@ -100,12 +100,13 @@ def _set_positions(flags: NDArray[np.bool_]) -> NDArray[Any]:
     found = []
     while words.size:
         lowest = words & -words
+        # the exponent of a power of two, as a float, is the position of its bit
         position = lowest.astype(np.float32).view(np.int32)
         position >>= _EXPONENT_SHIFT
         position += offset
         found.append(position)
         words ^= lowest
-        left = np.flatnonzero(words != 0)
+        left = (words != 0).nonzero()[0]
         words, offset = words.take(left), offset.take(left)
     positions = np.concatenate(found)
     positions.sort()
@@ -143,7 +144,7 @@ def _sum_lengths(
     is_first = np.empty(pairs.size, dtype=bool)
     is_first[0] = True
     np.not_equal(pairs[1:], pairs[:-1], out=is_first[1:])
-    starts = np.flatnonzero(is_first)
+    starts = is_first.nonzero()[0]
     runs &= _LONGEST
     areas = np.add.reduceat(runs, starts, dtype=np.int64)
     different = pairs.take(starts).astype(np.int64)

@@ -131,6 +131,10 @@ class SegmentOverlaps:
         values, pred, areas = count_overlaps(gt_ids, pred_ids)
         gt = _segment_indices(values, labels.size, gt_segment_ids)
         pred_labels = label_of(pred)
+        if pred_labels.shape != pred.shape:
+            raise ValueError(
+                f'label_of: expected {pred.size} labels, got an array of shape {pred_labels.shape}'
+            )
         _check_labels('pred_labels', pred_labels, VOID_LABEL, num_classes)
         return cls(labels, crowd, gt, pred, pred_labels, areas)
 
@@ -169,7 +173,7 @@ def _segment_indices(
         return values - 1
     ids = np.concatenate([[0], np.asarray(segment_ids, dtype=np.int64).reshape(-1)])
     order = np.argsort(ids, kind='stable')
-    position = np.searchsorted(ids, values, sorter=order).clip(max=num_segments)
+    position = np.searchsorted(ids, values, sorter=order).clip(max=ids.size - 1)
     indices = order[position]
     unknown = values[ids[indices] != values]
     if ids.size != num_segments + 1 or unknown.size:

@@ -17,12 +17,17 @@ from .targets import ImageTargets
 
 Assignment = tuple[np.ndarray, np.ndarray]
 
+# with more targets, sampling the queries is faster (docs/performance.md)
+_FEW_TARGETS = 30
+
 
 class MatchCost(Protocol):
     """Cost of giving each target to each query.
 
     A cost that needs no more of the samples than their dice coefficients can also have a method
-    ``from_dice(class_prob, dice)`` with both (..., Q, N): a CPU finds these without sampling.
+    ``from_dice(class_prob, dice)`` with both (..., Q, N): for few targets, a CPU finds these
+    without sampling and does not call the cost itself. So both have to agree, in derived classes
+    too.
     """
 
     #: which dice map of the mask activation it samples: probability or logit
@@ -202,7 +207,7 @@ def _costs_of_level(
     for target, score, maps, p in zip(targets, cls_score, dice_maps, points, strict=True):
         class_prob = score.softmax(-1)[:, target.labels.clamp(min=0)]
         shared = target.sample_shared(p).to(score.dtype)
-        if from_dice is None:
+        if from_dice is None or len(shared) > _FEW_TARGETS:
             costs.append(cost(class_prob, sample_shared(maps[None], p[None])[0], shared))
         else:
             costs.append(from_dice(class_prob, dice_of_maps(maps, p, shared)))

@@ -58,7 +58,7 @@ def sum_samples(maps: Tensor, points: Tensor, weights: Tensor) -> Tensor:
     pixels, and one product with the whole maps then reads each pixel once, in order.
 
     Args:
-        maps: Shape (N, h, w), float.
+        maps: Shape (N, h, w), of the dtype of ``weights``.
         points: Shape (P, 2), as in :func:`sample_shared`.
         weights: One for each point in each of T sums, shape (T, P), float.
 

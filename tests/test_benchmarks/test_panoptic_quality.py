@@ -55,6 +55,11 @@ def test_maps_hold_what_evaluation_meets():
     assert (totals > 5).all()
 
 
+def test_images_without_ground_truth(benchmark):
+    # the only segment of some images is VOID
+    assert benchmark(panoptic_quality, *SIZE, '--images', 20, '--segments', 1) is None
+
+
 @pytest.mark.parametrize(
     ('name', 'value'), [('--noise', 0), ('--classes', 1000), ('--segments', 256)]
 )

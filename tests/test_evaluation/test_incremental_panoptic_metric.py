@@ -1,5 +1,7 @@
 """The metric end to end, with things and stuff mixed in the learning order."""
 
+import pickle
+
 import pytest
 import torch
 from mmdet.structures import DetDataSample
@@ -131,6 +133,24 @@ def test_one_result_per_image():
     metric.process(None, [sample.to_dict() for sample in samples()])
     pixels = [sample.gt_panoptic_seg.sem_seg.numel() for sample in samples()]
     assert [overlaps.areas.sum() for overlaps in metric.results] == pixels
+
+
+def test_results_of_two_processes(monkeypatch):
+    first, second = samples()
+    alone = evaluate(IncrementalPanopticMetric(), data_samples=[first, second, first])
+    # three images on two processes: the second one is padded with an image of the first
+    metrics = [IncrementalPanopticMetric() for _ in range(2)]
+    for metric, share in zip(metrics, ([first, first], [second, first]), strict=True):
+        metric.dataset_meta = META
+        metric.process(None, [sample.to_dict() for sample in share])
+
+    def collect(results, size, device, **kwargs):
+        # as mmengine pickles, orders and cuts what the processes send
+        parts = [pickle.loads(pickle.dumps(metric.results, protocol=2)) for metric in metrics]
+        return [result for pair in zip(*parts, strict=True) for result in pair][:size]
+
+    monkeypatch.setattr('mmengine.evaluator.metric.collect_results', collect)
+    assert metrics[0].evaluate(3) == alone
 
 
 def test_inputs_are_not_changed():

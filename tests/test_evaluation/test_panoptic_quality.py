@@ -247,6 +247,12 @@ def test_raw_ids():
             )
 
 
+def test_labels_of_another_shape():
+    ids = np.zeros((2, 2), int)
+    with pytest.raises(ValueError, match=r'label_of: expected 1 labels, .* shape \(2,\)'):
+        SegmentOverlaps.of_image(ids, [], [], ids, lambda _: np.zeros(2, int), num_classes=3)
+
+
 @pytest.mark.parametrize(
     ('arguments', 'error', 'message'),
     [
@@ -265,6 +271,11 @@ def test_raw_ids():
             r'gt_segment_ids: .* holds others: \[7\]',
         ),
         ({'gt_segment_ids': [5, 6]}, ValueError, 'the ids of 1 segments, got 2'),
+        (
+            {'gt_segment_ids': [], 'gt_ids': np.full((2, 2), 7)},
+            ValueError,
+            r'the ids of 1 segments, got 0; .* holds others: \[7\]',
+        ),
     ],
 )
 def test_bad_input(arguments, error, message):

@@ -183,12 +183,15 @@ def test_more_targets_than_queries():
     assert assignments[0][0][0].tolist() == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize('kind', COSTS)
 @pytest.mark.parametrize('bad', [float('nan'), float('inf')])
-def test_diverged_predictions_do_not_crash_the_solver(bad):
+def test_diverged_predictions_do_not_crash_the_solver(bad, kind):
     scores, maps, targets = random_batch(0)
     scores[0][0] = bad
     maps[1][1] = bad
-    assignments, num_targets = match(scores, maps, targets, cost=WeightedMatchCost(), num_points=9)
+    # a single pixel, which no point need touch
+    maps[0][2, 0, 0, 0] = bad
+    assignments, num_targets = match(scores, maps, targets, cost=COSTS[kind][0], num_points=9)
     assert num_targets > 0
     for level in assignments:
         for (queries, chosen), target in zip(level, targets, strict=True):
@@ -260,6 +263,22 @@ def test_costs_of_an_accelerator_are_those_of_a_cpu(way):
         for expected, found in zip(together, one_by_one, strict=True):
             torch.testing.assert_close(found, expected[level], atol=1e-5, rtol=1e-5)
     assert len(recording.seen) == len(scores) * len(targets)
+
+
+def test_many_targets_are_sampled(monkeypatch):
+    cost, _, activation = COSTS['harmonic']
+    scores, maps, targets = random_batch(0)
+    maps = [activation(m) for m in maps]
+    counts = sorted(len(target.labels) for target in targets)
+    assert counts[0] < counts[-1]
+    monkeypatch.setattr(matching, '_FEW_TARGETS', counts[-1] - 1)
+    sampled, from_dice = [], []
+    recording = Recording(cost, with_dice=True)
+    recording.from_dice = lambda *args: from_dice.append(args) or cost.from_dice(*args)
+    recording.cost = lambda *args: sampled.append(args) or cost(*args)
+    match(scores, maps, targets, cost=recording, num_points=50)
+    assert len(sampled) == len(scores) * counts.count(counts[-1])
+    assert len(sampled) + len(from_dice) == len(scores) * len(targets)
 
 
 def test_costs_carry_no_gradient():

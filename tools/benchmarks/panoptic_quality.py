@@ -203,11 +203,11 @@ def overlaps(
             return ids % INSTANCE_OFFSET
         return np.array([pair.pred_labels[name] for name in ids.tolist()])
 
-    labels, crowd = zip(*pair.gt_segments.values(), strict=True)
+    kinds = pair.gt_segments.values()
     return SegmentOverlaps.of_image(
         pair.gt_ids,
-        labels,
-        crowd,
+        [label for label, _ in kinds],
+        [is_crowd for _, is_crowd in kinds],
         pair.pred_ids,
         label_of,
         num_classes=num_classes,
@@ -260,7 +260,7 @@ def measure(
 def run(args: argparse.Namespace) -> None:
     """Measure and report."""
     pixels = args.height * args.width
-    require_device('cpu', memory=300 + (80 + 16 * args.images) * pixels / MEGABYTE)
+    require_device('cpu', memory=300 + (100 + 24 * args.images) * pixels / MEGABYTE)
     rng = np.random.default_rng(0)
     series: dict[str, list[float]] = {}
     for kind, noise in (('', 0.0), (', noisy', args.noise)):
