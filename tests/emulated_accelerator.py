@@ -11,6 +11,7 @@ of its own: see :func:`in_fork`.
 from __future__ import annotations
 
 import functools
+import gc
 import importlib
 import os
 import pickle
@@ -437,6 +438,8 @@ def _run_and_exit(test: Callable[[], None], sender: int) -> None:
     failure = None
     # a fork that waits for a thread it does not have ends, and the parent tells it
     signal.alarm(_LONGEST_TEST)
+    # what the parent has left to collect is not for this process to finalize
+    gc.freeze()
     try:
         # OpenMP's threads do not survive a fork
         torch.set_num_threads(1)

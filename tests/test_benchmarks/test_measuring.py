@@ -1,4 +1,5 @@
 import argparse
+import gc
 import json
 import os
 import socket
@@ -31,6 +32,26 @@ def test_child_has_memory_of_its_own():
 
 def peak_of_child():
     return measuring.peak_megabytes()
+
+
+def test_child_leaves_what_its_parent_would_collect():
+    finalized = []
+
+    class Loader:
+        def __init__(self):
+            self.workers = self
+
+        def __del__(self):
+            finalized.append(os.getpid())
+
+    gc.disable()
+    try:
+        Loader()
+        assert measuring.in_child(lambda: (gc.collect(), list(finalized))[1]) == []
+    finally:
+        gc.enable()
+    gc.collect()
+    assert finalized == [os.getpid()]
 
 
 def test_memory_of_this_process():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import json
 import logging
@@ -139,6 +140,8 @@ def in_child(function: Callable[[], Any]) -> Any:
     """
 
     def send() -> None:
+        # what the parent has left to collect is not for this process to finalize
+        gc.freeze()
         if torch := sys.modules.get('torch'):
             # threads do not survive a fork, and OpenMP would wait for them for ever
             torch.set_num_threads(1)
