@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -24,10 +24,10 @@ _FEW_TARGETS = 30
 class MatchCost(Protocol):
     """Cost of giving each target to each query.
 
-    A cost that needs no more of the samples than their dice coefficients can also have a method
+    A class whose cost needs no more of the samples than their dice coefficients can also define
     ``from_dice(class_prob, dice)`` with both (..., Q, N): for few targets, a CPU finds these
-    without sampling and does not call the cost itself. So both have to agree, in derived classes
-    too.
+    without sampling and calls it instead. A derived class that defines only ``__call__`` anew is
+    called.
     """
 
     #: which dice map of the mask activation it samples: probability or logit
@@ -202,7 +202,7 @@ def _costs_of_level(
 
     For a CPU, in whose cache one level and image at a time stays.
     """
-    from_dice = getattr(cost, 'from_dice', None)
+    from_dice = _from_dice(cost)
     costs = []
     for target, score, maps, p in zip(targets, cls_score, dice_maps, points, strict=True):
         class_prob = score.softmax(-1)[:, target.labels.clamp(min=0)]
@@ -212,6 +212,12 @@ def _costs_of_level(
         else:
             costs.append(from_dice(class_prob, dice_of_maps(maps, p, shared)))
     return costs
+
+
+def _from_dice(cost: MatchCost) -> Callable[[Tensor, Tensor], Tensor] | None:
+    """Return the method ``from_dice`` of a cost that has one beside its ``__call__``."""
+    of_call = next(kind for kind in type(cost).__mro__ if '__call__' in vars(kind))
+    return getattr(cost, 'from_dice', None) if 'from_dice' in vars(of_call) else None
 
 
 def _assign(

@@ -211,33 +211,43 @@ class Recording:
 
     Args:
         cost: The cost.
-        with_dice: Whether it lets dice coefficients be found without sampling.
     """
 
-    def __init__(self, cost, with_dice):
-        self.cost, self.expects, self.seen = cost, cost.expects, []
-        if with_dice:
-            self.from_dice = lambda *args: self.keep(cost.from_dice(*args))
-
-    def keep(self, costs):
-        self.seen.append(costs)
-        return costs
+    def __init__(self, cost):
+        self.cost, self.expects, self.seen, self.sampled = cost, cost.expects, [], 0
 
     def __call__(self, *args):
-        return self.keep(self.cost(*args))
+        self.sampled += 1
+        self.seen.append(self.cost(*args))
+        return self.seen[-1]
 
 
-WAYS = {'harmonic': ('harmonic', False), 'weighted': ('weighted', False)}
-WAYS['harmonic, not sampled'] = ('harmonic', True)
+class RecordingWithDice(Recording):
+    """The same for a cost whose dice coefficients are found without sampling."""
+
+    # ``from_dice`` counts beside a ``__call__`` of the same class
+    def __call__(self, *args):
+        return super().__call__(*args)
+
+    def from_dice(self, *args):
+        self.seen.append(self.cost.from_dice(*args))
+        return self.seen[-1]
+
+
+WAYS = {
+    'harmonic': ('harmonic', Recording),
+    'harmonic, not sampled': ('harmonic', RecordingWithDice),
+    'weighted': ('weighted', Recording),
+}
 
 
 @pytest.mark.parametrize('way', WAYS)
 def test_autocast_does_not_lower_the_precision_of_costs(way):
-    kind, with_dice = WAYS[way]
+    kind, record = WAYS[way]
     cost, _, activation = COSTS[kind]
     scores, maps, targets = random_batch(0)
     maps = [activation(m) for m in maps]
-    recording = Recording(cost, with_dice)
+    recording = record(cost)
     for enabled in (False, True):
         torch.manual_seed(0)
         with torch.autocast('cpu', dtype=torch.bfloat16, enabled=enabled):
@@ -251,13 +261,13 @@ def test_autocast_does_not_lower_the_precision_of_costs(way):
 @pytest.mark.parametrize('way', WAYS)
 def test_costs_of_an_accelerator_are_those_of_a_cpu(way):
     """A CPU takes level by level, and may not sample; an accelerator takes all levels at once."""
-    kind, with_dice = WAYS[way]
+    kind, record = WAYS[way]
     cost, _, activation = COSTS[kind]
     scores, maps, targets = random_batch(0)
     maps = [activation(m) for m in maps]
     points = torch.rand(len(scores), len(targets), 500, 2)
     together = matching._costs_at_once(scores, maps, targets, points, cost)
-    recording = Recording(cost, with_dice)
+    recording = record(cost)
     for level, batch in enumerate(zip(scores, maps, points, strict=True)):
         one_by_one = matching._costs_of_level(*batch, targets, recording)
         for expected, found in zip(together, one_by_one, strict=True):
@@ -272,21 +282,37 @@ def test_many_targets_are_sampled(monkeypatch):
     counts = sorted(len(target.labels) for target in targets)
     assert counts[0] < counts[-1]
     monkeypatch.setattr(matching, '_FEW_TARGETS', counts[-1] - 1)
-    sampled, from_dice = [], []
-    recording = Recording(cost, with_dice=True)
-    recording.from_dice = lambda *args: from_dice.append(args) or cost.from_dice(*args)
-    recording.cost = lambda *args: sampled.append(args) or cost(*args)
+    recording = RecordingWithDice(cost)
     match(scores, maps, targets, cost=recording, num_points=50)
-    assert len(sampled) == len(scores) * counts.count(counts[-1])
-    assert len(sampled) + len(from_dice) == len(scores) * len(targets)
+    assert recording.sampled == len(scores) * counts.count(counts[-1])
+    assert len(recording.seen) == len(scores) * len(targets)
+
+
+def test_derived_cost_is_called():
+    class Doubled(HarmonicMatchCost):
+        def __call__(self, *args):
+            called.append(args)
+            return 2 * super().__call__(*args)
+
+    class FromDice(HarmonicMatchCost):
+        def from_dice(self, *args):
+            found.append(args)
+            return super().from_dice(*args)
+
+    called, found = [], []
+    scores, maps, targets = random_batch(0)
+    maps = [m.softmax(-3) for m in maps]
+    for cost in (Doubled(), FromDice()):
+        match(scores, maps, targets, cost=cost, num_points=50)
+    assert len(called) == len(found) == len(scores) * len(targets)
 
 
 def test_costs_carry_no_gradient():
     scores, maps, targets = random_batch(0)
     for tensor in (*scores, *maps):
         tensor.requires_grad_()
-    for with_dice in (False, True):
-        recording = Recording(HarmonicMatchCost(), with_dice)
+    for record in (Recording, RecordingWithDice):
+        recording = record(HarmonicMatchCost())
         match(scores, maps, targets, cost=recording, num_points=9)
         assert recording.seen
         assert not any(costs.requires_grad for costs in recording.seen)
