@@ -12,6 +12,7 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData, PixelData
 
 from ...registry import TRANSFORMS
+from ..panoptic_png import run_starts
 
 META_KEYS = (
     'img_id',
@@ -43,7 +44,7 @@ def number_segments(
     """
     flat = np.ascontiguousarray(seg_map).ravel()
     # one value of each run of equal pixels is enough
-    values = np.unique(np.concatenate([flat[:1], flat[1:][flat[1:] != flat[:-1]]]))
+    values = np.unique(flat[run_starts(flat)])
     values = values[values != 0]
     _check_values(values, len(segments))
     table = np.zeros(len(segments) + 1, np.uint8 if len(values) < 256 else np.int32)
