@@ -53,22 +53,22 @@ class IncrementalPanopticMetric(SeenClassMetric):
         pred_ids = self._prediction(sample)
         check_sizes(gt_ids.shape, pred_ids.shape)
         num_classes = scenario.num_classes
-
-        def label_of(codes: NDArray[np.int64]) -> NDArray[np.int64]:
-            labels = codes % INSTANCE_OFFSET
-            return np.where(labels == num_classes, VOID_LABEL, labels)
-
         overlaps = SegmentOverlaps.of_image(
             gt_ids,
             np.array([segment['label'] for segment in segments], dtype=np.int64),
             np.array([bool(segment['iscrowd']) for segment in segments], dtype=bool),
             pred_ids,
-            label_of,
+            self._labels_of,
             num_classes=num_classes,
         )
         if not self.ignore_unseen:
             return overlaps
         return overlaps.ignore(set(range(num_classes)) - scenario.seen_labels)
+
+    def _labels_of(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the labels in the codes of a prediction, -1 for VOID."""
+        labels = codes % INSTANCE_OFFSET
+        return np.where(labels == self.require_scenario().num_classes, VOID_LABEL, labels)
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Match the segments of all images; return ``PQ``, ``PQ_base``, ``PQ_new``, ``SQ``, ...
