@@ -410,7 +410,7 @@ class TestBadConfig:
 class TestBadFiles:
     """Training meets them when the maps are indexed, evaluation when an image is loaded."""
 
-    def check(self, maps, error, match):
+    def assert_refused(self, maps, error, match):
         with pytest.raises(error, match=match):
             build(maps)
         dataset = build(maps, test_mode=True)
@@ -424,24 +424,28 @@ class TestBadFiles:
             r'b\.png: expected labels from 0 to 4 and 255, got \[5, 150\]; check the classes of '
             r'the dataset, and reduce_zero_label'
         )
-        self.check(maps, ValueError, match)
+        self.assert_refused(maps, ValueError, match)
 
     def test_missing_map(self, maps):
         maps.map('b').unlink()
-        self.check(maps, FileNotFoundError, r'label map .*/map/b\.png does not exist; check data_p')
+        self.assert_refused(
+            maps, FileNotFoundError, r'label map .*/map/b\.png does not exist; check data_p'
+        )
 
     def test_colours(self, maps):
         Image.fromarray(np.zeros((8, 10, 3), np.uint8)).save(maps.map('b'))
-        self.check(maps, ValueError, r'map/b\.png: expected a picture of 1 channel.* got 3 channel')
+        self.assert_refused(
+            maps, ValueError, r'map/b\.png: expected a picture of 1 channel.* got 3 channel'
+        )
 
     @pytest.mark.parametrize('dtype', [np.uint16, bool])
     def test_type(self, maps, dtype):
         Image.fromarray(np.ones((8, 10), dtype)).save(maps.map('b'))
-        self.check(maps, ValueError, r'map/b\.png: expected')
+        self.assert_refused(maps, ValueError, r'map/b\.png: expected')
 
     def test_unreadable(self, maps):
         maps.map('b').write_bytes(b'text')
-        self.check(maps, ValueError, r'map/b\.png cannot be read as an image')
+        self.assert_refused(maps, ValueError, r'map/b\.png cannot be read as an image')
 
     @pytest.mark.parametrize('test_mode', [False, True])
     def test_another_size(self, maps, test_mode):

@@ -14,7 +14,7 @@ def plain_count(first, second):
     return [[*pair, count] for pair, count in sorted(pairs.items())]
 
 
-def check(first, second):
+def assert_counted(first, second):
     found = count_overlaps(first, second)
     assert all(column.dtype == np.int64 for column in found)
     assert np.stack(found, axis=1).tolist() == plain_count(first, second)
@@ -27,7 +27,7 @@ def test_runs_of_any_length(dtypes, block):
     for width in range(1, 75):
         shape = (2, 3, -(-width // block))
         maps = rng.integers(0, 4, shape).repeat(block, axis=2)[..., :width]
-        check(*(ids.astype(dtype) for ids, dtype in zip(maps, dtypes, strict=True)))
+        assert_counted(*(ids.astype(dtype) for ids, dtype in zip(maps, dtypes, strict=True)))
 
 
 def test_extreme_values_of_each_type():
@@ -37,15 +37,15 @@ def test_extreme_values_of_each_type():
         maps = (
             np.array(v, t)[rng.integers(0, 4, (6, 9))] for v, t in zip(limits, types, strict=True)
         )
-        check(*maps)
+        assert_counted(*maps)
 
 
 @pytest.mark.parametrize('value', [2**24 - 1, 2**24, -1])
 def test_values_of_24_bits_and_others(value):
     ids = np.array([[0, value, value], [value, 3, 0]])
-    check(ids, np.zeros_like(ids))
-    check(np.ones_like(ids), ids)
-    check(ids, ids[::-1])
+    assert_counted(ids, np.zeros_like(ids))
+    assert_counted(np.ones_like(ids), ids)
+    assert_counted(ids, ids[::-1])
 
 
 @pytest.mark.parametrize('dtype', ['u1', 'i4'])
@@ -53,9 +53,9 @@ def test_values_of_24_bits_and_others(value):
 def test_runs_longer_than_16_bits(dtype, size):
     first = np.full((1, size), 255, dtype)
     second = first.copy()
-    check(first, second)
+    assert_counted(first, second)
     second[0, size // 3 :] = 0
-    check(first, second)
+    assert_counted(first, second)
 
 
 def test_noise_goes_another_way(monkeypatch):
@@ -65,18 +65,18 @@ def test_noise_goes_another_way(monkeypatch):
     monkeypatch.setattr(overlaps, '_DENSE', 1.0)
     found.append(np.stack(count_overlaps(*maps)))
     assert np.array_equal(*found)
-    check(*maps)
+    assert_counted(*maps)
 
 
 def test_any_layout_in_memory():
     maps = np.random.default_rng(0).integers(0, 3, (2, 8, 6))
-    check(maps[0].T, maps[1].T)
-    check(maps[0, ::2], maps[1, 1::2])
+    assert_counted(maps[0].T, maps[1].T)
+    assert_counted(maps[0, ::2], maps[1, 1::2])
 
 
 def test_no_pixel():
     assert [column.tolist() for column in count_overlaps(*np.zeros((2, 0, 4), int))] == [[]] * 3
-    check(np.array([[3]]), np.array([[4]]))
+    assert_counted(np.array([[3]]), np.array([[4]]))
 
 
 @pytest.mark.parametrize(
