@@ -11,10 +11,8 @@ of its own: see :func:`in_fork`.
 from __future__ import annotations
 
 import functools
-import gc
 import importlib
 import os
-import pickle
 import signal
 import sys
 import traceback
@@ -28,6 +26,7 @@ from typing import Any
 
 import pytest
 import torch
+from measuring import BenchmarkError, in_child
 from torch import Tensor, nn
 from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
@@ -417,37 +416,22 @@ def in_fork(test: Callable[..., None]) -> Callable[..., None]:
             pytest.skip(reason)
         # what a dispatch mode imports with its first operation, each fork would import anew
         importlib.import_module('torch._dynamo')
-        receiver, sender = os.pipe()
-        child = os.fork()
-        if child == 0:
-            os.close(receiver)
-            _run_and_exit(functools.partial(test, *args, **kwargs), sender)
-        os.close(sender)
-        with open(receiver, 'rb') as pipe:
-            message = pipe.read()
-        os.waitpid(child, 0)
-        failure = pickle.loads(message) if message else 'the forked process was killed'
+        try:
+            failure = in_child(functools.partial(_outcome, test, *args, **kwargs))
+        except BenchmarkError as error:
+            failure = str(error)
         if failure is not None:
             pytest.fail(failure, pytrace=False)
 
     return forked
 
 
-def _run_and_exit(test: Callable[[], None], sender: int) -> None:
-    """Run a test, write what failed to a pipe, and end the process without tidying up."""
-    failure = None
+def _outcome(test: Callable[..., None], *args: Any, **kwargs: Any) -> str | None:
+    """Run a test, and return what failed."""
     # a fork that waits for a thread it does not have ends, and the parent tells it
     signal.alarm(_LONGEST_TEST)
-    # what the parent has left to collect is not for this process to finalize
-    gc.freeze()
     try:
-        # OpenMP's threads do not survive a fork
-        torch.set_num_threads(1)
-        test()
+        test(*args, **kwargs)
     except BaseException:  # noqa: BLE001  (told to the parent)
-        failure = traceback.format_exc()
-    with open(sender, 'wb') as pipe:
-        pipe.write(pickle.dumps(failure))
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
+        return traceback.format_exc()
+    return None
