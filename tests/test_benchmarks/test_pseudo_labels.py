@@ -2,7 +2,6 @@ import json
 
 import pseudo_labels
 import pytest
-import torch
 
 SIZE = ('--height', 40, '--width', 48, '--queries', 6, '--kept', 2, 6, '--classes', 3, '--runs', 2)
 
@@ -66,9 +65,3 @@ def test_size_that_does_not_fit(benchmark):
 def test_more_kept_than_there_are(benchmark):
     message = benchmark(pseudo_labels, '--kept', 101)
     assert message == 'error: --kept 101: expected at most the number of queries, 100'
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a CUDA device')
-def test_device_that_is_not_there(benchmark):
-    message = benchmark(pseudo_labels, '--device', 'cuda')
-    assert message == 'error: --device cuda: this machine has no CUDA device; use cpu'

@@ -113,12 +113,6 @@ def test_unequal_targets(benchmark, monkeypatch):
     assert message == 'error: the two steps do not have as many targets'
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a CUDA device')
-def test_device_that_is_not_there(benchmark):
-    message = benchmark(train_step, '--device', 'cuda')
-    assert message == 'error: --device cuda: this machine has no CUDA device; use --device cpu'
-
-
 @pytest.mark.parametrize('name', ['--batch', '--queries'])
 def test_size_that_does_not_fit(benchmark, name):
     message = benchmark(train_step, name, 10**9)

@@ -99,7 +99,9 @@ def require_device(device: str, *, memory: float) -> None:
     import torch
 
     if not torch.cuda.is_available():
-        raise BenchmarkError(f'--device {device}: this machine has no CUDA device; use cpu')
+        raise BenchmarkError(
+            f'--device {device}: this machine has no CUDA device; use --device cpu'
+        )
     _require('device memory', memory, torch.cuda.mem_get_info()[0] / MEGABYTE)
 
 

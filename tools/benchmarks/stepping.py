@@ -19,7 +19,15 @@ from unittest import mock
 
 import numpy as np
 import torch
-from measuring import MEGABYTE, BenchmarkError, in_child, peak_megabytes, positive, require
+from measuring import (
+    MEGABYTE,
+    BenchmarkError,
+    in_child,
+    peak_megabytes,
+    positive,
+    require,
+    require_device,
+)
 from torch import Tensor, nn
 
 from mmcomformer.models import FrozenTeacher, TeacherOutput
@@ -80,8 +88,8 @@ def size_of(args: argparse.Namespace) -> Size:
     Raises:
         BenchmarkError: If the device is not there or the size cannot be trained.
     """
-    if args.device == 'cuda' and not torch.cuda.is_available():
-        raise BenchmarkError('--device cuda: this machine has no CUDA device; use --device cpu')
+    # how much memory is needed depends on the size
+    require_device(args.device, memory=0)
     size = SIZES[args.model]
     for name in ('batch', 'resolution', 'queries', 'pseudo'):
         if getattr(args, name) is None:

@@ -1,0 +1,20 @@
+"""A device that is not there, asked for in each benchmark that takes one."""
+
+import ddp
+import fusion
+import losses
+import matching
+import pseudo_labels
+import pytest
+import scaling
+import torch
+import train_step
+
+BENCHMARKS = (ddp, fusion, losses, matching, pseudo_labels, scaling, train_step)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a CUDA device')
+@pytest.mark.parametrize('module', BENCHMARKS, ids=lambda module: module.__name__)
+def test_device_that_is_not_there(benchmark, module):
+    message = benchmark(module, '--device', 'cuda')
+    assert message == 'error: --device cuda: this machine has no CUDA device; use --device cpu'
