@@ -88,7 +88,7 @@ def size_of(args: argparse.Namespace) -> Size:
     Raises:
         BenchmarkError: If the device is not there or the size cannot be trained.
     """
-    # how much memory is needed depends on the size
+    # the memory of a size is checked when the size is known
     require_device(args.device, memory=0)
     size = SIZES[args.model]
     for name in ('batch', 'resolution', 'queries', 'pseudo'):
