@@ -1,12 +1,15 @@
 """The metric end to end, with things and stuff mixed in the learning order."""
 
+import builtins
 import pickle
 
+import cv2
 import pytest
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.evaluator import Evaluator
 from mmengine.structures import PixelData
+from PIL import Image
 
 from mmcomformer.evaluation import IncrementalPanopticMetric
 from mmcomformer.registry import METRICS
@@ -151,6 +154,16 @@ def test_results_of_two_processes(monkeypatch):
 
     monkeypatch.setattr('mmengine.evaluator.metric.collect_results', collect)
     assert metrics[0].evaluate(3) == alone
+
+
+def test_no_file_is_read_or_written(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError(f'a file: {args}')
+
+    files = ((builtins, 'open'), (Image, 'open'), (Image.Image, 'save'))
+    for owner, name in (*files, (cv2, 'imread'), (cv2, 'imwrite')):
+        monkeypatch.setattr(owner, name, refuse)
+    assert evaluate(IncrementalPanopticMetric())['continual/PQ'] > 0
 
 
 def test_inputs_are_not_changed():
