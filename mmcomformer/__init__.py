@@ -9,7 +9,7 @@ from .version import __version__
 compat.prepare()
 
 # after compat.prepare(), which makes mmcv.ops importable
-from . import datasets, engine, evaluation, methods, models, visualization  # noqa: E402
+from . import datasets, engine, evaluation, methods, models, pictures  # noqa: E402
 
 compat.enable_panoptic_inferencer()
 
@@ -20,5 +20,5 @@ __all__ = [
     'evaluation',
     'methods',
     'models',
-    'visualization',
+    'pictures',
 ]

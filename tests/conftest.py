@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 import torch
 from mmengine.registry import DefaultScope
+from small_runs import CONFIG, WatchTeacherHook, small_options
 
 import mmcomformer.datasets  # noqa: F401  (registers)
 from mmcomformer.datasets.shapes import ShapesParameters, generate_shapes
+from mmcomformer.engine import driver
+from mmcomformer.engine.driver import Request
 
 TESTS = Path(__file__).parent
 
@@ -51,3 +54,20 @@ def mmdet_scope():
     """Resolve type names as a config with ``default_scope = 'mmdet'`` does."""
     with DefaultScope.overwrite_default_scope('mmdet'):
         yield
+
+
+@pytest.fixture(scope='session')
+def finished_run(shapes_root, tmp_path_factory):
+    """Return the folder of a run of all three steps, and what the teacher was meanwhile."""
+    work_dir = tmp_path_factory.mktemp('run') / 'shapes'
+    WatchTeacherHook.records.clear()
+    options = small_options(shapes_root)
+    options['custom_hooks'] = [
+        {'type': 'PseudoLabelHook'},
+        {'type': 'SummaryHook', 'method': 'CoMFormer'},
+        {'type': 'WatchTeacherHook'},
+    ]
+    threads = torch.get_num_threads()
+    driver.run(Request(config=CONFIG, work_dir=str(work_dir), cfg_options=options))
+    torch.set_num_threads(threads)
+    return work_dir, list(WatchTeacherHook.records), options

@@ -25,10 +25,10 @@ from emulated_accelerator import (
 from torch import nn
 from torch.nn import functional
 
-from mmcomformer.methods.comformer import AdaptiveDistillLoss, MaskPseudoLabels
+from mmcomformer.methods.comformer import AdaptiveDistillLoss
 from mmcomformer.methods.mib import UnbiasedClassLoss
 from mmcomformer.methods.plop import PodLoss
-from mmcomformer.models import ContinualSegTTAModel, TeacherOutput
+from mmcomformer.models import ContinualSegTTAModel, MaskPseudoLabels, TeacherOutput
 from mmcomformer.models.class_losses import FocalClassLoss, WeightedClassLoss
 from mmcomformer.models.mask_activation import QuerySigmoid, QuerySoftmax
 from mmcomformer.models.mask_losses import (

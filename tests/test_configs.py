@@ -14,7 +14,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmseg.datasets import ADE20KDataset, PascalVOCDataset
 
-from mmcomformer.datasets.conversion.cityscapes import cityscapes_categories
+from mmcomformer.dataset_converters.cityscapes import cityscapes_categories
 from mmcomformer.engine.driver import Request, load_config
 from mmcomformer.engine.launch import prepare_device
 from mmcomformer.engine.scenario_config import find_scenarios, scenario_of

@@ -11,8 +11,8 @@ from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
 from torch.nn import functional
 
-from mmcomformer.conversion import convert_from_detectron2
 from mmcomformer.engine.checkpoint import read_checkpoint
+from mmcomformer.model_converters import convert_from_detectron2
 
 pytestmark = [pytest.mark.families, pytest.mark.usefixtures('mmdet_scope')]
 

@@ -16,13 +16,12 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.structures import InstanceData
 
-from mmcomformer.conversion import convert_from_detectron2
-from mmcomformer.conversion.tensor_names import to_ours
 from mmcomformer.engine.checkpoint import read_checkpoint
-from mmcomformer.methods.comformer import MaskPseudoLabels
-from mmcomformer.methods.comformer import head as head_module
 from mmcomformer.methods.plop import pod_loss
-from mmcomformer.models import FrozenTeacher, TeacherOutput, matching
+from mmcomformer.model_converters import convert_from_detectron2
+from mmcomformer.model_converters.tensor_names import to_ours
+from mmcomformer.models import FrozenTeacher, MaskPseudoLabels, TeacherOutput, matching
+from mmcomformer.models import query_head as head_module
 from mmcomformer.models.targets import ImageTargets
 
 pytestmark = pytest.mark.usefixtures('mmdet_scope')

@@ -6,8 +6,8 @@ import pytest
 import torch
 from mmseg.structures import SegDataSample
 
-from mmcomformer.conversion import convert_from_detectron2
 from mmcomformer.engine.checkpoint import read_checkpoint
+from mmcomformer.model_converters import convert_from_detectron2
 from mmcomformer.models.semantic_fusion import ScoreSumFusion
 
 pytestmark = pytest.mark.families

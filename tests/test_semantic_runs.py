@@ -12,7 +12,7 @@ from PIL import Image
 from runs import CONFIGS
 from semantic_miniatures import write_ade_semantic_miniature, write_voc_miniature
 
-from mmcomformer.datasets.conversion.voc import convert_voc
+from mmcomformer.dataset_converters.voc import convert_voc
 from mmcomformer.engine import driver
 from mmcomformer.engine.checkpoint import file_sha256
 from mmcomformer.engine.driver import Request

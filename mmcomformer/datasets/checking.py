@@ -16,7 +16,6 @@ from mmengine.logging import MMLogger
 from ..registry import DATASETS
 from .check_report import DatasetReport
 from .class_index import ClassIndex
-from .conversion.parallel import parallel
 from .file_checks import (
     Finding,
     ImageFiles,
@@ -28,6 +27,7 @@ from .file_checks import (
 from .incremental_dataset import IncrementalDataset
 from .label_maps import IGNORE_LABEL, lookup_table
 from .panoptic_images import is_coco_panoptic
+from .parallel import parallel
 from .semantic_images import SemanticImages
 from .transforms import LoadPanopticIdMap
 

@@ -14,7 +14,6 @@ import numpy as np
 from ..scenario import Scenario
 from ..version import __version__
 from .array_cache import Arrays, cached_arrays, files_key
-from .conversion.parallel import parallel
 from .label_maps import (
     IGNORE_LABEL,
     check_values,
@@ -23,6 +22,7 @@ from .label_maps import (
     present_values,
     read_label_map,
 )
+from .parallel import parallel
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from mmengine import fileio
 
-from .conversion.png import ChannelError, read_labels
+from .png import ChannelError, read_labels
 
 IGNORE_LABEL = 255
 """Value of the pixels of a label map that belong to no class."""

@@ -9,7 +9,10 @@ from .mask_activation import QuerySigmoid, QuerySoftmax
 from .mask_losses import SigmoidDiceLoss, SigmoidMaskLoss, SoftmaxDiceLoss, SoftmaxMaskLoss
 from .matching import HarmonicMatchCost, WeightedMatchCost
 from .panoptic_fusion import ContinualFusionHead
+from .pseudo_labels import MaskPseudoLabels, mask_pseudo_labels
+from .query_head import IncrementalQueryHead
 from .semantic_fusion import MaskBasedFusion, ScoreSumFusion
+from .semantic_query_head import SemanticQueryHead
 from .teacher import FrozenTeacher, TeacherOutput
 
 __all__ = [
@@ -22,10 +25,13 @@ __all__ = [
     'FrozenTeacher',
     'HarmonicMatchCost',
     'IncrementalClassifier',
+    'IncrementalQueryHead',
     'MaskBasedFusion',
+    'MaskPseudoLabels',
     'QuerySigmoid',
     'QuerySoftmax',
     'ScoreSumFusion',
+    'SemanticQueryHead',
     'SigmoidDiceLoss',
     'SigmoidMaskLoss',
     'SoftmaxDiceLoss',
@@ -33,4 +39,5 @@ __all__ = [
     'TeacherOutput',
     'WeightedClassLoss',
     'WeightedMatchCost',
+    'mask_pseudo_labels',
 ]

@@ -6,7 +6,7 @@ import pytest
 import query_loops
 import torch
 
-from mmcomformer.methods.comformer import mask_pseudo_labels
+from mmcomformer.models import mask_pseudo_labels
 from mmcomformer.models.mask_activation import QuerySigmoid, QuerySoftmax
 from mmcomformer.models.panoptic_fusion import fuse_panoptic
 from mmcomformer.models.segments import MaskLogits

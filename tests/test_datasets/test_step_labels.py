@@ -9,9 +9,9 @@ from mmseg.datasets import ADE20KDataset, PascalVOCDataset
 from PIL import Image
 from semantic_miniatures import write_ade_semantic_miniature, write_voc_miniature
 
+from mmcomformer.dataset_converters.ade20k import shifted_labels
+from mmcomformer.dataset_converters.voc import convert_voc
 from mmcomformer.datasets import IncrementalDataset
-from mmcomformer.datasets.conversion.ade20k import shifted_labels
-from mmcomformer.datasets.conversion.voc import convert_voc
 
 pytestmark = [pytest.mark.families, pytest.mark.usefixtures('mmseg_scope')]
 SETTINGS = ('overlap', 'disjoint', 'sequential')

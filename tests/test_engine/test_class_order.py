@@ -10,13 +10,12 @@ import torch
 from mmdet.apis import inference_detector, init_detector
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
+from small_runs import CONFIG, small_options
 
 from mmcomformer.datasets.shapes import ShapesParameters, generate_shapes
 from mmcomformer.engine import driver
 from mmcomformer.engine.checkpoint import previous_checkpoint
 from mmcomformer.engine.driver import Request, load_config
-
-from .conftest import CONFIG, small_options
 
 THINGS = ['disc', 'square', 'triangle', 'ring', 'cross', 'star', 'half-disc', 'bar']
 STUFF = ['stripes', 'checker', 'dots', 'waves']

@@ -7,13 +7,12 @@ import torch
 from mmdet.apis import DetInferencer, inference_detector, init_detector
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData, PixelData
+from small_runs import CONFIG
 
 from mmcomformer.engine.checkpoint import previous_checkpoint, read_checkpoint
 from mmcomformer.engine.driver import Request, load_config
 from mmcomformer.engine.inference import draw_prediction, load_model
 from mmcomformer.registry import VISUALIZERS
-
-from .conftest import CONFIG
 
 pytestmark = pytest.mark.families
 

@@ -10,6 +10,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from small_runs import CONFIG, hash_of, small_options
 
 from mmcomformer.engine import driver
 from mmcomformer.engine.checkpoint import (
@@ -20,8 +21,6 @@ from mmcomformer.engine.checkpoint import (
 )
 from mmcomformer.engine.driver import Request, load_config, step_state
 from mmcomformer.registry import MODELS
-
-from .conftest import CONFIG, hash_of, small_options
 
 pytestmark = pytest.mark.families
 

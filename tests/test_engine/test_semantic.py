@@ -11,17 +11,17 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 from mmseg.apis import MMSegInferencer, inference_model, init_model
+from small_runs import CONFIG as PANOPTIC
+from small_runs import WatchTeacherHook, hash_of, small_options
 
-from mmcomformer.engine import browsing, driver
-from mmcomformer.engine.browsing import Browse, browse
+from mmcomformer.engine import driver
 from mmcomformer.engine.checkpoint import previous_checkpoint, read_checkpoint
 from mmcomformer.engine.driver import Request, evaluate, load_config, step_state
 from mmcomformer.engine.inference import draw_prediction, load_model
 from mmcomformer.engine.scenario_config import find_hooks, is_semantic, model_at_step, scenario_of
 from mmcomformer.models import ContinualEncoderDecoder
-
-from .conftest import CONFIG as PANOPTIC
-from .conftest import WatchTeacherHook, hash_of, small_options
+from mmcomformer.pictures import browsing
+from mmcomformer.pictures.browsing import Browse, browse
 
 pytestmark = pytest.mark.families
 

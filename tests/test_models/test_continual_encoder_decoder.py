@@ -6,8 +6,8 @@ import torch
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import PixelData
 
-from mmcomformer.methods.comformer.pseudo_labels import MaskPseudoLabels
 from mmcomformer.models.mask_activation import QuerySoftmax
+from mmcomformer.models.pseudo_labels import MaskPseudoLabels
 from mmcomformer.models.teacher import FrozenTeacher
 
 pytestmark = pytest.mark.families

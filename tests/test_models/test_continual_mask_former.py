@@ -8,8 +8,8 @@ import torch
 from mmengine.registry import MODELS, DefaultScope
 from tiny import CAT, DOG, FOX, SEA, SKY
 
-from mmcomformer.methods.comformer.pseudo_labels import MaskPseudoLabels
 from mmcomformer.models.mask_activation import QuerySigmoid, QuerySoftmax
+from mmcomformer.models.pseudo_labels import MaskPseudoLabels
 from mmcomformer.models.teacher import FrozenTeacher
 
 

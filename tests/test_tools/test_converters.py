@@ -10,10 +10,10 @@ import runs
 import torch
 from mmengine.registry import DefaultScope
 
-from mmcomformer.conversion import convert_from_detectron2, convert_to_detectron2
 from mmcomformer.engine.checkpoint import file_sha256, previous_checkpoint, read_checkpoint
 from mmcomformer.engine.driver import Request, load_config
 from mmcomformer.engine.scenario_config import scenario_of
+from mmcomformer.model_converters import convert_from_detectron2, convert_to_detectron2
 from mmcomformer.registry import DATASETS
 
 pytestmark = pytest.mark.families

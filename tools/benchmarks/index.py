@@ -188,7 +188,7 @@ def write_label_maps(folder: Path, args: argparse.Namespace) -> list[str]:
 def label_map_series(folder: Path, args: argparse.Namespace) -> dict[str, list[float]]:
     """Return images per second of a core, and the seconds of a first and of a warm start."""
     from mmcomformer.datasets import ClassIndex
-    from mmcomformer.datasets.conversion.parallel import default_workers
+    from mmcomformer.datasets.parallel import default_workers
 
     paths, cache = write_label_maps(folder, args), folder / 'index.npz'
     build = partial(ClassIndex.from_label_maps, num_classes=args.classes)

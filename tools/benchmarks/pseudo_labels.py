@@ -24,7 +24,7 @@ from query_loops import (
 )
 from torch import Tensor
 
-from mmcomformer.methods.comformer import MaskPseudoLabels, mask_pseudo_labels
+from mmcomformer.models import MaskPseudoLabels, mask_pseudo_labels
 from mmcomformer.models.mask_activation import QuerySoftmax
 from mmcomformer.models.targets import ImageTargets
 from mmcomformer.models.teacher import TeacherOutput

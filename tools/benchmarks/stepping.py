@@ -239,7 +239,7 @@ class Training:
     """
 
     def __init__(self, size: Size, *, device: str, with_teacher: bool) -> None:
-        from mmcomformer.methods.comformer import MaskPseudoLabels
+        from mmcomformer.models import MaskPseudoLabels
 
         step = len(size.increments) - 1
         self.size, self.device = size, device

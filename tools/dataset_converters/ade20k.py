@@ -35,8 +35,8 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     # a wrong command line is reported before the libraries are loaded
-    from mmcomformer.datasets.conversion.ade20k import convert_ade20k
-    from mmcomformer.datasets.conversion.report import summary
+    from mmcomformer.dataset_converters.ade20k import convert_ade20k
+    from mmcomformer.dataset_converters.report import summary
     from mmcomformer.engine.cli import command_errors
 
     with command_errors():

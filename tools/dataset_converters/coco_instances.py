@@ -50,11 +50,11 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     # a wrong command line is reported before the libraries are loaded
-    from mmcomformer.datasets.conversion.coco_instances import (
+    from mmcomformer.dataset_converters.coco_instances import (
         CocoInstancesSources,
         convert_coco_instances,
     )
-    from mmcomformer.datasets.conversion.report import summary
+    from mmcomformer.dataset_converters.report import summary
     from mmcomformer.engine.cli import command_errors
 
     with command_errors():

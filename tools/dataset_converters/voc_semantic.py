@@ -29,8 +29,8 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     # a wrong command line is reported before the libraries are loaded
-    from mmcomformer.datasets.conversion.report import summary
-    from mmcomformer.datasets.conversion.voc import convert_voc
+    from mmcomformer.dataset_converters.report import summary
+    from mmcomformer.dataset_converters.voc import convert_voc
     from mmcomformer.engine.cli import command_errors
 
     with command_errors():

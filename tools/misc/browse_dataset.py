@@ -31,9 +31,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run the command."""
     args = parse_args()
-    from mmcomformer.engine.browsing import Browse, show_pictures, write_pictures
     from mmcomformer.engine.cli import command_errors, parse_options
     from mmcomformer.engine.driver import requested_step
+    from mmcomformer.pictures.browsing import Browse, show_pictures, write_pictures
 
     with command_errors():
         request = Browse(

@@ -49,9 +49,9 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     # a wrong command line is reported before the libraries are loaded
-    from mmcomformer.conversion import convert_from_detectron2
     from mmcomformer.engine.cli import command_errors
     from mmcomformer.engine.driver import requested_step
+    from mmcomformer.model_converters import convert_from_detectron2
 
     with command_errors():
         done = convert_from_detectron2(

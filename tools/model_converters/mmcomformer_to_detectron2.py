@@ -26,8 +26,8 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     # a wrong command line is reported before the libraries are loaded
-    from mmcomformer.conversion import convert_to_detectron2
     from mmcomformer.engine.cli import command_errors
+    from mmcomformer.model_converters import convert_to_detectron2
 
     with command_errors():
         count = convert_to_detectron2(args.src, args.dst, classifier=args.classifier)

@@ -3,6 +3,7 @@
 from .broadcast_buffers_hook import BroadcastBuffersHook
 from .finite_loss_hook import FiniteLossHook
 from .previous_step_hook import PreviousStepHook
+from .pseudo_label_hook import PseudoLabelHook
 from .safe_checkpoint_hook import SafeCheckpointHook
 from .summary_hook import SummaryHook
 from .teacher_hook import TeacherHook
@@ -11,6 +12,7 @@ __all__ = [
     'BroadcastBuffersHook',
     'FiniteLossHook',
     'PreviousStepHook',
+    'PseudoLabelHook',
     'SafeCheckpointHook',
     'SummaryHook',
     'TeacherHook',

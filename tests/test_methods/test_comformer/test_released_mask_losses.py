@@ -5,8 +5,8 @@ import pytest
 import tiny
 import torch
 
-from mmcomformer.methods.comformer import head as head_module
 from mmcomformer.models import point_sampling
+from mmcomformer.models import query_head as head_module
 from mmcomformer.models.point_sampling import uncertain_points
 from mmcomformer.models.targets import ImageTargets
 

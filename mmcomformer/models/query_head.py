@@ -1,0 +1,322 @@
+"""The head: Mask2Former's, with competing masks and a classifier that grows."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from mmdet.models.dense_heads import Mask2FormerHead
+from mmdet.structures import SampleList
+from mmdet.utils import reduce_mean
+from mmengine.config import ConfigDict
+from torch import Tensor
+from torch.nn import functional
+
+from ..registry import MODELS, TASK_UTILS
+from ..scenario import Scenario
+from .incremental_classifier import IncrementalClassifier
+from .matching import Assignment, match
+from .point_sampling import sample_each, uncertain_points
+from .targets import ImageTargets, to_device
+from .teacher import TeacherOutput
+
+# mmdet's configs of this head have it, and nothing reads it
+_UNREAD = {'strides'}
+# by what the dice loss samples
+_DEFAULT_COSTS = {'probability': 'HarmonicMatchCost', 'logit': 'WeightedMatchCost'}
+
+
+def _check_keys(kwargs: Mapping[str, Any], head: type[IncrementalQueryHead]) -> None:
+    """Refuse keys that mmdet's head would silently ignore.
+
+    Raises:
+        TypeError: If there is one, or class counts are given beside the scenario.
+    """
+    where = head.config_key
+    for key in ('num_things_classes', 'num_stuff_classes', 'num_classes'):
+        if key in kwargs:
+            raise TypeError(f'{where}.{key}: remove it; the scenario counts classes')
+    known = set(inspect.signature(Mask2FormerHead.__init__).parameters) - {'self', 'kwargs'}
+    unknown = sorted(set(kwargs) - known - _UNREAD)
+    if unknown:
+        own = {
+            name
+            for kind in head.__mro__[: head.__mro__.index(Mask2FormerHead)]
+            for name in inspect.signature(kind).parameters
+        } - {'self', 'args', 'kwargs'}
+        raise TypeError(f'{where}: unknown keys {unknown}; expected some of {sorted(known | own)}')
+
+
+@MODELS.register_module()
+class IncrementalQueryHead(Mask2FormerHead):
+    """Mask2Former's head, for classes that come in steps.
+
+    Inside the head classes are numbered in learning order, with no-object last; outside it by
+    dataset label. Targets are renumbered on the way in and class logits on the way out.
+
+    Args:
+        scenario: The scenario with its current step, as a config dict.
+        mask_activation: ``dict(type='QuerySoftmax')`` (CoMFormer) or ``dict(type='QuerySigmoid')``
+            (Mask2Former), also used in the decoder's attention masks.
+        loss_cls: Classification loss of all queries.
+        loss_mask: Mask loss of matched queries at sampled points; it must fit the activation.
+        loss_dice: Dice loss of matched queries at sampled points; it must fit the activation.
+        loss_distill: Loss between the class logits of student and teacher at the last level; None
+            for a method without distillation.
+        train_cfg: ``match_cost`` (default ``HarmonicMatchCost``, or ``WeightedMatchCost`` for
+            ``QuerySigmoid``), ``num_points`` (12544), ``oversample_ratio`` (3.0) and
+            ``importance_sample_ratio`` (0.75).
+        **kwargs: Arguments of mmdet's ``Mask2FormerHead`` except the class counts.
+
+    Raises:
+        TypeError: If there is no scenario, class counts are given beside it, or a key is unknown.
+        ValueError: If a mask loss or the matching cost does not fit the mask activation.
+    """
+
+    config_key: ClassVar[str] = 'model.panoptic_head'
+    """Where its config is, for messages."""
+
+    def __init__(
+        self,
+        scenario: dict[str, Any] | Scenario | None = None,
+        *,
+        mask_activation: dict[str, Any],
+        loss_cls: dict[str, Any],
+        loss_mask: dict[str, Any],
+        loss_dice: dict[str, Any],
+        loss_distill: dict[str, Any] | None = None,
+        train_cfg: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        scenario = Scenario.from_config(scenario)
+        _check_keys(kwargs, type(self))
+        super().__init__(
+            num_things_classes=scenario.num_things,
+            num_stuff_classes=scenario.num_stuff,
+            # built by the parent, replaced below
+            loss_cls=ConfigDict(type='mmdet.CrossEntropyLoss', class_weight=None),
+            loss_mask=ConfigDict(type='mmdet.CrossEntropyLoss', use_sigmoid=True),
+            loss_dice=ConfigDict(type='mmdet.DiceLoss'),
+            train_cfg=None,
+            **kwargs,
+        )
+        self.scenario = scenario
+        self.cls_embed = IncrementalClassifier(
+            self.query_feat.embedding_dim, scenario.seen_increments
+        )
+        self.mask_activation = MODELS.build(mask_activation)
+        self.loss_cls = MODELS.build(loss_cls)
+        self.loss_mask = MODELS.build(loss_mask)
+        self.loss_dice = MODELS.build(loss_dice)
+        self.loss_distill = None if loss_distill is None else MODELS.build(loss_distill)
+        train_cfg = train_cfg or {}
+        # inference may come without training settings: the default fits any activation
+        default = _DEFAULT_COSTS.get(self.mask_activation.map_kinds[1], 'HarmonicMatchCost')
+        self.match_cost = TASK_UTILS.build(train_cfg.get('match_cost', dict(type=default)))
+        self._check_map_kinds()
+        self.num_points = train_cfg.get('num_points', 12544)
+        self.oversample_ratio = train_cfg.get('oversample_ratio', 3.0)
+        self.importance_sample_ratio = train_cfg.get('importance_sample_ratio', 0.75)
+        to_learning, to_label = scenario.label_to_learning, scenario.seen_learning_to_label
+        self.register_buffer('label_to_learning', torch.tensor(to_learning), persistent=False)
+        self.register_buffer('learning_to_label', torch.tensor(to_label), persistent=False)
+
+    def _check_map_kinds(self) -> None:
+        activation = type(self.mask_activation).__name__
+        of_mask, of_dice = self.mask_activation.map_kinds
+        for key, part, kind in (
+            (f'{self.config_key}.loss_mask', self.loss_mask, of_mask),
+            (f'{self.config_key}.loss_dice', self.loss_dice, of_dice),
+            ('model.train_cfg.match_cost', self.match_cost, of_dice),
+        ):
+            expected = getattr(part, 'expects', 'map of its own')
+            if expected != kind:
+                raise ValueError(
+                    f'{key}: {type(part).__name__} expects a {expected}, but {activation} '
+                    f'gives a {kind}; use losses and match_cost of the same family'
+                )
+
+    def _forward_head(
+        self, decoder_out: Tensor, mask_feature: Tensor, attn_mask_target_size: tuple[int, int]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Predict classes and masks, and which keys each query may not attend to next.
+
+        Args:
+            decoder_out: Queries, (B, Q, C).
+            mask_feature: Shape (B, C, h, w).
+            attn_mask_target_size: Height and width of the next level's keys.
+
+        Returns:
+            Class logits (B, Q, K + 1) in learning order, mask logits (B, Q, h, w), and blocked
+            keys (B * heads, Q, h' * w'), bool.
+        """
+        decoder_out = self.transformer_decoder.post_norm(decoder_out)
+        cls_score = self.cls_embed(decoder_out)
+        mask_pred = torch.einsum('bqc,bchw->bqhw', self.mask_embed(decoder_out), mask_feature)
+        with torch.no_grad():
+            resized = functional.interpolate(
+                mask_pred, attn_mask_target_size, mode='bilinear', align_corners=False
+            )
+            blocked = self.mask_activation.probability(resized) < 0.5
+            # (B, Q, h', w') -> (B * heads, Q, h' * w')
+            blocked = blocked.flatten(2).repeat_interleave(self.num_heads, dim=0)
+        return cls_score, mask_pred, blocked
+
+    def build_targets(self, batch_data_samples: SampleList) -> list[ImageTargets]:
+        """Return the ground truth of a batch, with classes in learning order.
+
+        Args:
+            batch_data_samples: Samples with ``batch_input_shape`` (H, W), to which the segments
+                are padded on the right and below; ``gt_instances.labels``, (G,) int64, dataset
+                labels; and the segments, as ``gt_panoptic_seg.sem_seg``, an integer map (1, h, w)
+                in which 0 is not labelled and ``k`` is the segment of ``labels[k - 1]``, or as
+                ``gt_instances.masks``, an mmdet mask container of G masks, which may overlap.
+
+        Returns:
+            The targets of each image, (H, W) in size: one map, or a mask for each segment.
+        """
+        return [self._image_targets(sample) for sample in batch_data_samples]
+
+    def _image_targets(self, sample: Any) -> ImageTargets:
+        labels = self.label_to_learning[sample.gt_instances.labels]
+        if 'masks' in sample.gt_instances:
+            masks = sample.gt_instances.masks.pad(sample.batch_input_shape, pad_val=0)
+            masks = masks.to_tensor(dtype=torch.bool, device=labels.device)
+            return ImageTargets.from_masks(labels, masks)
+        number = sample.gt_panoptic_seg.sem_seg[0]
+        height, width = sample.batch_input_shape
+        padding = (0, width - number.shape[1], 0, height - number.shape[0])
+        return ImageTargets.from_map(labels, functional.pad(number, padding).long() - 1)
+
+    def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> dict[str, Tensor]:
+        """Return the losses without a teacher; :meth:`loss_by_feat` takes one.
+
+        Args:
+            x: Multi-scale features, each (B, C_i, h_i, w_i).
+            batch_data_samples: See :meth:`build_targets`.
+        """
+        cls_scores, mask_preds = self(x, batch_data_samples)
+        return self.loss_by_feat(cls_scores, mask_preds, self.build_targets(batch_data_samples))
+
+    def loss_by_feat(
+        self,
+        all_cls_scores: Sequence[Tensor],
+        all_mask_preds: Sequence[Tensor],
+        targets: Sequence[ImageTargets],
+        teacher_output: TeacherOutput | None = None,
+    ) -> dict[str, Tensor]:
+        """Return the losses of all levels, and the distillation loss of the last one.
+
+        Args:
+            all_cls_scores: Class logits of each of L levels, (B, Q, K + 1), in learning order.
+            all_mask_preds: Mask logits of each level, (B, Q, h, w).
+            targets: The segments of each image, pseudo-labels included.
+            teacher_output: The teacher's output for the batch.
+
+        Returns:
+            ``loss_cls``, ``loss_mask``, ``loss_dice`` of the last level, the same with prefix
+            ``d0.`` and so on for the others, and ``loss_distill`` if there is a teacher.
+        """
+        cls_scores = [score.float() for score in all_cls_scores]
+        maps = [self.mask_activation.loss_maps(pred.float()) for pred in all_mask_preds]
+        assignments, num_targets = match(
+            cls_scores,
+            [dice.detach() for _, dice in maps],
+            targets,
+            cost=self.match_cost,
+            num_points=self.num_points,
+        )
+        # averaged over ranks, at least 1
+        avg_factor = reduce_mean(cls_scores[0].new_full((), num_targets)).clamp(min=1)
+        losses: dict[str, Tensor] = {}
+        # last level first, as its names come first in the log
+        for level in (len(maps) - 1, *range(len(maps) - 1)):
+            prefix = '' if level == len(maps) - 1 else f'd{level}.'
+            assigned = assignments[level]
+            losses[f'{prefix}loss_cls'] = self._class_loss(cls_scores[level], targets, assigned)
+            mask, dice = self._mask_losses(maps[level], targets, assigned, avg_factor)
+            losses[f'{prefix}loss_mask'] = mask
+            losses[f'{prefix}loss_dice'] = dice
+        if teacher_output is not None and self.loss_distill is not None:
+            losses['loss_distill'] = self.loss_distill(cls_scores[-1], teacher_output.cls_score)
+        return losses
+
+    def _class_loss(
+        self, cls_score: Tensor, targets: Sequence[ImageTargets], assigned: Sequence[Assignment]
+    ) -> Tensor:
+        no_object = cls_score.shape[-1] - 1
+        labels = cls_score.new_full(cls_score.shape[:2], no_object, dtype=torch.long)
+        for image, (queries, chosen) in enumerate(assigned):
+            query, index = (to_device(part, labels.device) for part in (queries, chosen))
+            labels[image, query] = targets[image].labels[index]
+        return self.loss_cls(cls_score.flatten(0, 1), labels.flatten())
+
+    def _mask_losses(
+        self,
+        maps: tuple[Tensor, Tensor],
+        targets: Sequence[ImageTargets],
+        assigned: Sequence[Assignment],
+        avg_factor: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Return mask and dice loss of one level; ``maps`` are each (B, Q, h, w)."""
+        counts = [len(queries) for queries, _ in assigned]
+        image = np.repeat(np.arange(len(counts)), counts)
+        query = np.concatenate([queries for queries, _ in assigned])
+        index = (to_device(image, maps[0].device), to_device(query, maps[0].device))
+        # (B, Q, h, w) -> (M, h, w), M matched queries in (image, query) order
+        mask_map = maps[0][index]
+        dice_map = mask_map if maps[1] is maps[0] else maps[1][index]
+        if sum(counts) == 0:
+            return mask_map.sum(), dice_map.sum()
+        points = uncertain_points(
+            dice_map.detach(),
+            self.mask_activation.uncertainty,
+            num_points=self.num_points,
+            oversample_ratio=self.oversample_ratio,
+            importance_ratio=self.importance_sample_ratio,
+        )
+        with torch.no_grad():
+            samples = [
+                target.sample_each(chosen, part)
+                for target, (_, chosen), part in zip(
+                    targets, assigned, points.split(counts), strict=True
+                )
+            ]
+            target = torch.cat(samples)
+        mask_samples = sample_each(mask_map, points)
+        dice_samples = mask_samples if dice_map is mask_map else sample_each(dice_map, points)
+        return (
+            self.loss_mask(mask_samples, target, avg_factor=avg_factor),
+            self.loss_dice(dice_samples, target, avg_factor=avg_factor),
+        )
+
+    def predict(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> tuple[Tensor, Tensor]:
+        """Return the last level's predictions.
+
+        Args:
+            x: Multi-scale features, each (B, C_i, h_i, w_i).
+            batch_data_samples: The samples of the batch.
+
+        Returns:
+            Class logits by dataset label (B, Q, num_classes + 1), -inf for classes not seen yet,
+            no-object last; and mask logits at padded input size (B, Q, H, W).
+        """
+        cls_score, mask_pred = super().predict(x, batch_data_samples)
+        return self.to_dataset_labels(cls_score), mask_pred
+
+    def to_dataset_labels(self, cls_score: Tensor) -> Tensor:
+        """Renumber class logits from learning order to dataset labels.
+
+        Args:
+            cls_score: Shape (..., K + 1), K seen classes, no-object last.
+
+        Returns:
+            Shape (..., num_classes + 1), -inf for classes not seen yet, no-object last.
+        """
+        by_label = cls_score.new_full((*cls_score.shape[:-1], self.num_classes + 1), -torch.inf)
+        by_label[..., self.learning_to_label] = cls_score[..., :-1]
+        by_label[..., -1] = cls_score[..., -1]
+        return by_label

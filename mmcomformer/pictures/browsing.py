@@ -1,0 +1,208 @@
+"""Pictures of what training sees at a step: images after the pipeline, labels, pseudo-labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from mmengine.runner import set_random_seed
+from torch.nn import functional
+
+from ..atomic import replaced_file
+from ..datasets.label_maps import IGNORE_LABEL
+from ..engine.checkpoint import check_previous_step, continual_meta, raw_weights, read_checkpoint
+from ..engine.driver import Request, load_config
+from ..engine.hooks import PseudoLabelHook
+from ..engine.scenario_config import find_hooks, model_at_step, scenario_of
+from ..models.pseudo_labels import mask_pseudo_labels
+from ..models.teacher import FrozenTeacher
+from ..registry import DATASETS, MODELS
+from ..scenario import Scenario
+from .drawing import Segment, draw_segments, enlargement, join_panels
+
+
+@dataclass(frozen=True)
+class Browse:
+    """What to draw.
+
+    Attributes:
+        config: Path of the config.
+        step: The step.
+        num: Largest number of pictures; None draws all images of the step.
+        checkpoint: Checkpoint of the step before, for pseudo-labels.
+        cfg_options: Settings that override the config's, by dotted key.
+    """
+
+    config: str
+    step: int = 0
+    num: int | None = None
+    checkpoint: str | None = None
+    cfg_options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def browse(request: Browse) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield a name and a picture (RGB, uint8) of each training image of a step.
+
+    Raises:
+        FileNotFoundError: If the config, the checkpoint or a file of the data is missing.
+        RuntimeError: If the checkpoint is not of the step before.
+        ValueError: If the config or the data are wrong, or a checkpoint is given at step 0.
+    """
+    cfg = load_config(Request(request.config, cfg_options=request.cfg_options), request.step)
+    init_default_scope(cfg.get('default_scope', 'mmdet'))
+    scenario = scenario_of(cfg)
+    labeller = None
+    if request.checkpoint is not None:
+        labeller = _PseudoLabels(cfg, scenario, request.checkpoint)
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    # the same crops each time
+    set_random_seed(cfg.get('randomness', {}).get('seed') or 0)
+    count = len(dataset) if request.num is None else min(request.num, len(dataset))
+    for index in range(count):
+        packed = dataset[index]
+        name = Path(packed['data_samples'].img_path).name
+        yield f'{index:05d}_{Path(name).stem}', _draw(packed, name, dataset.metainfo, labeller)
+
+
+def _draw(
+    packed: dict[str, Any], name: str, metainfo: Mapping[str, Any], labeller: _PseudoLabels | None
+) -> np.ndarray:
+    # the data preprocessor turns the channels round later
+    image = np.ascontiguousarray(packed['inputs'].permute(1, 2, 0).numpy()[..., ::-1])
+    scenario = Scenario.from_config(metainfo['scenario'])
+    labels = [_segment(mask, label, metainfo) for mask, label in _labelled(packed['data_samples'])]
+    scale = enlargement(*image.shape[:2])
+    panels = [
+        ('image', image.repeat(scale, axis=0).repeat(scale, axis=1)),
+        (f'labelled segments: {len(labels)}; hatched: not labelled', draw_segments(image, labels)),
+    ]
+    if labeller is not None:
+        pseudo = [_segment(mask, label, metainfo) for mask, label in labeller(packed)]
+        caption = f'pseudo-labels of the teacher: {len(pseudo)}; hatched: none'
+        panels.append((caption, draw_segments(image, pseudo)))
+    return join_panels(panels, f'step {scenario.step}, {scenario.setting}: {name}')
+
+
+def _labelled(sample: Any) -> list[tuple[np.ndarray, int]]:
+    """Return mask, (H, W), bool, and dataset label of each segment of the ground truth."""
+    if 'gt_sem_seg' in sample:
+        label_map = sample.gt_sem_seg.data[0].numpy()
+        labels = np.unique(label_map[label_map != IGNORE_LABEL]).tolist()
+        return [(label_map == label, label) for label in labels]
+    labels = sample.gt_instances.labels.tolist()
+    if 'masks' in sample.gt_instances:
+        return list(zip(sample.gt_instances.masks.masks > 0, labels, strict=True))
+    number = sample.gt_panoptic_seg.sem_seg[0].numpy()
+    return [(number == position, label) for position, label in enumerate(labels, start=1)]
+
+
+def _segment(mask: np.ndarray, label: int, metainfo: Mapping[str, Any]) -> Segment:
+    red, green, blue = metainfo['palette'][label]
+    name = metainfo['classes'][label]
+    # ADE20K lists synonyms, which would cover the picture
+    short = name if len(name) <= _LONGEST_NAME else name.split(',')[0]
+    return Segment(mask, short, (int(red), int(green), int(blue)))
+
+
+_LONGEST_NAME = 20
+
+
+class _PseudoLabels:
+    """The pseudo-labels that the teacher of a config gives to an image.
+
+    Args:
+        cfg: The config at the step.
+        scenario: Its scenario.
+        checkpoint: Checkpoint of the step before.
+    """
+
+    def __init__(self, cfg: Config, scenario: Scenario, checkpoint: str) -> None:
+        if scenario.step == 0:
+            raise ValueError(
+                f'checkpoint {checkpoint}: step 0 has no teacher; choose a later step with --step'
+            )
+        content = read_checkpoint(checkpoint)
+        check_previous_step(continual_meta(content, checkpoint), scenario, checkpoint)
+        model = MODELS.build(model_at_step(cfg.model, scenario.step - 1))
+        names = [name for name, _ in model.named_parameters()]
+        model.load_state_dict(raw_weights(content, names), strict=True)
+        self._teacher = FrozenTeacher(model)
+        self._labels = scenario.learning_to_label
+        hooks = [hook for hook in find_hooks(cfg) if hook['type'] == PseudoLabelHook.__name__]
+        defaults = PseudoLabelHook(**_without_type(hooks[0]) if hooks else {})
+        self._thresholds = {
+            'score_thr': defaults.score_thr,
+            'overlap_thr': defaults.overlap_thr,
+        }
+
+    @torch.no_grad()
+    def __call__(self, packed: dict[str, Any]) -> list[tuple[np.ndarray, int]]:
+        """Return mask, (H, W), bool, and dataset label of each pseudo-label."""
+        height, width = packed['inputs'].shape[-2:]
+        model = self._teacher.model
+        batch = model.data_preprocessor(pseudo_collate([packed]), True)
+        output = self._teacher(batch['inputs'], batch['data_samples'])
+        size = batch['inputs'].shape[-2:]
+        logits = functional.interpolate(output.mask_pred.float(), size, mode='bilinear')[0]
+        (targets,) = model.mask_head.build_targets(batch['data_samples'])
+        owner, classes, valid = mask_pseudo_labels(
+            output.cls_score[0],
+            model.mask_head.mask_activation.probability(logits),
+            targets.covered,
+            **self._thresholds,
+        )
+        shown = owner[:height, :width].numpy()
+        queries = torch.nonzero(valid)[:, 0].tolist()
+        return [
+            (shown == query, self._labels[int(classes[query])])
+            for query in queries
+            if (shown == query).any()
+        ]
+
+
+def _without_type(hook: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in hook.items() if key != 'type'}
+
+
+def write_pictures(request: Browse, out_dir: str) -> list[Path]:
+    """Write the pictures as PNG files and return their paths.
+
+    Raises:
+        OSError: If the folder cannot be written.
+    """
+    import cv2
+
+    paths = []
+    for name, picture in browse(request):
+        path = Path(out_dir) / f'{name}.png'
+        with replaced_file(path) as temporary:
+            _, content = cv2.imencode('.png', picture[..., ::-1])
+            temporary.write_bytes(content.tobytes())
+        paths.append(path)
+    return paths
+
+
+def show_pictures(request: Browse) -> int:
+    """Show the pictures in mmengine's visualiser, one after the other, and return their number.
+
+    Raises:
+        ValueError: If there is no display.
+    """
+    import matplotlib
+    from mmengine.visualization import Visualizer
+
+    if matplotlib.get_backend().lower() == 'agg':
+        raise ValueError('there is no display to show pictures on; write files with --out-dir')
+    visualizer = Visualizer()
+    count = 0
+    for name, picture in browse(request):
+        visualizer.show(picture, win_name=name)
+        count += 1
+    return count
