@@ -13,7 +13,7 @@ from small_runs import CONFIG, WatchTeacherHook, small_options
 import mmcomformer.datasets  # noqa: F401  (registers)
 from mmcomformer.datasets.shapes import ShapesParameters, generate_shapes
 from mmcomformer.engine import driver
-from mmcomformer.engine.driver import Request
+from mmcomformer.engine.request import Request
 
 TESTS = Path(__file__).parent
 

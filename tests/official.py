@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from mmengine.registry import DefaultScope
 
-from mmcomformer.engine.driver import Request, load_config
+from mmcomformer.engine.request import Request, load_config
 from mmcomformer.registry import MODELS
 
 ROOT = Path(__file__).parent / 'data' / 'golden' / 'model_tiny'

@@ -15,8 +15,8 @@ from mmengine.registry import DefaultScope
 from mmseg.datasets import ADE20KDataset, PascalVOCDataset
 
 from mmcomformer.dataset_converters.cityscapes import cityscapes_categories
-from mmcomformer.engine.driver import Request, load_config
 from mmcomformer.engine.launch import prepare_device
+from mmcomformer.engine.request import Request, load_config
 from mmcomformer.engine.scenario_config import find_scenarios, scenario_of
 from mmcomformer.registry import DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS, VISUALIZERS
 from mmcomformer.scenario import Scenario

@@ -14,7 +14,7 @@ import runs
 from runs import CONFIGS, ROOT, SHAPES_CONFIG, TOOLS
 
 from mmcomformer.engine.checkpoint import file_sha256, previous_checkpoint
-from mmcomformer.engine.driver import Request, load_config
+from mmcomformer.engine.request import Request, load_config
 
 pytestmark = pytest.mark.slow
 

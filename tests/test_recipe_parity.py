@@ -12,9 +12,10 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import nn
 
-from mmcomformer.engine.driver import Request, load_config
+from mmcomformer.engine.hooks.previous_step_hook import find_hooks
 from mmcomformer.engine.hooks.teacher_hook import TeacherHook
-from mmcomformer.engine.scenario_config import find_hooks, scenario_of
+from mmcomformer.engine.request import Request, load_config
+from mmcomformer.engine.scenario_config import scenario_of
 from mmcomformer.registry import HOOKS, MODELS
 
 pytestmark = [pytest.mark.families, pytest.mark.usefixtures('mmdet_scope')]

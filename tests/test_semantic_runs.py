@@ -15,7 +15,8 @@ from semantic_miniatures import write_ade_semantic_miniature, write_voc_miniatur
 from mmcomformer.dataset_converters.voc import convert_voc
 from mmcomformer.engine import driver
 from mmcomformer.engine.checkpoint import file_sha256
-from mmcomformer.engine.driver import Request
+from mmcomformer.engine.evaluate import evaluate
+from mmcomformer.engine.request import Request, load_config
 
 pytestmark = pytest.mark.families
 
@@ -30,7 +31,7 @@ ITERS = 2
 def small_request(name, root, work_dir, **options):
     """A request for a config as it is, but for sizes of images and model, and iterations."""
     config = str(CONFIGS / name)
-    pipeline = driver.load_config(Request(config=config), 0).train_dataloader.dataset.pipeline
+    pipeline = load_config(Request(config=config), 0).train_dataloader.dataset.pipeline
     for index, transform in enumerate(pipeline):
         if transform.type in SIZES:
             key, value = SIZES[transform.type]
@@ -152,11 +153,11 @@ def test_voc_config_on_a_miniature(voc_root, tmp_path):
     check_steps(work_dir, [15, 5])
 
     checkpoint = str(work_dir / 'step1' / f'iter_{ITERS}.pth')
-    whole = driver.evaluate(request, checkpoint)
+    whole = evaluate(request, checkpoint)
     assert whole['continual/mIoU'] == pytest.approx(summary['steps'][1]['metrics']['mIoU']['all'])
     slide = {'mode': 'slide', 'crop_size': (32, 32), 'stride': (16, 16)}
     options = {f'model.test_cfg.{key}': value for key, value in slide.items()}
     request = small_request('comformer_voc_15-5.py', voc_root, work_dir, **options)
-    windows = driver.evaluate(request, checkpoint)
+    windows = evaluate(request, checkpoint)
     assert set(windows) == set(whole)
     assert 0 <= windows['continual/mIoU'] <= 100

@@ -47,7 +47,8 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     from mmcomformer.engine.cli import command_errors, parse_options
-    from mmcomformer.engine.driver import Request, evaluate
+    from mmcomformer.engine.evaluate import evaluate
+    from mmcomformer.engine.request import Request
 
     with command_errors():
         evaluate(

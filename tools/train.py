@@ -48,7 +48,8 @@ def main() -> None:
     args = parse_args()
     # a wrong command line is reported before the libraries are loaded
     from mmcomformer.engine.cli import command_errors, parse_options
-    from mmcomformer.engine.driver import Request, run
+    from mmcomformer.engine.driver import run
+    from mmcomformer.engine.request import Request
 
     with command_errors():
         run(

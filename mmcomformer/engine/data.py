@@ -12,7 +12,7 @@ from mmengine.registry import init_default_scope
 from ..atomic import replaced_file
 from ..datasets.check_report import DatasetReport
 from ..datasets.checking import check_scenario
-from .driver import Request, load_config
+from .request import Request, load_config
 from .scenario_config import scenario_of
 
 

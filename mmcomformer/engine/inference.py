@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..registry import VISUALIZERS
 from .checkpoint import continual_meta, read_checkpoint
-from .driver import Request, load_config
+from .request import Request, load_config
 from .scenario_config import is_semantic
 
 

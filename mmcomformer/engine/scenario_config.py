@@ -9,7 +9,6 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..registry import HOOKS
 from ..scenario import Scenario
 
 
@@ -92,16 +91,3 @@ def step_dir_of(cfg: Config, scenario: Scenario) -> Path:
             f"/step{{_base_.step}}' in the config"
         )
     return work_dir
-
-
-def find_hooks(cfg: Config) -> list[dict[str, Any]]:
-    """Return the configs of the hooks that start from the checkpoint of the step before."""
-    from .hooks.previous_step_hook import PreviousStepHook
-
-    candidates = [*cfg.get('custom_hooks', []), *cfg.get('default_hooks', {}).values()]
-    found = []
-    for hook in candidates:
-        kind = HOOKS.get(hook['type']) if hook and isinstance(hook.get('type'), str) else None
-        if kind is not None and issubclass(kind, PreviousStepHook):
-            found.append(hook)
-    return found

@@ -14,7 +14,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor
 
 from ..engine.checkpoint import META_KEY
-from ..engine.driver import Request, load_config
+from ..engine.request import Request, load_config
 from ..engine.scenario_config import model_at_step, scenario_of
 from ..registry import DATASETS, MODELS
 from ..scenario import Scenario

@@ -18,9 +18,10 @@ from torch.nn import functional
 from ..atomic import replaced_file
 from ..datasets.label_maps import IGNORE_LABEL
 from ..engine.checkpoint import check_previous_step, continual_meta, raw_weights, read_checkpoint
-from ..engine.driver import Request, load_config
 from ..engine.hooks import PseudoLabelHook
-from ..engine.scenario_config import find_hooks, model_at_step, scenario_of
+from ..engine.hooks.previous_step_hook import find_hooks
+from ..engine.request import Request, load_config
+from ..engine.scenario_config import model_at_step, scenario_of
 from ..models.pseudo_labels import mask_pseudo_labels
 from ..models.teacher import FrozenTeacher
 from ..registry import DATASETS, MODELS

@@ -15,7 +15,7 @@ from small_runs import CONFIG, small_options
 from mmcomformer.datasets.shapes import ShapesParameters, generate_shapes
 from mmcomformer.engine import driver
 from mmcomformer.engine.checkpoint import previous_checkpoint
-from mmcomformer.engine.driver import Request, load_config
+from mmcomformer.engine.request import Request, load_config
 
 THINGS = ['disc', 'square', 'triangle', 'ring', 'cross', 'star', 'half-disc', 'bar']
 STUFF = ['stripes', 'checker', 'dots', 'waves']

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from mmcomformer.engine import driver
-from mmcomformer.engine.driver import Request, load_config, requested_step, step_state
+from mmcomformer.engine.hooks.previous_step_hook import find_hooks
 from mmcomformer.engine.launch import prepare_device
-from mmcomformer.engine.scenario_config import find_hooks, model_at_step, scenario_of
+from mmcomformer.engine.request import Request, load_config, requested_step
+from mmcomformer.engine.scenario_config import model_at_step, scenario_of
+from mmcomformer.engine.state import step_state
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 SHAPES = str(CONFIGS / 'comformer_shapes_6-3.py')

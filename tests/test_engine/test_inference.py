@@ -10,8 +10,8 @@ from mmengine.structures import InstanceData, PixelData
 from small_runs import CONFIG
 
 from mmcomformer.engine.checkpoint import previous_checkpoint, read_checkpoint
-from mmcomformer.engine.driver import Request, load_config
 from mmcomformer.engine.inference import draw_prediction, load_model
+from mmcomformer.engine.request import Request, load_config
 from mmcomformer.registry import VISUALIZERS
 
 pytestmark = pytest.mark.families

@@ -19,7 +19,9 @@ from mmcomformer.engine.checkpoint import (
     raw_weights,
     read_checkpoint,
 )
-from mmcomformer.engine.driver import Request, load_config, step_state
+from mmcomformer.engine.evaluate import evaluate
+from mmcomformer.engine.request import Request, load_config
+from mmcomformer.engine.state import step_state
 from mmcomformer.registry import MODELS
 
 pytestmark = pytest.mark.families
@@ -280,7 +282,7 @@ class TestEvaluate:
     def test_equals_the_summary(self, finished_run, tmp_path):
         work_dir, _, options = finished_run
         request = Request(config=CONFIG, work_dir=str(tmp_path), cfg_options=options)
-        metrics = driver.evaluate(
+        metrics = evaluate(
             request, str(checkpoint_of(work_dir, 1)), show_dir=str(tmp_path / 'show')
         )
         entry = json.loads((work_dir / 'summary.json').read_text())['steps'][1]
@@ -292,7 +294,7 @@ class TestEvaluate:
         work_dir, _, options = finished_run
         request = Request(config=CONFIG, step=0, cfg_options=options)
         with pytest.raises(ValueError, match='is of step 1, but step 0 was asked for'):
-            driver.evaluate(request, str(checkpoint_of(work_dir, 1)))
+            evaluate(request, str(checkpoint_of(work_dir, 1)))
 
 
 def test_loss_that_is_not_finite_stops(shapes_root, tmp_path):

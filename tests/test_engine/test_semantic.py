@@ -15,10 +15,14 @@ from small_runs import CONFIG as PANOPTIC
 from small_runs import WatchTeacherHook, hash_of, small_options
 
 from mmcomformer.engine import driver
+from mmcomformer.engine import evaluate as evaluate_module
 from mmcomformer.engine.checkpoint import previous_checkpoint, read_checkpoint
-from mmcomformer.engine.driver import Request, evaluate, load_config, step_state
+from mmcomformer.engine.evaluate import evaluate
+from mmcomformer.engine.hooks.previous_step_hook import find_hooks
 from mmcomformer.engine.inference import draw_prediction, load_model
-from mmcomformer.engine.scenario_config import find_hooks, is_semantic, model_at_step, scenario_of
+from mmcomformer.engine.request import Request, load_config
+from mmcomformer.engine.scenario_config import is_semantic, model_at_step, scenario_of
+from mmcomformer.engine.state import step_state
 from mmcomformer.models import ContinualEncoderDecoder
 from mmcomformer.pictures import browsing
 from mmcomformer.pictures.browsing import Browse, browse
@@ -222,7 +226,7 @@ class TestEvaluate:
     def test_panoptic_predictions_are_not_averaged(self):
         cfg = load_config(Request(config=PANOPTIC), 0)
         with pytest.raises(ValueError, match='--tta: panoptic predictions cannot be averaged'):
-            driver._augment_tests(cfg)
+            evaluate_module._augment_tests(cfg)
 
 
 class TestInference:

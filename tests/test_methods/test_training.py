@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 from mmcomformer.engine import driver
-from mmcomformer.engine.driver import Request, load_config
+from mmcomformer.engine.request import Request, load_config
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 STUDENT = {

@@ -13,7 +13,7 @@ from mmcomformer.engine.checkpoint import (
     continual_meta,
     read_checkpoint,
 )
-from mmcomformer.engine.driver import Request, load_config
+from mmcomformer.engine.request import Request, load_config
 from mmcomformer.engine.scenario_config import scenario_of
 from mmcomformer.model_converters import convert_from_detectron2, convert_to_detectron2
 from mmcomformer.model_converters.comparison import compare

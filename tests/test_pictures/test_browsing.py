@@ -42,7 +42,7 @@ def test_pseudo_labels_are_those_of_training(request_of):
     """They do not cover ground truth, and have classes of earlier steps only."""
     from mmengine.registry import DATASETS, init_default_scope
 
-    from mmcomformer.engine.driver import Request, load_config
+    from mmcomformer.engine.request import Request, load_config
     from mmcomformer.engine.scenario_config import scenario_of
 
     wanted = request_of(2, checkpoint=1)

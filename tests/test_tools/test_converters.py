@@ -11,7 +11,7 @@ import torch
 from mmengine.registry import DefaultScope
 
 from mmcomformer.engine.checkpoint import file_sha256, previous_checkpoint, read_checkpoint
-from mmcomformer.engine.driver import Request, load_config
+from mmcomformer.engine.request import Request, load_config
 from mmcomformer.engine.scenario_config import scenario_of
 from mmcomformer.model_converters import convert_from_detectron2, convert_to_detectron2
 from mmcomformer.registry import DATASETS

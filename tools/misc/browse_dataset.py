@@ -32,7 +32,7 @@ def main() -> None:
     """Run the command."""
     args = parse_args()
     from mmcomformer.engine.cli import command_errors, parse_options
-    from mmcomformer.engine.driver import requested_step
+    from mmcomformer.engine.request import requested_step
     from mmcomformer.pictures.browsing import Browse, show_pictures, write_pictures
 
     with command_errors():

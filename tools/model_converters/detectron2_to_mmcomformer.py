@@ -50,7 +50,7 @@ def main() -> None:
     args = parse_args()
     # a wrong command line is reported before the libraries are loaded
     from mmcomformer.engine.cli import command_errors
-    from mmcomformer.engine.driver import requested_step
+    from mmcomformer.engine.request import requested_step
     from mmcomformer.model_converters import convert_from_detectron2
 
     with command_errors():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
@@ -121,6 +122,17 @@ class PreviousStepHook(Hook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Write the step, the scenario and the teacher into the meta."""
         checkpoint['meta'].setdefault(META_KEY, {}).update(self._meta)
+
+
+def find_hooks(cfg: Config) -> list[dict[str, Any]]:
+    """Return the configs of the hooks that start from the checkpoint of the step before."""
+    candidates = [*cfg.get('custom_hooks', []), *cfg.get('default_hooks', {}).values()]
+    found = []
+    for hook in candidates:
+        kind = HOOKS.get(hook['type']) if hook and isinstance(hook.get('type'), str) else None
+        if kind is not None and issubclass(kind, PreviousStepHook):
+            found.append(hook)
+    return found
 
 
 def unwrap_model(model: nn.Module) -> Any:

@@ -1,0 +1,88 @@
+"""Evaluate a checkpoint, with pictures or test-time augmentation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from ..evaluation.summary import format_evaluation
+from .checkpoint import check_seen_classes, continual_meta, read_checkpoint
+from .launch import prepare_device
+from .request import Request, load_config, name_run, requested_step
+from .scenario_config import is_semantic, scenario_of
+
+
+def evaluate(
+    request: Request, checkpoint: str, *, show_dir: str | None = None, tta: bool = False
+) -> dict[str, float]:
+    """Evaluate a checkpoint on the test set of a config.
+
+    Args:
+        request: Config and options; without a step, that of the checkpoint is used.
+        checkpoint: Path of the checkpoint.
+        show_dir: Folder for pictures of the predictions.
+        tta: Whether to average the predictions for the variants of an image that the config's
+            ``tta_pipeline`` makes.
+
+    Returns:
+        The metrics by name.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        RuntimeError: If the checkpoint is not one of ours or does not fit.
+        ValueError: If the step that was asked for is not the checkpoint's, or the config has no
+            test-time augmentation.
+    """
+    continual = continual_meta(read_checkpoint(checkpoint, mmap=True), checkpoint)
+    step = requested_step(request.step)
+    if step is not None and step != continual['step']:
+        raise ValueError(
+            f'checkpoint {checkpoint} is of step {continual["step"]}, but step {step} was asked '
+            f'for; leave --step and STEP out, or pass another checkpoint'
+        )
+    cfg = load_config(request, continual['step'])
+    check_seen_classes(continual, scenario_of(cfg), checkpoint)
+    prepare_device(cfg, launcher=request.launcher)
+    name_run(cfg, request, continual['step'])
+    cfg.load_from = checkpoint
+    if show_dir is not None:
+        _draw_into(cfg, str(Path(show_dir).resolve()))
+    if tta:
+        _augment_tests(cfg)
+    runner = Runner.from_cfg(cfg)
+    metrics = runner.test()
+    for metric in runner.test_loop.evaluator.metrics:
+        # on the main process only
+        if getattr(metric, 'groups', None):
+            runner.logger.info(f'\n{format_evaluation(metric.groups, metric.per_class)}')
+    return metrics
+
+
+def _draw_into(cfg: Config, folder: str) -> None:
+    """Let the test loop write a picture of every prediction into a folder."""
+    if is_semantic(cfg):
+        # mmseg's hook leaves the place to the backend; a path that is absolute stays what it is
+        cfg.default_hooks.visualization = dict(type='SegVisualizationHook', draw=True, interval=1)
+        cfg.visualizer.vis_backends = [dict(type='LocalVisBackend', img_save_dir=folder)]
+    else:
+        cfg.default_hooks.visualization = dict(
+            type='DetVisualizationHook', draw=True, interval=1, test_out_dir=folder
+        )
+
+
+def _augment_tests(cfg: Config) -> None:
+    """Let the test loop average the predictions for several variants of each image."""
+    if not is_semantic(cfg):
+        raise ValueError(
+            '--tta: panoptic predictions cannot be averaged; leave it out, or use a semantic config'
+        )
+    missing = [key for key in ('tta_model', 'tta_pipeline') if not cfg.get(key)]
+    if missing:
+        raise ValueError(
+            f'--tta: the config has no {" and no ".join(missing)}, which say how to vary an image '
+            f'and how to average; expected them as in configs/_base_/datasets/semantic.py'
+        )
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    cfg.model = {**cfg.tta_model, 'module': cfg.model}

@@ -1,0 +1,123 @@
+"""What was asked for on the command line, and the config of a step that follows from it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+
+from ..scenario import parse_step, step_from_environment
+from .scenario_config import check_options, scenario_of, step_dir_of
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for on the command line.
+
+    Attributes:
+        config: Path of the config.
+        step: The step to run; None runs all of them.
+        work_dir: Folder for the folders of the steps; None takes the config's.
+        resume: Whether to skip finished steps and continue the unfinished one.
+        amp: Whether to train with automatic mixed precision.
+        teacher: Checkpoint of the step before the first one that runs.
+        launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
+        cfg_options: Settings that override the config's, by dotted key.
+    """
+
+    config: str
+    step: int | None = None
+    work_dir: str | None = None
+    resume: bool = False
+    amp: bool = False
+    teacher: str | None = None
+    launcher: str = 'none'
+    cfg_options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def requested_step(step: int | None) -> int | None:
+    """Combine ``--step`` with the environment variable STEP.
+
+    Raises:
+        TypeError: If STEP is not a number.
+        ValueError: If one is negative, or both are given and differ.
+    """
+    if step is not None:
+        parse_step(step, source='--step')
+    from_environment = step_from_environment()
+    if step is not None and from_environment not in (None, step):
+        raise ValueError(
+            f'--step {step} and STEP={from_environment} contradict each other; give one of them'
+        )
+    return from_environment if step is None else step
+
+
+def load_config(request: Request, step: int) -> Config:
+    """Parse the config for a step, and set in it what the user asked for.
+
+    Raises:
+        FileNotFoundError: If there is no such config.
+        TypeError: If it has no scenario.
+        ValueError: If an option or the config contradicts the step.
+    """
+    if not Path(request.config).is_file():
+        raise FileNotFoundError(f'config {request.config}: no such file')
+    check_options(request.cfg_options)
+    cfg = _parse(request.config, step)
+    cfg.merge_from_dict(dict(request.cfg_options))
+    # without a scenario this raises, before anything else can fail for lack of one
+    scenario = scenario_of(cfg)
+    stem = Path(request.config).stem
+    root = request.work_dir or (None if cfg.get('work_dir') else f'./work_dirs/{stem}')
+    if root is not None:
+        cfg.work_dir = str(Path(root) / f'step{scenario.step}')
+    step_dir_of(cfg, scenario)
+    return cfg
+
+
+def _parse(path: str, step: int) -> Config:
+    logger = MMLogger.get_current_instance()
+    logger.addFilter(_is_warning)
+    try:
+        with environment_step(step):
+            return Config.fromfile(path)
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f'config {path}: it cannot be read ({error})') from error
+    finally:
+        logger.removeFilter(_is_warning)
+
+
+def _is_warning(record: logging.LogRecord) -> bool:
+    """Hold back mmengine's note, at every parsing, that STEP is set."""
+    return record.levelno >= logging.WARNING
+
+
+@contextmanager
+def environment_step(step: int) -> Iterator[None]:
+    """Set STEP, which ``{{'$STEP:0'}}`` in a config reads, and restore it."""
+    before = os.environ.get('STEP')
+    os.environ['STEP'] = str(step)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ['STEP']
+        else:
+            os.environ['STEP'] = before
+
+
+def name_run(cfg: Config, request: Request, step: int) -> None:
+    """Give a run a name of its own in this process."""
+    # two steps may start within the second that mmengine's default name resolves
+    cfg.experiment_name = f'{Path(request.config).stem}_step{step}_{uuid.uuid4().hex[:8]}'
+    if 'visualizer' in cfg:
+        # a name that is taken would give this run the visualizer, and the folder, of the last one
+        cfg.visualizer.name = cfg.experiment_name
