@@ -28,7 +28,7 @@ from torch.nn import functional
 from mmcomformer.methods.comformer import AdaptiveDistillLoss
 from mmcomformer.methods.mib import UnbiasedClassLoss
 from mmcomformer.methods.plop import PodLoss
-from mmcomformer.models import ContinualSegTTAModel, MaskPseudoLabels, TeacherOutput
+from mmcomformer.models import ContinualSegTTAModel, MaskPseudoLabels, QueryOutput
 from mmcomformer.models.class_losses import FocalClassLoss, WeightedClassLoss
 from mmcomformer.models.mask_activation import QuerySigmoid, QuerySoftmax
 from mmcomformer.models.mask_losses import (
@@ -163,7 +163,7 @@ def test_place_of_a_wait():
         samples = [sample.to(device()) for sample in samples]
         waits.clear()
         move(segmentor).mask_head.build_targets(samples)
-        assert waits.of_package() == ['read in semantic_head.py _image_targets'] * 2
+        assert waits.of_package() == ['read in semantic_query_head.py _image_targets'] * 2
         assert waits.of_libraries() == {}
         waits.clear()
         masks = [sample.to(device()) for sample in masks]
@@ -333,12 +333,12 @@ def targets_to_device(targets):
 def test_pseudo_labels(activation, kind):
     truth, (cls_score, mask_pred) = draw_truth(kind), draw_queries()
     labeller = MaskPseudoLabels(ACTIVATIONS[activation], overlap_thr=0.3)
-    output = TeacherOutput(cls_score[None], mask_pred[None], ())
-    [expected] = labeller([truth], output, (40, 48))
+    output = QueryOutput((cls_score[None],), (mask_pred[None],))
+    [expected] = labeller([truth], output)
     assert 2 <= expected.valid[len(truth.labels) :].sum() < 9
     with emulated_accelerator() as waits:
-        output = TeacherOutput(to_device(cls_score[None]), to_device(mask_pred[None]), ())
-        [found] = labeller([targets_to_device(truth)], output, (40, 48))
+        output = QueryOutput((to_device(cls_score[None]),), (to_device(mask_pred[None]),))
+        [found] = labeller([targets_to_device(truth)], output)
         assert_same(parts_of(found), parts_of(expected))
         assert_same(found.covered, expected.covered)
     assert waits == []
@@ -514,11 +514,25 @@ def loss_cases():
     for unbiased in (False, True):
         for adaptive in (False, True):
             loss = AdaptiveDistillLoss(unbiased, adaptive, temperature=2.0)
-            yield f'distillation {unbiased} {adaptive}', loss, student, (teacher,)
-    yield 'distillation of nothing', AdaptiveDistillLoss(), student, (teacher - 1e6 * OLD,)
+            yield f'distillation {unbiased} {adaptive}', distance(loss), student, (teacher,)
+    nothing = teacher - 1e6 * OLD
+    yield 'distillation of nothing', distance(AdaptiveDistillLoss()), student, (nothing,)
     feats = [torch.randn(2, 4, 9, 6), torch.randn(2, 8, 3, 3)]
     for normalize in (False, True):
-        yield f'pooled features {normalize}', PodLoss(normalize=normalize), feats, (feats[::-1],)
+        loss = distance(PodLoss(normalize=normalize))
+        yield f'pooled features {normalize}', loss, feats, (feats[::-1],)
+
+
+def distance(loss):
+    """Return an extra loss as a function of logits, or features, of student and teacher."""
+
+    def of_parts(*parts):
+        lists = (part if isinstance(part, list) else [part] for part in parts)
+        said = [QueryOutput(tuple(part), (), feats=tuple(part)) for part in lists]
+        [value] = loss(*said, [], []).values()
+        return value
+
+    return of_parts
 
 
 # logits that leave no-object alone
@@ -612,7 +626,7 @@ def build(kind):
     builder = tiny.build_segmentor if 'semantic' in kind else tiny.build_model
     student = builder(1, **settings).train()
     if kind == 'PLOP':
-        student.loss_feature = PodLoss()
+        student.extra_losses['feature'] = PodLoss()
     if has_teacher:
         student.teacher = stepping.PlantedTeacher(builder(0, **of_teacher), *plant())
     if has_labels:
@@ -701,8 +715,8 @@ def test_steps_have_what_they_are_for(kind):
     student, samples = build(kind)
     targets = student.mask_head.build_targets(samples)
     if has_labels:
-        output = TeacherOutput(*plant(), ())
-        labelled = student.pseudo_labeller(targets, output, (64, 64))
+        output = QueryOutput(*((part,) for part in plant()))
+        labelled = student.pseudo_labeller(targets, output)
         for before, after in zip(targets, labelled, strict=True):
             assert 3 <= after.valid.sum() - before.valid.sum() <= 6
             assert not after.valid.all()

@@ -20,8 +20,9 @@ from mmcomformer.engine.checkpoint import read_checkpoint
 from mmcomformer.methods.plop import pod_loss
 from mmcomformer.model_converters import convert_from_detectron2
 from mmcomformer.model_converters.tensor_names import to_ours
-from mmcomformer.models import FrozenTeacher, MaskPseudoLabels, TeacherOutput, matching
+from mmcomformer.models import FrozenTeacher, MaskPseudoLabels, QueryOutput, matching
 from mmcomformer.models import query_head as head_module
+from mmcomformer.models.extra_losses import compute_extra_losses
 from mmcomformer.models.targets import ImageTargets
 
 pytestmark = pytest.mark.usefixtures('mmdet_scope')
@@ -177,20 +178,21 @@ def check_losses(losses, case, tolerance):
 @pytest.mark.parametrize('name', OUTPUTS_OF)
 def test_from_recorded_outputs(name, tmp_path, monkeypatch):
     case = Case(name)
-    head = build(case, tmp_path, case.step).panoptic_head
+    model = build(case, tmp_path, case.step)
+    head = model.panoptic_head
     targets = [ImageTargets.from_masks(*case.truth(image)) for image in (0, 1)]
     teacher = None
     if case.step:
-        teacher = TeacherOutput(
-            case.output('teacher__last__pred_logits'), case.output('teacher__last__pred_masks'), ()
-        )
+        said = (case.output(f'teacher__last__pred_{part}') for part in ('logits', 'masks'))
+        teacher = QueryOutput(*((part,) for part in said))
     if case.has_pseudo_labels:
-        size = tuple(targets[0].masks.shape[-2:])
-        targets = MaskPseudoLabels(head.mask_activation)(targets, teacher, size)
+        targets = MaskPseudoLabels(head.mask_activation)(targets, teacher)
     cls_scores = [case.output(f'student__{x}__pred_logits').requires_grad_() for x in LEVELS]
     mask_preds = [case.output(f'student__{x}__pred_masks').requires_grad_() for x in LEVELS]
     replay = Replay(case, monkeypatch)
-    losses = head.loss_by_feat(cls_scores, mask_preds, targets, teacher)
+    student = QueryOutput(tuple(cls_scores), tuple(mask_preds))
+    losses, assignments = head.supervised_losses(student, targets)
+    losses |= compute_extra_losses(model.extra_losses, student, teacher, targets, assignments)
     replay.check(case)
     check_losses(losses, case, 1e-5)
     if name == 'comformer':

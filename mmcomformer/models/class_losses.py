@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from ..registry import MODELS
@@ -47,6 +49,8 @@ class FocalClassLoss(nn.Module):
         loss_weight: Factor of the loss.
     """
 
+    expects_classes: ClassVar[str] = 'softmax'
+
     def __init__(self, alpha: float = 5.0, gamma: float = 1.0, loss_weight: float = 2.0) -> None:
         super().__init__()
         self.alpha = alpha
@@ -82,6 +86,8 @@ class WeightedClassLoss(nn.Module):
         no_object_weight: Weight of queries whose target is no-object; the others have weight 1.
         loss_weight: Factor of the loss.
     """
+
+    expects_classes: ClassVar[str] = 'softmax'
 
     def __init__(self, no_object_weight: float = 0.1, loss_weight: float = 2.0) -> None:
         super().__init__()

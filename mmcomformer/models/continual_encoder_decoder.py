@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..registry import MODELS
 from .continual_model import ContinualModel
+from .extra_losses import former_losses
 
 _TEST_KEYS = {'mode', 'crop_size', 'stride'}
 
@@ -29,7 +30,9 @@ class ContinualEncoderDecoder(ContinualModel, EncoderDecoder):
         backbone: See mmseg's ``EncoderDecoder``.
         decode_head: A head of queries such as ``ComFormerSemanticHead``; it also gets
             ``train_cfg``.
-        loss_feature: See :meth:`.ContinualModel.open_slots`.
+        extra_losses: See :func:`.build_extra_losses`.
+        freeze: See :func:`.frozen_parameters`.
+        loss_feature: Former place of ``extra_losses.feature``.
         train_cfg: Settings of the head's training.
         test_cfg: ``mode``, and ``crop_size`` and ``stride`` of slide inference.
         **kwargs: Other arguments of mmseg's ``EncoderDecoder``.
@@ -40,11 +43,14 @@ class ContinualEncoderDecoder(ContinualModel, EncoderDecoder):
 
     head_name: ClassVar[str] = 'decode_head'
     decode_head: Any
+    _auxiliary_head_forward_train: Callable[..., dict[str, Tensor]]
 
     def __init__(
         self,
         backbone: dict[str, Any],
         decode_head: dict[str, Any],
+        extra_losses: dict[str, Any] | None = None,
+        freeze: dict[str, Any] | None = None,
         loss_feature: dict[str, Any] | None = None,
         train_cfg: dict[str, Any] | None = None,
         test_cfg: dict[str, Any] | None = None,
@@ -56,12 +62,12 @@ class ContinualEncoderDecoder(ContinualModel, EncoderDecoder):
                 f'model.test_cfg: unknown keys {unread}; expected {sorted(_TEST_KEYS)}. The '
                 f'thresholds of mask-based inference belong to model.decode_head.semantic_fusion'
             )
-        head = decode_head.copy()
+        head, losses = former_losses(decode_head, extra_losses, loss_feature)
         head.setdefault('train_cfg', train_cfg)
         super().__init__(
             backbone=backbone, decode_head=head, train_cfg=train_cfg, test_cfg=test_cfg, **kwargs
         )
-        self.open_slots(loss_feature)
+        self.prepare_steps(losses, freeze)
 
     def loss(self, inputs: Tensor, data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
         """Return the losses of a preprocessed batch, those of the head with prefix ``decode.``.
@@ -70,10 +76,10 @@ class ContinualEncoderDecoder(ContinualModel, EncoderDecoder):
             inputs: Shape (B, 3, H, W).
             data_samples: Samples with ``gt_sem_seg``.
         """
-        losses, feats = self.continual_losses(inputs, data_samples)
+        losses, student = self.continual_losses(inputs, data_samples)
         losses = add_prefix(losses, 'decode')
         if self.with_auxiliary_head:
-            losses.update(self._auxiliary_head_forward_train(feats, data_samples))
+            losses.update(self._auxiliary_head_forward_train(student.feats, data_samples))
         return losses
 
     def _forward(
@@ -81,7 +87,8 @@ class ContinualEncoderDecoder(ContinualModel, EncoderDecoder):
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Return class and mask logits of each level (``mode='tensor'``)."""
         # mmseg's heads take the features alone
-        return self.decode_head(self.extract_feat(inputs), data_samples)
+        output = self.query_output(inputs, data_samples or [])
+        return list(output.cls_scores), list(output.mask_preds)
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict[str, Any]]) -> Tensor:
         """Return scores of a batch of images, or of windows of them.

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from ..registry import MODELS
 from .continual_model import ContinualModel
+from .extra_losses import former_losses
 
 
 @MODELS.register_module()
 class ContinualMaskFormer(ContinualModel, Mask2Former):
     """Mask2Former whose loss may listen to a teacher.
 
-    ``scenario`` and ``mask_activation`` of the head are passed on to the fusion head. The head pads
+    ``scenario`` and the activations of the head are passed on to the fusion head. The head pads
     the ground truth to the size of the batch, so that ``pad_mask`` of mmdet's data preprocessor and
     of its ``BatchFixedSizePad`` may be left out; the latter's is turned off where it is on, because
     it expects masks in every sample.
@@ -26,7 +27,9 @@ class ContinualMaskFormer(ContinualModel, Mask2Former):
         backbone: See mmdet's ``Mask2Former``.
         panoptic_head: See there.
         panoptic_fusion_head: See there.
-        loss_feature: See :meth:`.ContinualModel.open_slots`.
+        extra_losses: See :func:`.build_extra_losses`.
+        freeze: See :func:`.frozen_parameters`.
+        loss_feature: Former place of ``extra_losses.feature``.
         **kwargs: Other arguments of mmdet's ``Mask2Former``.
     """
 
@@ -37,20 +40,23 @@ class ContinualMaskFormer(ContinualModel, Mask2Former):
         backbone: dict[str, Any],
         panoptic_head: dict[str, Any],
         panoptic_fusion_head: dict[str, Any],
+        extra_losses: dict[str, Any] | None = None,
+        freeze: dict[str, Any] | None = None,
         loss_feature: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
+        head, losses = former_losses(panoptic_head, extra_losses, loss_feature)
         fusion = panoptic_fusion_head.copy()
-        for key in ('scenario', 'mask_activation'):
-            if key in panoptic_head:
-                fusion.setdefault(key, panoptic_head[key])
+        for key in ('scenario', 'mask_activation', 'class_activation'):
+            if key in head:
+                fusion.setdefault(key, head[key])
         super().__init__(
-            backbone=backbone, panoptic_head=panoptic_head, panoptic_fusion_head=fusion, **kwargs
+            backbone=backbone, panoptic_head=head, panoptic_fusion_head=fusion, **kwargs
         )
         for augment in getattr(self.data_preprocessor, 'batch_augments', None) or ():
             if isinstance(augment, BatchFixedSizePad):
                 augment.pad_mask = False
-        self.open_slots(loss_feature)
+        self.prepare_steps(losses, freeze)
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:
         """Return the losses of a preprocessed batch.

@@ -3,41 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from ..registry import MODELS
+from .extra_losses import build_extra_losses, compute_extra_losses, parts_read
+from .freezing import freeze_parameters, frozen_parameters
+from .query_output import QueryOutput
 from .targets import ImageTargets
-from .teacher import FrozenTeacher, TeacherOutput
+from .teacher import FrozenTeacher
 
-PseudoLabeller = Callable[[list[ImageTargets], TeacherOutput, tuple[int, int]], list[ImageTargets]]
+PseudoLabeller = Callable[[list[ImageTargets], QueryOutput], list[ImageTargets]]
+"""Completes the ground truth of a batch by what the teacher says of it."""
 
 
-class ContinualModel:
+class ContinualModel(nn.Module):
     """A model with a head of queries whose loss may listen to a teacher.
 
     A hook puts the teacher and the maker of pseudo-labels into their slots; at step 0, in
     validation and at test both are None. A subclass also derives from a detector or segmentor,
-    a module with ``extract_feat``, and calls :meth:`open_slots` at the end of its ``__init__``.
+    a module with ``extract_feat``, and calls :meth:`prepare_steps` at the end of its ``__init__``.
     """
 
     head_name: ClassVar[str]
     """Attribute, and config key, of the head."""
 
     extract_feat: Callable[[Tensor], Sequence[Tensor]]
-    loss_feature: nn.Module | None
+    extra_losses: nn.ModuleDict
     teacher: FrozenTeacher | None
     pseudo_labeller: PseudoLabeller | None
+    _eval_only: Sequence[nn.Module] = ()
 
-    def open_slots(self, loss_feature: Mapping[str, Any] | None) -> None:
-        """Make the slots, empty, and the feature loss.
+    def prepare_steps(
+        self, extra_losses: Mapping[str, Any] | None, freeze: Mapping[str, Any] | None
+    ) -> None:
+        """Build the extra losses, freeze what is not trained, and make the slots, empty.
 
         Args:
-            loss_feature: Config of a loss between the backbone features of student and teacher,
-                which takes both as sequences of maps; None for a method without one.
+            extra_losses: See :func:`.build_extra_losses`.
+            freeze: See :func:`.frozen_parameters`.
         """
-        self.loss_feature = None if loss_feature is None else MODELS.build(loss_feature)
+        self.extra_losses = build_extra_losses(extra_losses)
+        for name, loss in self.extra_losses.items():
+            self.mask_head.class_activation.check_loss(loss, f'model.extra_losses.{name}')
+        frozen = frozen_parameters(self, freeze, self.mask_head.scenario.step)
+        self._eval_only = freeze_parameters(self, frozen)
         self.teacher = None
         self.pseudo_labeller = None
 
@@ -46,9 +57,33 @@ class ContinualModel:
         """The head that predicts classes and masks."""
         return getattr(self, self.head_name)
 
+    def train(self, mode: bool = True) -> ContinualModel:
+        """Set the mode; what is frozen stays in eval mode."""
+        super().train(mode)
+        for module in self._eval_only:
+            module.eval()
+        return self
+
+    def query_output(
+        self,
+        batch_inputs: Tensor,
+        batch_data_samples: Sequence[Any],
+        teacher: QueryOutput | None = None,
+    ) -> QueryOutput:
+        """Return what the model says of a preprocessed batch.
+
+        Args:
+            batch_inputs: Shape (B, 3, H, W).
+            batch_data_samples: The samples of the batch.
+            teacher: The teacher's output for the batch, for a head that looks at it.
+        """
+        feats = self.extract_feat(batch_inputs)
+        output = self.mask_head.query_output(feats, batch_data_samples, teacher=teacher)
+        return replace(output, feats=tuple(feats))
+
     def continual_losses(
         self, batch_inputs: Tensor, batch_data_samples: Sequence[Any]
-    ) -> tuple[dict[str, Tensor], Sequence[Tensor]]:
+    ) -> tuple[dict[str, Tensor], QueryOutput]:
         """Return the losses of a preprocessed batch.
 
         Args:
@@ -57,21 +92,19 @@ class ContinualModel:
                 reads.
 
         Returns:
-            The losses, and the student's features, each (B, C_i, h_i, w_i).
+            The losses, and the student's output.
         """
         # first, because what it copies to the device would wait for the teacher
         targets = self.mask_head.build_targets(batch_data_samples)
-        teacher_output = None
+        teacher = None
         if self.teacher is not None:
-            teacher_output = self.teacher(batch_inputs, batch_data_samples)
-        if self.pseudo_labeller is not None and teacher_output is not None:
-            height, width = batch_inputs.shape[-2:]
-            targets = self.pseudo_labeller(targets, teacher_output, (height, width))
+            wanted = parts_read(self.extra_losses) | self.mask_head.reads_of_teacher
+            teacher = self.teacher(batch_inputs, batch_data_samples, wanted)
+        if self.pseudo_labeller is not None and teacher is not None:
+            targets = self.pseudo_labeller(targets, teacher)
         if batch_inputs.device.type == 'cpu':
             targets = [target.expanded() for target in targets]
-        feats = self.extract_feat(batch_inputs)
-        cls_scores, mask_preds = self.mask_head(feats, batch_data_samples)
-        losses = self.mask_head.loss_by_feat(cls_scores, mask_preds, targets, teacher_output)
-        if self.loss_feature is not None and teacher_output is not None:
-            losses['loss_feature'] = self.loss_feature(feats, teacher_output.feats)
-        return losses, feats
+        student = self.query_output(batch_inputs, batch_data_samples, teacher)
+        losses, assignments = self.mask_head.supervised_losses(student, targets)
+        losses |= compute_extra_losses(self.extra_losses, student, teacher, targets, assignments)
+        return losses, student

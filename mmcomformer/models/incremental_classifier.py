@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .growing import StepwiseModule
 
-class IncrementalClassifier(nn.Module):
-    """Classify queries with one linear layer per step and one for no-object.
+
+class IncrementalClassifier(StepwiseModule):
+    """Classify queries with one linear layer per step, and one for no-object.
 
     The logits are ``[step 0, step 1, ..., step t, no-object]``. The layers of earlier steps keep
     their parameter names, so that a step t-1 checkpoint lacks nothing but the newest layer.
@@ -19,13 +21,13 @@ class IncrementalClassifier(nn.Module):
     Args:
         in_channels: Width C of a query.
         increments: Classes that each step up to the current one adds.
+        no_object: Whether there is a no-object.
     """
 
-    def __init__(self, in_channels: int, increments: Sequence[int]) -> None:
-        super().__init__()
+    def __init__(self, in_channels: int, increments: Sequence[int], no_object: bool = True) -> None:
+        super().__init__(nn.Linear(in_channels, count) for count in increments)
         self.increments = tuple(increments)
-        self.steps = nn.ModuleList(nn.Linear(in_channels, count) for count in increments)
-        self.no_object = nn.Linear(in_channels, 1)
+        self.no_object = nn.Linear(in_channels, 1) if no_object else None
 
     def forward(self, query: Tensor) -> Tensor:
         """Return class logits.
@@ -34,17 +36,12 @@ class IncrementalClassifier(nn.Module):
             query: Shape (..., C), float.
 
         Returns:
-            Shape (..., K + 1), K the number of seen classes, no-object last.
+            Shape (..., K + 1), K the number of seen classes, no-object last; (..., K) without it.
         """
-        layers = [*self.steps, self.no_object]
+        layers = [*self.steps, *filter(None, [self.no_object])]
         weight = torch.cat([layer.weight for layer in layers])
         bias = torch.cat([layer.bias for layer in layers])
         return functional.linear(query, weight, bias)
-
-    def newest_parameters(self, prefix: str) -> frozenset[str]:
-        """Return the names, under ``prefix``, of the parameters that the newest step added."""
-        newest = f'{prefix}steps.{len(self.steps) - 1}'
-        return frozenset({f'{newest}.weight', f'{newest}.bias'})
 
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..registry import TASK_UTILS
+from .class_activation import SOFTMAX, ClassActivation
 from .point_sampling import random_points, sample_shared, sum_samples
 from .targets import ImageTargets
 
@@ -130,6 +131,7 @@ def match(
     *,
     cost: MatchCost,
     num_points: int,
+    class_activation: ClassActivation = SOFTMAX,
 ) -> tuple[list[list[Assignment]], int]:
     """Assign targets to queries at every level and for every image.
 
@@ -141,6 +143,7 @@ def match(
         targets: The targets of each image.
         cost: See :class:`MatchCost`.
         num_points: Points P for each level and image, the same for all masks there.
+        class_activation: Turns class logits into the probabilities that the cost gets.
 
     Returns:
         For each level and image the matched queries and targets (two int64 arrays of equal
@@ -150,15 +153,16 @@ def match(
         ValueError: If a target's class has not been learned by the current step.
     """
     num_levels, num_images = len(cls_scores), len(targets)
+    probs = [class_activation.probability(score) for score in cls_scores]
     points = random_points(num_levels * num_images, num_points, like=cls_scores[0])
     points = points.view(num_levels, num_images, num_points, 2)
     costs: list[Tensor] = []
     # autocast would take the products of the costs in float16, where sums over points overflow
     with torch.autocast(points.device.type, enabled=False):
         if points.device.type != 'cpu':
-            costs = _costs_at_once(cls_scores, dice_maps, targets, points, cost)
+            costs = _costs_at_once(probs, dice_maps, targets, points, cost)
         else:
-            for level in zip(cls_scores, dice_maps, points, strict=True):
+            for level in zip(probs, dice_maps, points, strict=True):
                 costs += _costs_of_level(*level, targets, cost)
     known = [part.float() for target in targets for part in (target.valid, target.labels)]
     on_device = [part.flatten() for part in (*costs, *known)]
@@ -171,7 +175,7 @@ def match(
 
 
 def _costs_at_once(
-    cls_scores: Sequence[Tensor],
+    probs: Sequence[Tensor],
     dice_maps: Sequence[Tensor],
     targets: Sequence[ImageTargets],
     points: Tensor,
@@ -179,7 +183,7 @@ def _costs_at_once(
 ) -> list[Tensor]:
     """Return the costs of each image at all levels, (L, Q, N); points (L, B, P, 2)."""
     num_levels, _, num_points = points.shape[:3]
-    prob = torch.stack([score.softmax(-1) for score in cls_scores])
+    prob = torch.stack(list(probs))
     sampled = [sample_shared(maps, p) for maps, p in zip(dice_maps, points, strict=True)]
     samples = torch.stack(sampled)
     costs = []
@@ -192,7 +196,7 @@ def _costs_at_once(
 
 
 def _costs_of_level(
-    cls_score: Tensor,
+    prob: Tensor,
     dice_maps: Tensor,
     points: Tensor,
     targets: Sequence[ImageTargets],
@@ -204,9 +208,9 @@ def _costs_of_level(
     """
     from_dice = _from_dice(cost)
     costs = []
-    for target, score, maps, p in zip(targets, cls_score, dice_maps, points, strict=True):
-        class_prob = score.softmax(-1)[:, target.labels.clamp(min=0)]
-        shared = target.sample_shared(p).to(score.dtype)
+    for target, of_image, maps, p in zip(targets, prob, dice_maps, points, strict=True):
+        class_prob = of_image[:, target.labels.clamp(min=0)]
+        shared = target.sample_shared(p).to(of_image.dtype)
         if from_dice is None or len(shared) > _FEW_TARGETS:
             costs.append(cost(class_prob, sample_shared(maps[None], p[None])[0], shared))
         else:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ..registry import MODELS
 from ..scenario import Scenario
-from .segments import MaskLogits, Masks, assign_pixels, score_queries
+from .class_activation import SOFTMAX, ClassActivation
+from .segments import MaskLogits, Masks, assign_pixels
 
 
 def fuse_panoptic(
@@ -21,6 +22,7 @@ def fuse_panoptic(
     masks: Masks,
     *,
     num_things: int,
+    class_activation: ClassActivation = SOFTMAX,
     score_thr: float = 0.0,
     iou_thr: float = 0.0,
 ) -> Tensor:
@@ -31,6 +33,7 @@ def fuse_panoptic(
             learned yet may be -inf.
         masks: Mask probabilities of size (Q, H, W).
         num_things: Labels below this are things; the segments of any other class are merged.
+        class_activation: Turns class logits into scores.
         score_thr: A query counts when its class probability is larger than this.
         iou_thr: A segment is dropped when the pixels it owns are a smaller share than this of the
             pixels where its mask reaches 0.5.
@@ -40,7 +43,7 @@ def fuse_panoptic(
         for stuff, K where there is no segment.
     """
     num_classes = cls_score.shape[-1] - 1
-    scores, classes, kept = score_queries(cls_score, score_thr)
+    scores, classes, kept = class_activation.decide(cls_score, score_thr, num_classes)
     owners = assign_pixels(scores, kept, masks)
     valid = owners.segments(kept, iou_thr)
     is_thing = valid & (classes < num_things)
@@ -61,6 +64,7 @@ class ContinualFusionHead(MaskFormerFusionHead):
         scenario: The scenario, as a config dict.
         mask_activation: ``dict(type='QuerySoftmax')`` or ``dict(type='QuerySigmoid')``; the same
             as the head's.
+        class_activation: The same as the head's; ``dict(type='ClassSoftmax')`` by default.
         test_cfg: The model's test settings.
 
     Raises:
@@ -72,12 +76,14 @@ class ContinualFusionHead(MaskFormerFusionHead):
         self,
         scenario: dict | Scenario,
         mask_activation: dict[str, Any],
+        class_activation: dict[str, Any] | None = None,
         test_cfg: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         scenario = Scenario.from_config(scenario)
         super().__init__(scenario.num_things, scenario.num_stuff, test_cfg or {}, init_cfg=init_cfg)
         self.mask_activation = MODELS.build(mask_activation)
+        self.class_activation = MODELS.build(class_activation or dict(type='ClassSoftmax'))
         for key in ('instance_on', 'semantic_on'):
             if self.test_cfg.get(key):
                 raise ValueError(f'model.test_cfg.{key}: this head gives panoptic results only')
@@ -130,6 +136,7 @@ class ContinualFusionHead(MaskFormerFusionHead):
             mask_cls,
             MaskLogits(mask_pred, self.mask_activation, (height, width)),
             num_things=self.num_things_classes,
+            class_activation=self.class_activation,
             score_thr=self.test_cfg.get('object_mask_thr', 0.0),
             iou_thr=self.test_cfg.get('iou_thr', 0.0),
         )

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import torch
 from torch import Tensor
 
+from ..registry import TASK_UTILS
+from .class_activation import SOFTMAX, ClassActivation
 from .mask_activation import MaskActivation
-from .segments import MaskLogits, Masks, assign_pixels, score_queries
+from .query_output import QueryOutput
+from .segments import MaskLogits, Masks, assign_pixels
 from .targets import ImageTargets
-from .teacher import TeacherOutput
+
+Share = Literal['owned', 'strong']
 
 
 def mask_pseudo_labels(
@@ -16,72 +22,111 @@ def mask_pseudo_labels(
     masks: Masks,
     covered: Tensor,
     *,
+    class_activation: ClassActivation = SOFTMAX,
     score_thr: float = 0.0,
     overlap_thr: float = 0.5,
+    share: Share = 'owned',
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Turn the teacher's queries for one image into pseudo-labels (CoMFormer, section 3.4).
 
     A pixel goes to the kept query with the largest score x mask, unless ground truth covers it. A
-    query gives a pseudo-label if it owns more than ``overlap_thr`` of the pixels where its mask
-    reaches 0.5, pixels under ground truth counted among the latter. No loop, and no value is read
-    back to the host.
+    query gives a pseudo-label if its share is more than ``overlap_thr`` of the pixels where its
+    mask reaches 0.5, pixels under ground truth counted among the latter. No loop, and no value is
+    read back to the host.
 
     Args:
         cls_score: Class logits of the teacher, (Q, K_old + 1), no-object last.
         masks: Mask probabilities of the teacher at input size, (Q, H, W).
         covered: Pixels that ground truth covers, (H, W), bool.
+        class_activation: The teacher's.
         score_thr: A query is kept when its class probability is larger than this.
         overlap_thr: See above, in [0, 1].
+        share: ``owned``: all pixels that the query owns (CoMFormer); ``strong``: those of them
+            where its mask reaches 0.5 (BalConpas, SimCIS).
 
     Returns:
         Owner of each pixel: a query or -1, (H, W), int64; class of each query, (Q,), int64;
         whether each query gives a pseudo-label, (Q,), bool.
     """
-    scores, classes, kept = score_queries(cls_score, score_thr)
+    num_classes = cls_score.shape[-1] - class_activation.has_no_object
+    scores, classes, kept = class_activation.decide(cls_score, score_thr, num_classes)
     owners = assign_pixels(scores, kept, masks, excluded=covered)
-    ratio = owners.area.double() / owners.original.clamp(min=1)
+    counted = owners.area if share == 'owned' else owners.covered
+    ratio = counted.double() / owners.original.clamp(min=1)
     valid = kept & (owners.covered > 0) & (owners.original > 0) & (ratio > overlap_thr)
     return owners.restrict(valid), classes, valid
 
 
+@TASK_UTILS.register_module()
 class MaskPseudoLabels:
     """Append pseudo-labels to the targets of a batch.
 
     Args:
         mask_activation: The teacher's mask activation.
+        class_activation: The teacher's class activation.
         score_thr: See :func:`mask_pseudo_labels`.
         overlap_thr: See :func:`mask_pseudo_labels`.
+        share: See :func:`mask_pseudo_labels`.
+
+    Raises:
+        ValueError: If a threshold is outside [0, 1], or there is no such share.
     """
 
     def __init__(
-        self, mask_activation: MaskActivation, *, score_thr: float = 0.0, overlap_thr: float = 0.5
+        self,
+        mask_activation: MaskActivation,
+        class_activation: ClassActivation = SOFTMAX,
+        *,
+        score_thr: float = 0.0,
+        overlap_thr: float = 0.5,
+        share: Share = 'owned',
     ) -> None:
+        for name, value in (('score_thr', score_thr), ('overlap_thr', overlap_thr)):
+            if not 0 <= value <= 1:
+                raise ValueError(f'MaskPseudoLabels.{name}: expected 0 to 1, got {value}')
+        if share not in get_args(Share):
+            raise ValueError(
+                f'MaskPseudoLabels.share: expected one of {list(get_args(Share))}, got {share!r}'
+            )
         self.mask_activation = mask_activation
+        self.class_activation = class_activation
         self.score_thr = score_thr
         self.overlap_thr = overlap_thr
+        self.share: Share = share
+
+    def of_image(
+        self, cls_score: Tensor, mask_pred: Tensor, covered: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the pseudo-labels of an image, as :func:`mask_pseudo_labels` does.
+
+        Args:
+            cls_score: Class logits of the teacher, (Q, K_old + 1).
+            mask_pred: Its mask logits, (Q, h, w).
+            covered: Pixels that ground truth covers, (H, W), bool.
+        """
+        height, width = covered.shape
+        return mask_pseudo_labels(
+            cls_score,
+            MaskLogits(mask_pred, self.mask_activation, (height, width)),
+            covered,
+            class_activation=self.class_activation,
+            score_thr=self.score_thr,
+            overlap_thr=self.overlap_thr,
+            share=self.share,
+        )
 
     @torch.no_grad()
-    def __call__(
-        self, targets: list[ImageTargets], teacher: TeacherOutput, size: tuple[int, int]
-    ) -> list[ImageTargets]:
+    def __call__(self, targets: list[ImageTargets], teacher: QueryOutput) -> list[ImageTargets]:
         """Return new targets, ground truth first.
 
         Args:
-            targets: Ground truth of B images, masks (G, H, W).
+            targets: Ground truth of B images, of size (H, W).
             teacher: The teacher's output for the batch.
-            size: Height and width (H, W) of the padded input, pixels.
         """
-        completed = []
         # one image at a time: the maps of a whole batch at input size would not fit on a GPU
-        for target, cls_score, mask_pred in zip(
-            targets, teacher.cls_score, teacher.mask_pred, strict=True
-        ):
-            owner, classes, valid = mask_pseudo_labels(
-                cls_score,
-                MaskLogits(mask_pred, self.mask_activation, size),
-                target.covered,
-                score_thr=self.score_thr,
-                overlap_thr=self.overlap_thr,
+        return [
+            target.with_pseudo_labels(*self.of_image(cls_score, mask_pred, target.covered))
+            for target, cls_score, mask_pred in zip(
+                targets, teacher.cls_score, teacher.mask_pred, strict=True
             )
-            completed.append(target.with_pseudo_labels(owner, classes, valid))
-        return completed
+        ]

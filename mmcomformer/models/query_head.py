@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +13,7 @@ from mmdet.models.dense_heads import Mask2FormerHead
 from mmdet.structures import SampleList
 from mmdet.utils import reduce_mean
 from mmengine.config import ConfigDict
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ..registry import MODELS, TASK_UTILS
@@ -20,13 +21,28 @@ from ..scenario import Scenario
 from .incremental_classifier import IncrementalClassifier
 from .matching import Assignment, match
 from .point_sampling import sample_each, uncertain_points
+from .query_output import QueryOutput
 from .targets import ImageTargets, to_device
-from .teacher import TeacherOutput
 
 # mmdet's configs of this head have it, and nothing reads it
 _UNREAD = {'strides'}
 # by what the dice loss samples
 _DEFAULT_COSTS = {'probability': 'HarmonicMatchCost', 'logit': 'WeightedMatchCost'}
+
+
+@dataclass(frozen=True)
+class DecoderQueries:
+    """The queries that enter the decoder.
+
+    Attributes:
+        tokens: Shape (B, Q, C).
+        positions: What each of the decoder's layers adds to them in attention, (B, Q, C).
+        self_blocked: Which queries a query may not attend to, (Q, Q), bool; None blocks nothing.
+    """
+
+    tokens: Tensor
+    positions: Sequence[Tensor]
+    self_blocked: Tensor | None = None
 
 
 def _check_keys(kwargs: Mapping[str, Any], head: type[IncrementalQueryHead]) -> None:
@@ -64,8 +80,7 @@ class IncrementalQueryHead(Mask2FormerHead):
         loss_cls: Classification loss of all queries.
         loss_mask: Mask loss of matched queries at sampled points; it must fit the activation.
         loss_dice: Dice loss of matched queries at sampled points; it must fit the activation.
-        loss_distill: Loss between the class logits of student and teacher at the last level; None
-            for a method without distillation.
+        class_activation: ``dict(type='ClassSoftmax')`` (default) or ``dict(type='ClassSigmoid')``.
         train_cfg: ``match_cost`` (default ``HarmonicMatchCost``, or ``WeightedMatchCost`` for
             ``QuerySigmoid``), ``num_points`` (12544), ``oversample_ratio`` (3.0) and
             ``importance_sample_ratio`` (0.75).
@@ -79,6 +94,9 @@ class IncrementalQueryHead(Mask2FormerHead):
     config_key: ClassVar[str] = 'model.panoptic_head'
     """Where its config is, for messages."""
 
+    reads_of_teacher: ClassVar[frozenset[str]] = frozenset()
+    """Optional parts of the teacher's output that :meth:`initial_queries` reads."""
+
     def __init__(
         self,
         scenario: dict[str, Any] | Scenario | None = None,
@@ -87,7 +105,7 @@ class IncrementalQueryHead(Mask2FormerHead):
         loss_cls: dict[str, Any],
         loss_mask: dict[str, Any],
         loss_dice: dict[str, Any],
-        loss_distill: dict[str, Any] | None = None,
+        class_activation: dict[str, Any] | None = None,
         train_cfg: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -104,19 +122,18 @@ class IncrementalQueryHead(Mask2FormerHead):
             **kwargs,
         )
         self.scenario = scenario
-        self.cls_embed = IncrementalClassifier(
-            self.query_feat.embedding_dim, scenario.seen_increments
-        )
+        self.class_activation = MODELS.build(class_activation or dict(type='ClassSoftmax'))
+        self.cls_embed = self.make_classifier()
         self.mask_activation = MODELS.build(mask_activation)
         self.loss_cls = MODELS.build(loss_cls)
         self.loss_mask = MODELS.build(loss_mask)
         self.loss_dice = MODELS.build(loss_dice)
-        self.loss_distill = None if loss_distill is None else MODELS.build(loss_distill)
         train_cfg = train_cfg or {}
         # inference may come without training settings: the default fits any activation
         default = _DEFAULT_COSTS.get(self.mask_activation.map_kinds[1], 'HarmonicMatchCost')
         self.match_cost = TASK_UTILS.build(train_cfg.get('match_cost', dict(type=default)))
         self._check_map_kinds()
+        self.class_activation.check_loss(self.loss_cls, f'{self.config_key}.loss_cls')
         self.num_points = train_cfg.get('num_points', 12544)
         self.oversample_ratio = train_cfg.get('oversample_ratio', 3.0)
         self.importance_sample_ratio = train_cfg.get('importance_sample_ratio', 0.75)
@@ -138,6 +155,99 @@ class IncrementalQueryHead(Mask2FormerHead):
                     f'{key}: {type(part).__name__} expects a {expected}, but {activation} '
                     f'gives a {kind}; use losses and match_cost of the same family'
                 )
+
+    def make_classifier(self) -> nn.Module:
+        """Return the module that gives class logits (..., K + 1) of queries (..., C)."""
+        width, increments = self.query_feat.embedding_dim, self.scenario.seen_increments
+        return IncrementalClassifier(width, increments, self.class_activation.has_no_object)
+
+    def initial_queries(
+        self, mask_features: Tensor, memories: Sequence[Tensor], teacher: QueryOutput | None
+    ) -> DecoderQueries:
+        """Return what enters the decoder: by default learned queries, the same for each image.
+
+        Args:
+            mask_features: Shape (B, C, h, w).
+            memories: Maps that the decoder attends to, coarsest first, each (B, C, h_i, w_i).
+            teacher: The teacher's output for the batch, with the parts of :attr:`reads_of_teacher`.
+        """
+        batch_size = mask_features.shape[0]
+        tokens, position = (
+            embedding.weight.unsqueeze(0).repeat(batch_size, 1, 1)
+            for embedding in (self.query_feat, self.query_embed)
+        )
+        return DecoderQueries(tokens, (position,) * self.num_transformer_decoder_layers)
+
+    def forward(
+        self, x: Sequence[Tensor], batch_data_samples: Sequence[Any]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Return class and mask logits of each level, as mmdet's head does.
+
+        Args:
+            x: Multi-scale features, each (B, C_i, h_i, w_i).
+            batch_data_samples: The samples of the batch.
+        """
+        output = self.query_output(x, batch_data_samples)
+        return list(output.cls_scores), list(output.mask_preds)
+
+    def query_output(
+        self,
+        x: Sequence[Tensor],
+        batch_data_samples: Sequence[Any],
+        *,
+        teacher: QueryOutput | None = None,
+    ) -> QueryOutput:
+        """Return the predictions of each level (Mask2Former, section 3.2).
+
+        Args:
+            x: Multi-scale features, each (B, C_i, h_i, w_i).
+            batch_data_samples: The samples of the batch.
+            teacher: The teacher's output for the batch, for :meth:`initial_queries`.
+        """
+        mask_features, memories = self._decode_pixels(x)
+        sizes: list[Any] = [memory.shape[-2:] for memory in memories]
+        keys = [self._keys(level, memory) for level, memory in enumerate(memories)]
+        queries = self.initial_queries(mask_features, memories, teacher)
+        tokens = [queries.tokens]
+        cls_score, mask_pred, blocked = self._forward_head(tokens[0], mask_features, sizes[0])
+        cls_scores, mask_preds = [cls_score], [mask_pred]
+        for index, layer in enumerate(self.transformer_decoder.layers):
+            key, key_position = keys[index % len(keys)]
+            out = layer(
+                query=tokens[-1],
+                key=key,
+                value=key,
+                query_pos=queries.positions[index],
+                key_pos=key_position,
+                self_attn_mask=queries.self_blocked,
+                # a query that may attend to nothing attends to everything
+                cross_attn_mask=blocked & ~blocked.all(-1, keepdim=True),
+                query_key_padding_mask=None,
+                # padding is attended to, as in the released program
+                key_padding_mask=None,
+            )
+            tokens.append(out)
+            size = sizes[(index + 1) % len(sizes)]
+            cls_score, mask_pred, blocked = self._forward_head(out, mask_features, size)
+            cls_scores.append(cls_score)
+            mask_preds.append(mask_pred)
+        return QueryOutput(tuple(cls_scores), tuple(mask_preds), tuple(tokens), mask_features)
+
+    def _decode_pixels(self, x: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+        """Return mask features (B, C, h, w), and memories (B, C, h_i, w_i), coarsest first."""
+        # sampling locations and sums over the keys need more digits than autocast leaves; the
+        # released program turns it off here too
+        with torch.autocast(x[0].device.type, enabled=False):
+            mask_features, memories = self.pixel_decoder([feature.float() for feature in x])
+        return mask_features, memories[: self.num_transformer_feat_level]
+
+    def _keys(self, level: int, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the queries attend to at a level and its positions, each (B, h * w, C)."""
+        # (B, C, h, w) -> (B, h * w, C)
+        key = self.decoder_input_projs[level](memory).flatten(2).permute(0, 2, 1)
+        padded = memory.new_zeros((memory.shape[0], *memory.shape[-2:]), dtype=torch.bool)
+        position = self.decoder_positional_encoding(padded).flatten(2).permute(0, 2, 1)
+        return key + self.level_embed.weight[level], position
 
     def _forward_head(
         self, decoder_out: Tensor, mask_feature: Tensor, attn_mask_target_size: tuple[int, int]
@@ -173,7 +283,8 @@ class IncrementalQueryHead(Mask2FormerHead):
                 are padded on the right and below; ``gt_instances.labels``, (G,) int64, dataset
                 labels; and the segments, as ``gt_panoptic_seg.sem_seg``, an integer map (1, h, w)
                 in which 0 is not labelled and ``k`` is the segment of ``labels[k - 1]``, or as
-                ``gt_instances.masks``, an mmdet mask container of G masks, which may overlap.
+                ``gt_instances.masks``, an mmdet mask container of G masks, which may overlap. The
+                metadata ``from_memory`` says that the image was stored at an earlier step.
 
         Returns:
             The targets of each image, (H, W) in size: one map, or a mask for each segment.
@@ -182,52 +293,50 @@ class IncrementalQueryHead(Mask2FormerHead):
 
     def _image_targets(self, sample: Any) -> ImageTargets:
         labels = self.label_to_learning[sample.gt_instances.labels]
+        from_memory = sample.metainfo.get('from_memory', False)
         if 'masks' in sample.gt_instances:
             masks = sample.gt_instances.masks.pad(sample.batch_input_shape, pad_val=0)
             masks = masks.to_tensor(dtype=torch.bool, device=labels.device)
-            return ImageTargets.from_masks(labels, masks)
+            return ImageTargets.from_masks(labels, masks, from_memory)
         number = sample.gt_panoptic_seg.sem_seg[0]
         height, width = sample.batch_input_shape
         padding = (0, width - number.shape[1], 0, height - number.shape[0])
-        return ImageTargets.from_map(labels, functional.pad(number, padding).long() - 1)
+        owner = functional.pad(number, padding).long() - 1
+        return ImageTargets.from_map(labels, owner, from_memory)
 
     def loss(self, x: Sequence[Tensor], batch_data_samples: SampleList) -> dict[str, Tensor]:
-        """Return the losses without a teacher; :meth:`loss_by_feat` takes one.
+        """Return the losses without a teacher.
 
         Args:
             x: Multi-scale features, each (B, C_i, h_i, w_i).
             batch_data_samples: See :meth:`build_targets`.
         """
-        cls_scores, mask_preds = self(x, batch_data_samples)
-        return self.loss_by_feat(cls_scores, mask_preds, self.build_targets(batch_data_samples))
+        output = self.query_output(x, batch_data_samples)
+        return self.supervised_losses(output, self.build_targets(batch_data_samples))[0]
 
-    def loss_by_feat(
-        self,
-        all_cls_scores: Sequence[Tensor],
-        all_mask_preds: Sequence[Tensor],
-        targets: Sequence[ImageTargets],
-        teacher_output: TeacherOutput | None = None,
-    ) -> dict[str, Tensor]:
-        """Return the losses of all levels, and the distillation loss of the last one.
+    def supervised_losses(
+        self, output: QueryOutput, targets: Sequence[ImageTargets]
+    ) -> tuple[dict[str, Tensor], list[list[Assignment]]]:
+        """Return the losses of all levels, and what was matched with what.
 
         Args:
-            all_cls_scores: Class logits of each of L levels, (B, Q, K + 1), in learning order.
-            all_mask_preds: Mask logits of each level, (B, Q, h, w).
+            output: The student's output, with L levels.
             targets: The segments of each image, pseudo-labels included.
-            teacher_output: The teacher's output for the batch.
 
         Returns:
             ``loss_cls``, ``loss_mask``, ``loss_dice`` of the last level, the same with prefix
-            ``d0.`` and so on for the others, and ``loss_distill`` if there is a teacher.
+            ``d0.`` and so on for the others; and for each level and image the matched queries and
+            targets.
         """
-        cls_scores = [score.float() for score in all_cls_scores]
-        maps = [self.mask_activation.loss_maps(pred.float()) for pred in all_mask_preds]
+        cls_scores = [score.float() for score in output.cls_scores]
+        maps = [self.mask_activation.loss_maps(pred.float()) for pred in output.mask_preds]
         assignments, num_targets = match(
             cls_scores,
             [dice.detach() for _, dice in maps],
             targets,
             cost=self.match_cost,
             num_points=self.num_points,
+            class_activation=self.class_activation,
         )
         # averaged over ranks, at least 1
         avg_factor = reduce_mean(cls_scores[0].new_full((), num_targets)).clamp(min=1)
@@ -240,14 +349,12 @@ class IncrementalQueryHead(Mask2FormerHead):
             mask, dice = self._mask_losses(maps[level], targets, assigned, avg_factor)
             losses[f'{prefix}loss_mask'] = mask
             losses[f'{prefix}loss_dice'] = dice
-        if teacher_output is not None and self.loss_distill is not None:
-            losses['loss_distill'] = self.loss_distill(cls_scores[-1], teacher_output.cls_score)
-        return losses
+        return losses, assignments
 
     def _class_loss(
         self, cls_score: Tensor, targets: Sequence[ImageTargets], assigned: Sequence[Assignment]
     ) -> Tensor:
-        no_object = cls_score.shape[-1] - 1
+        no_object = self.scenario.num_seen
         labels = cls_score.new_full(cls_score.shape[:2], no_object, dtype=torch.long)
         for image, (queries, chosen) in enumerate(assigned):
             query, index = (to_device(part, labels.device) for part in (queries, chosen))
@@ -311,12 +418,15 @@ class IncrementalQueryHead(Mask2FormerHead):
         """Renumber class logits from learning order to dataset labels.
 
         Args:
-            cls_score: Shape (..., K + 1), K seen classes, no-object last.
+            cls_score: Shape (..., K + 1), K seen classes, no-object last; (..., K) without it.
 
         Returns:
-            Shape (..., num_classes + 1), -inf for classes not seen yet, no-object last.
+            Shape (..., num_classes + 1), -inf for classes not seen yet, no-object last, -inf too
+            where there is none.
         """
         by_label = cls_score.new_full((*cls_score.shape[:-1], self.num_classes + 1), -torch.inf)
-        by_label[..., self.learning_to_label] = cls_score[..., :-1]
-        by_label[..., -1] = cls_score[..., -1]
+        num_seen = self.scenario.num_seen
+        by_label[..., self.learning_to_label] = cls_score[..., :num_seen]
+        if self.class_activation.has_no_object:
+            by_label[..., -1] = cls_score[..., num_seen]
         return by_label

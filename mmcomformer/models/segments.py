@@ -142,21 +142,6 @@ class PixelOwners:
         return self.owner.masked_fill(~(self.strong & is_valid), -1)
 
 
-def score_queries(cls_score: Tensor, score_thr: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Find each query's class, and which queries count.
-
-    Args:
-        cls_score: Class logits, shape (Q, K + 1), no-object last.
-        score_thr: A query is kept when its probability is larger than this.
-
-    Returns:
-        Scores (Q,) in [0, 1], classes (Q,) int64, and kept (Q,) bool: not no-object, and score
-        above the threshold.
-    """
-    scores, classes = cls_score.float().softmax(-1).max(-1)
-    return scores, classes, (classes != cls_score.shape[-1] - 1) & (scores > score_thr)
-
-
 def assign_pixels(
     scores: Tensor, kept: Tensor, masks: Masks, excluded: Tensor | None = None
 ) -> PixelOwners:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ..registry import MODELS
-from .segments import assign_pixels, score_queries
+from .class_activation import SOFTMAX, ClassActivation
+from .segments import assign_pixels
 
 
 class SemanticFusion(Protocol):
@@ -17,12 +18,15 @@ class SemanticFusion(Protocol):
     #: whether it gives every pixel a class where the dataset has no background
     fills: bool
 
-    def __call__(self, cls_score: Tensor, masks: Tensor) -> Tensor:
+    def __call__(
+        self, cls_score: Tensor, masks: Tensor, class_activation: ClassActivation = SOFTMAX
+    ) -> Tensor:
         """Return the scores.
 
         Args:
             cls_score: Class logits, (Q, K + 1), no-object last; classes not learned may be -inf.
             masks: Mask probabilities, (Q, H, W), in [0, 1].
+            class_activation: Turns class logits into scores.
 
         Returns:
             Shape (K + 1, H, W), at least 0; the last one is that of nothing.
@@ -53,9 +57,13 @@ class MaskBasedFusion:
         self.object_mask_thr = object_mask_thr
         self.iou_thr = iou_thr
 
-    def __call__(self, cls_score: Tensor, masks: Tensor) -> Tensor:
+    def __call__(
+        self, cls_score: Tensor, masks: Tensor, class_activation: ClassActivation = SOFTMAX
+    ) -> Tensor:
         """Return one-hot scores; see :class:`SemanticFusion`."""
-        scores, classes, kept = score_queries(cls_score, self.object_mask_thr)
+        scores, classes, kept = class_activation.decide(
+            cls_score, self.object_mask_thr, cls_score.shape[-1] - 1
+        )
         owners = assign_pixels(scores, kept, masks)
         owner = owners.restrict(owners.segments(kept, self.iou_thr))
         # owner -1 reads the last one: nothing
@@ -73,7 +81,9 @@ class ScoreSumFusion:
 
     fills = True
 
-    def __call__(self, cls_score: Tensor, masks: Tensor) -> Tensor:
+    def __call__(
+        self, cls_score: Tensor, masks: Tensor, class_activation: ClassActivation = SOFTMAX
+    ) -> Tensor:
         """Return the sums, which masks that add up to 1 distribute; see :class:`SemanticFusion`."""
-        prob = cls_score.float().softmax(-1).to(masks.dtype)
+        prob = class_activation.probability(cls_score).to(masks.dtype)
         return torch.einsum('qk,qhw->khw', prob, masks)

@@ -59,7 +59,7 @@ class SemanticQueryHead(IncrementalQueryHead):
         Args:
             batch_data_samples: Samples with ``gt_sem_seg.data``, a label map (1, H, W) padded
                 with 255. The metadata ``gt_labels``, the labels that occur in it, save reading
-                them from the device.
+                them from the device; ``from_memory`` is as in :class:`.IncrementalQueryHead`.
         """
         return [self._image_targets(sample) for sample in batch_data_samples]
 
@@ -73,7 +73,8 @@ class SemanticQueryHead(IncrementalQueryHead):
         position[present] = torch.arange(len(present))
         labels = to_device(torch.tensor(present, dtype=torch.long), label_map.device)
         owner = to_device(position, label_map.device)[label_map]
-        return ImageTargets.from_map(self.label_to_learning[labels], owner)
+        from_memory = sample.metainfo.get('from_memory', False)
+        return ImageTargets.from_map(self.label_to_learning[labels], owner, from_memory)
 
     def predict(  # type: ignore[override]  # mmseg's decode heads are called otherwise
         self,
@@ -102,7 +103,8 @@ class SemanticQueryHead(IncrementalQueryHead):
         return torch.stack(scores)
 
     def _scores(self, cls_score: Tensor, logits: Tensor) -> Tensor:
-        scores = self.semantic_fusion(cls_score, self.mask_activation.probability(logits))
+        masks = self.mask_activation.probability(logits)
+        scores = self.semantic_fusion(cls_score, masks, self.class_activation)
         background = self.scenario.background_label
         if background is not None:
             scores[background] = scores[-1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -34,6 +34,9 @@ class ImageTargets:
         owner: Slot that each pixel belongs to or -1, shape (H, W), int64; None without slots.
         every_mask: Masks of all targets, those of slots expanded, shape (N, H, W), float; None
             unless :meth:`expanded`.
+        num_ground_truth: How many of the targets, the first ones, are ground truth; the others are
+            pseudo-labels. None where all are.
+        from_memory: Whether the image was stored at an earlier step.
     """
 
     labels: Tensor
@@ -41,17 +44,46 @@ class ImageTargets:
     masks: Tensor
     owner: Tensor | None = None
     every_mask: Tensor | None = None
+    num_ground_truth: int | None = None
+    from_memory: bool = False
 
     @classmethod
-    def from_masks(cls, labels: Tensor, masks: Tensor) -> ImageTargets:
+    def from_masks(cls, labels: Tensor, masks: Tensor, from_memory: bool = False) -> ImageTargets:
         """Build targets from masks (G, H, W) of any dtype."""
-        return cls(labels, torch.ones_like(labels, dtype=torch.bool), masks.float())
+        valid = torch.ones_like(labels, dtype=torch.bool)
+        return cls(labels, valid, masks.float(), from_memory=from_memory)
 
     @classmethod
-    def from_map(cls, labels: Tensor, owner: Tensor) -> ImageTargets:
+    def from_map(cls, labels: Tensor, owner: Tensor, from_memory: bool = False) -> ImageTargets:
         """Build targets from a map (H, W), int64, of positions in ``labels``, or -1."""
         masks = owner.new_zeros(0, *owner.shape, dtype=torch.float32)
-        return cls(labels, torch.ones_like(labels, dtype=torch.bool), masks, owner)
+        valid = torch.ones_like(labels, dtype=torch.bool)
+        return cls(labels, valid, masks, owner, from_memory=from_memory)
+
+    @property
+    def is_pseudo(self) -> Tensor:
+        """Whether each target is a pseudo-label, shape (N,), bool."""
+        count = self.labels.shape[0]
+        first = count if self.num_ground_truth is None else self.num_ground_truth
+        return torch.arange(count, device=self.labels.device) >= first
+
+    def mask_of(self, index: int) -> Tensor:
+        """Return the pixels of a target, shape (H, W), bool."""
+        if index < self.num_masks or self.owner is None:
+            return self.masks[index] > 0
+        return self.owner == index - self.num_masks
+
+    @property
+    def boxes(self) -> Tensor:
+        """Box of each target: x0, y0, x1, y1 in pixels, x1 and y1 after the last one.
+
+        Shape (N, 4), float; zeros for a target without a pixel. Computed when asked for.
+        """
+        parts = [_boxes_of(self.masks > 0)]
+        if self.owner is not None:
+            slots = self.labels.shape[0] - self.num_masks
+            parts.append(_boxes_of_slots(self.owner, slots))
+        return torch.cat(parts)
 
     @property
     def num_masks(self) -> int:
@@ -77,7 +109,12 @@ class ImageTargets:
             num_slots = self.labels.shape[0] - self.num_masks
             owner = torch.where(owner >= 0, owner + num_slots, self.owner)
         return ImageTargets(
-            torch.cat([self.labels, labels]), torch.cat([self.valid, valid]), self.masks, owner
+            torch.cat([self.labels, labels]),
+            torch.cat([self.valid, valid]),
+            self.masks,
+            owner,
+            num_ground_truth=self.labels.shape[0],
+            from_memory=self.from_memory,
         )
 
     def expanded(self) -> ImageTargets:
@@ -96,7 +133,13 @@ class ImageTargets:
         slots = torch.arange(len(used))[:, None, None]
         every_mask = torch.cat([self.masks, (owner == slots).to(self.masks.dtype)])
         labels = self.labels[self.valid]
-        return ImageTargets(labels, torch.ones_like(labels).bool(), self.masks, owner, every_mask)
+        return replace(
+            self,
+            labels=labels,
+            valid=torch.ones_like(labels).bool(),
+            owner=owner,
+            every_mask=every_mask,
+        )
 
     def sample_shared(self, points: Tensor) -> Tensor:
         """Sample all targets at the same points.
@@ -153,3 +196,34 @@ class ImageTargets:
         assert self.owner is not None
         dtype = torch.int16 if self.labels.shape[0] < 2**15 else torch.int32
         return functional.pad(self.owner.to(dtype), (1, 1, 1, 1), value=-1).flatten()
+
+
+def _boxes_of(masks: Tensor) -> Tensor:
+    """Return the boxes (N, 4), float, of masks (N, H, W), bool."""
+    sides = []
+    # x from columns with a pixel, y from rows
+    for axis in (-2, -1):
+        hit = masks.any(axis)
+        size = hit.shape[-1]
+        position = torch.arange(size, device=hit.device)
+        first = torch.where(hit, position, size).amin(-1)
+        after = torch.where(hit, position + 1, 0).amax(-1)
+        sides.append((first.minimum(after), after))
+    (x0, x1), (y0, y1) = sides
+    return torch.stack([x0, y0, x1, y1], -1).float()
+
+
+def _boxes_of_slots(owner: Tensor, slots: int) -> Tensor:
+    """Return the boxes (slots, 4), float, of a map (H, W) of slots, or -1."""
+    height, width = owner.shape
+    index = owner.flatten() + 1
+    sides = []
+    for size, position in (
+        (width, torch.arange(width, device=owner.device).repeat(height)),
+        (height, torch.arange(height, device=owner.device).repeat_interleave(width)),
+    ):
+        first = index.new_full((slots + 1,), size).scatter_reduce(0, index, position, 'amin')
+        after = index.new_zeros(slots + 1).scatter_reduce(0, index, position + 1, 'amax')
+        sides.append((first.minimum(after)[1:], after[1:]))
+    (x0, x1), (y0, y1) = sides
+    return torch.stack([x0, y0, x1, y1], -1).float()

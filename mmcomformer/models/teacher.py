@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-
-@dataclass(frozen=True)
-class TeacherOutput:
-    """What the teacher says of a batch.
-
-    Attributes:
-        cls_score: Class logits of the last level in learning order, (B, Q, K_old + 1).
-        mask_pred: Mask logits of the last level, (B, Q, h, w).
-        feats: Multi-scale features of its backbone, each (B, C_i, h_i, w_i).
-    """
-
-    cls_score: Tensor
-    mask_pred: Tensor
-    feats: tuple[Tensor, ...]
+from .query_output import QueryOutput
 
 
 class FrozenTeacher:
@@ -32,7 +18,7 @@ class FrozenTeacher:
     trains, averages nor synchronises it.
 
     Args:
-        model: A :class:`.ContinualModel`, of which ``extract_feat`` and ``mask_head`` are called.
+        model: A :class:`.ContinualModel`, of which ``query_output`` is called.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -43,13 +29,17 @@ class FrozenTeacher:
         return self
 
     @torch.no_grad()
-    def __call__(self, batch_inputs: Tensor, batch_data_samples: Sequence[Any]) -> TeacherOutput:
-        """Return the outputs for a preprocessed batch.
+    def __call__(
+        self,
+        batch_inputs: Tensor,
+        batch_data_samples: Sequence[Any],
+        wanted: Collection[str] = (),
+    ) -> QueryOutput:
+        """Return the output for a preprocessed batch.
 
         Args:
             batch_inputs: Normalised and padded images, (B, 3, H, W).
             batch_data_samples: The samples of the batch.
+            wanted: Optional parts that somebody reads, see :meth:`.QueryOutput.only`.
         """
-        feats = self.model.extract_feat(batch_inputs)
-        cls_scores, mask_preds = self.model.mask_head(feats, batch_data_samples)
-        return TeacherOutput(cls_scores[-1], mask_preds[-1], tuple(feats))
+        return self.model.query_output(batch_inputs, batch_data_samples).only(wanted)

@@ -13,7 +13,6 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
-from torch.nn import functional
 
 from ..atomic import replaced_file
 from ..datasets.label_maps import IGNORE_LABEL
@@ -22,7 +21,6 @@ from ..engine.hooks import PseudoLabelHook
 from ..engine.hooks.previous_step_hook import find_hooks
 from ..engine.request import Request, load_config
 from ..engine.scenario_config import model_at_step, scenario_of
-from ..models.pseudo_labels import mask_pseudo_labels
 from ..models.teacher import FrozenTeacher
 from ..registry import DATASETS, MODELS
 from ..scenario import Scenario
@@ -137,11 +135,8 @@ class _PseudoLabels:
         self._teacher = FrozenTeacher(model)
         self._labels = scenario.learning_to_label
         hooks = [hook for hook in find_hooks(cfg) if hook['type'] == PseudoLabelHook.__name__]
-        defaults = PseudoLabelHook(**_without_type(hooks[0]) if hooks else {})
-        self._thresholds = {
-            'score_thr': defaults.score_thr,
-            'overlap_thr': defaults.overlap_thr,
-        }
+        hook = PseudoLabelHook(**_without_type(hooks[0]) if hooks else {})
+        self._labeller = hook.build_labeller(model.mask_head)
 
     @torch.no_grad()
     def __call__(self, packed: dict[str, Any]) -> list[tuple[np.ndarray, int]]:
@@ -150,22 +145,13 @@ class _PseudoLabels:
         model = self._teacher.model
         batch = model.data_preprocessor(pseudo_collate([packed]), True)
         output = self._teacher(batch['inputs'], batch['data_samples'])
-        size = batch['inputs'].shape[-2:]
-        logits = functional.interpolate(output.mask_pred.float(), size, mode='bilinear')[0]
-        (targets,) = model.mask_head.build_targets(batch['data_samples'])
-        owner, classes, valid = mask_pseudo_labels(
-            output.cls_score[0],
-            model.mask_head.mask_activation.probability(logits),
-            targets.covered,
-            **self._thresholds,
-        )
-        shown = owner[:height, :width].numpy()
-        queries = torch.nonzero(valid)[:, 0].tolist()
-        return [
-            (shown == query, self._labels[int(classes[query])])
-            for query in queries
-            if (shown == query).any()
+        truth = model.mask_head.build_targets(batch['data_samples'])
+        (targets,) = self._labeller(truth, output)
+        found = [
+            (targets.mask_of(index)[:height, :width].numpy(), int(targets.labels[index]))
+            for index in torch.nonzero(targets.is_pseudo & targets.valid)[:, 0].tolist()
         ]
+        return [(mask, self._labels[label]) for mask, label in found if mask.any()]
 
 
 def _without_type(hook: Mapping[str, Any]) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def test_planted_pseudo_labels(trainings):
     assert fine_tuning.num_targets() == comformer.num_targets() == [9, 9]
     output = student.teacher(comformer.images, comformer.samples)
     targets = student.mask_head.build_targets(comformer.samples)
-    labelled = student.pseudo_labeller(targets, output, (64, 64))
+    labelled = student.pseudo_labeller(targets, output)
     points = torch.rand(500, 2)
     for sample, target in zip(fine_tuning.samples, labelled, strict=True):
         number = sample.gt_panoptic_seg.sem_seg.long()

@@ -42,25 +42,23 @@ def batch():
 
 def capture_targets(monkeypatch, student):
     seen = []
-    loss_by_feat = student.panoptic_head.loss_by_feat
+    supervised_losses = student.panoptic_head.supervised_losses
 
-    def record(cls_scores, mask_preds, targets, teacher_output=None):
-        seen.append((targets, teacher_output))
-        return loss_by_feat(cls_scores, mask_preds, targets, teacher_output)
+    def record(output, targets):
+        seen.append(targets)
+        return supervised_losses(output, targets)
 
-    monkeypatch.setattr(student.panoptic_head, 'loss_by_feat', record)
+    monkeypatch.setattr(student.panoptic_head, 'supervised_losses', record)
     return seen
 
 
 def test_pseudo_labels_and_distillation_join_the_loss(monkeypatch, student, batch):
     seen = capture_targets(monkeypatch, student)
     losses = student.loss(*batch)
-    (targets, teacher_output), *more = seen
+    targets, *more = seen
     assert more == []
     assert 'loss_distill' in losses
     assert all(loss.isfinite() for loss in losses.values())
-    # step 0 has two classes; both models have eight queries
-    assert teacher_output.cls_score.shape == (2, 8, 3)
     assert targets[0].labels[:2].tolist() == [2, 3]
     for target, num_truth in zip(targets, (2, 0), strict=True):
         # on a CPU every target has a mask
@@ -78,14 +76,14 @@ def test_without_a_teacher_there_is_ground_truth_alone(monkeypatch, student, bat
     seen = capture_targets(monkeypatch, student)
     losses = student.loss(*batch)
     assert 'loss_distill' not in losses
-    assert [target.owner for target in seen[0][0]] == [None, None]
+    assert [target.owner for target in seen[0]] == [None, None]
 
 
 def test_distillation_without_pseudo_labels(monkeypatch, student, batch):
     student.pseudo_labeller = None
     seen = capture_targets(monkeypatch, student)
     assert 'loss_distill' in student.loss(*batch)
-    assert [target.owner for target in seen[0][0]] == [None, None]
+    assert [target.owner for target in seen[0]] == [None, None]
 
 
 def test_loss_of_the_head_is_the_loss_without_a_teacher(student, batch):
@@ -108,10 +106,10 @@ def test_pseudo_labels_have_the_size_of_the_batch(monkeypatch, student, batch):
         sample.set_metainfo(dict(batch_input_shape=(64, 96)))
     seen = capture_targets(monkeypatch, student)
     student.loss(torch.randn(2, 3, 64, 96), samples)
-    assert all(target.every_mask.shape[1:] == (64, 96) for target in seen[0][0])
+    assert all(target.every_mask.shape[1:] == (64, 96) for target in seen[0])
     assert all(
         len(target.labels) > len(sample.gt_instances)
-        for target, sample in zip(seen[0][0], samples, strict=True)
+        for target, sample in zip(seen[0], samples, strict=True)
     )
 
 
@@ -152,7 +150,7 @@ def test_batch_smaller_than_the_fixed_size(monkeypatch, make, pad_mask):
     seen = capture_targets(monkeypatch, model)
     losses = model.loss(batch['inputs'], batch['data_samples'])
     assert all(loss.isfinite() for loss in losses.values())
-    for target, count in zip(seen[0][0], (2, 0), strict=True):
+    for target, count in zip(seen[0], (2, 0), strict=True):
         assert target.covered.shape == (96, 128)
         assert len(target.labels) == count
         assert target.covered.any() == bool(count)
@@ -233,27 +231,35 @@ def test_config_is_not_edited():
 class FeatureDistance(torch.nn.Module):
     """A stand-in for a loss between features."""
 
-    def forward(self, pred, target):
-        assert len(pred) == len(target) == 4
-        assert not any(feature.requires_grad for feature in target)
-        return sum((a - b).square().mean() for a, b in zip(pred, target, strict=True))
+    reads = frozenset({'feats'})
+
+    def forward(self, student, teacher, targets, assignments):
+        assert len(student.feats) == len(teacher.feats) == 4
+        assert not any(feature.requires_grad for feature in teacher.feats)
+        pairs = zip(student.feats, teacher.feats, strict=True)
+        return {'loss_feature': sum((a - b).square().mean() for a, b in pairs)}
 
 
-def test_features_of_student_and_teacher(monkeypatch, student, batch):
+def test_features_of_student_and_teacher(student, batch):
     assert 'loss_feature' not in student.loss(*batch)
-    monkeypatch.setattr(student, 'loss_feature', FeatureDistance())
+    student.extra_losses['feature'] = FeatureDistance()
     loss = student.loss(*batch)['loss_feature']
     assert loss > 0
     loss.backward()
     assert student.backbone.conv1.weight.grad.abs().sum() > 0
-    monkeypatch.setattr(student, 'teacher', None)
+    student.teacher = None
     assert 'loss_feature' not in student.loss(*batch)
+    del student.extra_losses['feature']
 
 
-def test_loss_of_features_is_built_from_the_config():
+@pytest.mark.parametrize('former', [True, False])
+def test_loss_of_features_is_built_from_the_config(former):
+    """Also from where configs had it before."""
     config = tiny.model_config(1)
-    config.loss_feature = dict(type='PodLoss', loss_weight=0.5)
+    loss = dict(type='PodLoss', loss_weight=0.5)
+    config.update(dict(loss_feature=loss) if former else dict(extra_losses=dict(feature=loss)))
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = MODELS.build(config)
-    assert model.loss_feature.loss_weight == 0.5
-    assert not list(model.loss_feature.parameters())
+    assert set(model.extra_losses) == {'distill', 'feature'}
+    assert model.extra_losses['feature'].loss_weight == 0.5
+    assert not list(model.extra_losses.parameters())

@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from mmcomformer.models.mask_activation import QuerySigmoid, QuerySoftmax
 from mmcomformer.models.pseudo_labels import MaskPseudoLabels, mask_pseudo_labels
+from mmcomformer.models.query_output import QueryOutput
 from mmcomformer.models.targets import ImageTargets
-from mmcomformer.models.teacher import TeacherOutput
 
 
 def as_masks(owner, classes, valid):
@@ -64,12 +64,13 @@ def test_released_pseudo_labels(case):
         )
         for b in range(case['B'])
     ]
-    teacher = TeacherOutput(GOLDEN[f'{name}__teacher_logits'], GOLDEN[f'{name}__teacher_masks'], ())
+    said = (GOLDEN[f'{name}__teacher_{part}'] for part in ('logits', 'masks'))
+    teacher = QueryOutput(*((part,) for part in said))
     labeller = MaskPseudoLabels(
         QuerySoftmax() if case['softmask'] else QuerySigmoid(),
         score_thr=case['score_threshold'],
     )
-    for b, result in enumerate(labeller(targets, teacher, height_width)):
+    for b, result in enumerate(labeller(targets, teacher)):
         num_truth = len(targets[b].labels)
         slots = result.valid[num_truth:].nonzero()[:, 0]
         assert len(slots) == case['pseudo_per_image'][b]
@@ -131,10 +132,9 @@ def test_everything_is_covered():
 
 def batch(sizes=((8, 12), (8, 12))):
     generator = torch.Generator().manual_seed(3)
-    teacher = TeacherOutput(
-        torch.randn(2, 6, 4, generator=generator) - torch.tensor([0, 0, 0, 1.0]),
-        6 * torch.randn(2, 6, 2, 3, generator=generator),
-        (),
+    teacher = QueryOutput(
+        (torch.randn(2, 6, 4, generator=generator) - torch.tensor([0, 0, 0, 1.0]),),
+        (6 * torch.randn(2, 6, 2, 3, generator=generator),),
     )
     masks = torch.zeros(1, 8, 12)
     masks[:, :3, :4] = 1
@@ -148,7 +148,7 @@ def batch(sizes=((8, 12), (8, 12))):
 @pytest.mark.parametrize('activation', [QuerySoftmax(), QuerySigmoid()])
 def test_logits_are_resized_before_the_activation(activation):
     truth, teacher = batch()
-    completed = MaskPseudoLabels(activation)(truth, teacher, (8, 12))
+    completed = MaskPseudoLabels(activation)(truth, teacher)
     assert any(target.valid[target.num_masks :].any() for target in completed)
     for image, (target, before) in enumerate(zip(completed, truth, strict=True)):
         logits = functional.interpolate(
@@ -168,12 +168,12 @@ def test_logits_are_resized_before_the_activation(activation):
 @pytest.mark.parametrize('threshold', [dict(score_thr=0.999), dict(overlap_thr=1.0)])
 def test_thresholds_are_passed_on(threshold):
     truth, teacher = batch()
-    completed = MaskPseudoLabels(QuerySigmoid(), **threshold)(truth, teacher, (8, 12))
+    completed = MaskPseudoLabels(QuerySigmoid(), **threshold)(truth, teacher)
     assert not any(target.valid[target.num_masks :].any() for target in completed)
 
 
 def test_no_gradient_reaches_the_teacher():
     truth, teacher = batch()
     teacher.mask_pred.requires_grad_()
-    completed = MaskPseudoLabels(QuerySoftmax())(truth, teacher, (8, 12))
+    completed = MaskPseudoLabels(QuerySoftmax())(truth, teacher)
     assert not any(target.owner.requires_grad for target in completed)

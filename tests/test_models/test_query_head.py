@@ -16,8 +16,8 @@ from torch.nn import functional
 from mmcomformer.models import matching
 from mmcomformer.models import query_head as head_module
 from mmcomformer.models.pseudo_labels import mask_pseudo_labels
+from mmcomformer.models.query_output import QueryOutput
 from mmcomformer.models.targets import ImageTargets
-from mmcomformer.models.teacher import TeacherOutput
 
 LEVELS = ['d0.', 'd1.', 'd2.', '']
 
@@ -193,10 +193,9 @@ def test_attention_mask(head, sigmoid_head, kind):
 def complete_targets(head, samples):
     """Ground truth and pseudo-labels of a random teacher that knows the classes of step 0."""
     generator = torch.Generator().manual_seed(5)
-    teacher = TeacherOutput(
-        3 * torch.randn(2, 8, 3, generator=generator),
-        10 * torch.randn(2, 8, 4, 4, generator=generator),
-        (),
+    teacher = QueryOutput(
+        (3 * torch.randn(2, 8, 3, generator=generator),),
+        (10 * torch.randn(2, 8, 4, 4, generator=generator),),
     )
     targets = []
     for image, truth in enumerate(head.build_targets(samples)):
@@ -205,7 +204,11 @@ def complete_targets(head, samples):
         labels = mask_pseudo_labels(teacher.cls_score[image], masks, truth.covered)
         # with a slot for every query, as on an accelerator
         targets.append(truth.with_pseudo_labels(*labels))
-    return targets, teacher
+    return targets
+
+
+def losses_of(head, cls_scores, mask_preds, targets):
+    return head.supervised_losses(QueryOutput(tuple(cls_scores), tuple(mask_preds)), targets)[0]
 
 
 def masks_of(target):
@@ -261,7 +264,7 @@ def test_losses_equal_a_hand_written_computation(monkeypatch, head, sigmoid_head
     generator = torch.Generator().manual_seed(1)
     cls_scores = [2 * torch.randn(x.shape, generator=generator) for x in cls_scores]
     mask_preds = [3 * torch.randn(2, 8, 5, 6, generator=generator) for _ in mask_preds]
-    targets, teacher = complete_targets(head, samples)
+    targets = complete_targets(head, samples)
     used = torch.cat([target.valid[target.num_masks :] for target in targets])
     assert used.any()
     assert not used.all()
@@ -282,7 +285,8 @@ def test_losses_equal_a_hand_written_computation(monkeypatch, head, sigmoid_head
 
     monkeypatch.setattr(matching, 'random_points', record_random)
     monkeypatch.setattr(head_module, 'uncertain_points', record_uncertain)
-    losses = head.loss_by_feat(cls_scores, mask_preds, targets, teacher)
+    output = QueryOutput(tuple(cls_scores), tuple(mask_preds))
+    losses, assignments = head.supervised_losses(output, targets)
     match_points = drawn[0].view(4, 2, 300, 2).numpy()
     # the last level comes first, then the others; two are enough
     for turn, level in ((0, 3), (2, 1)):
@@ -303,8 +307,7 @@ def test_losses_equal_a_hand_written_computation(monkeypatch, head, sigmoid_head
         same = (matched - activated.flatten(0, 1)[None]).abs().amax((-2, -1)) < 1e-6
         assert (same.sum(1) == 1).all()
         assert (same.int().argmax(1).diff() > 0).all()
-    distilled = head.loss_distill(cls_scores[-1], teacher.cls_score)
-    assert losses['loss_distill'].item() == distilled.item() > 0
+    assert [len(of_level) for of_level in assignments] == [2] * 4
 
 
 def test_names_of_the_losses(head):
@@ -313,18 +316,6 @@ def test_names_of_the_losses(head):
     losses = head.loss(tiny.features(), samples)
     assert sorted(losses) == sorted(names)
     assert all(loss.ndim == 0 and loss.isfinite() for loss in losses.values())
-    cls_scores, mask_preds = head(tiny.features(), samples)
-    targets, teacher = complete_targets(head, samples)
-    losses = head.loss_by_feat(cls_scores, mask_preds, targets, teacher)
-    assert sorted(losses) == sorted([*names, 'loss_distill'])
-
-
-def test_no_distillation_without_its_loss():
-    head = tiny.build_head(loss_distill=None)
-    samples = tiny.samples([SEA, SKY], [CAT])
-    cls_scores, mask_preds = head(tiny.features(), samples)
-    targets, teacher = complete_targets(head, samples)
-    assert 'loss_distill' not in head.loss_by_feat(cls_scores, mask_preds, targets, teacher)
 
 
 @pytest.mark.parametrize('kind', ['softmax', 'sigmoid'])
@@ -374,12 +365,12 @@ def test_losses_under_autocast_are_computed_in_single_precision(head, sigmoid_he
     samples = tiny.samples([SEA, SKY], [CAT])
     with torch.no_grad():
         cls_scores, mask_preds = head(tiny.features(), samples)
-    targets, teacher = complete_targets(head, samples)
+    targets = complete_targets(head, samples)
     results = []
     for enabled in (False, True):
         torch.manual_seed(0)
         with torch.autocast('cpu', dtype=torch.bfloat16, enabled=enabled):
-            results.append(head.loss_by_feat(cls_scores, mask_preds, targets, teacher))
+            results.append(losses_of(head, cls_scores, mask_preds, targets))
     for key, loss in results[0].items():
         assert results[1][key].dtype == torch.float32
         torch.testing.assert_close(results[1][key], loss)
@@ -389,11 +380,11 @@ def test_losses_of_half_precision_logits_are_computed_in_single_precision(head):
     samples = tiny.samples([SEA, SKY], [CAT])
     with torch.no_grad():
         logits = [[x.bfloat16() for x in part] for part in head(tiny.features(), samples)]
-    targets, teacher = complete_targets(head, samples)
+    targets = complete_targets(head, samples)
     results = []
     for cls_scores, mask_preds in (logits, [[x.float() for x in part] for part in logits]):
         torch.manual_seed(0)
-        results.append(head.loss_by_feat(cls_scores, mask_preds, targets, teacher))
+        results.append(losses_of(head, cls_scores, mask_preds, targets))
     for key, loss in results[0].items():
         assert loss.dtype == torch.float32
         assert torch.equal(loss, results[1][key])
@@ -417,7 +408,7 @@ def test_targets_that_are_not_edited(head):
     targets = [ImageTargets.from_masks(t.labels, t.masks) for t in head.build_targets(samples)]
     before = [(t.labels.clone(), t.masks.clone()) for t in targets]
     cls_scores, mask_preds = head(tiny.features(), samples)
-    head.loss_by_feat(cls_scores, mask_preds, targets)
+    losses_of(head, cls_scores, mask_preds, targets)
     for target, (labels, masks) in zip(targets, before, strict=True):
         assert torch.equal(target.labels, labels)
         assert torch.equal(target.masks, masks)

@@ -6,32 +6,7 @@ from torch.nn import functional
 
 from mmcomformer.models import segments
 from mmcomformer.models.mask_activation import QuerySigmoid, QuerySoftmax
-from mmcomformer.models.segments import MaskLogits, assign_pixels, score_queries
-
-
-def test_scores_and_kept_queries():
-    prob = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6], [0.2, 0.5, 0.3], [0.1, 0.5, 0.4]])
-    scores, classes, kept = score_queries(prob.log(), 0.0)
-    torch.testing.assert_close(scores, torch.tensor([0.7, 0.6, 0.5, 0.5]))
-    assert classes.tolist() == [0, 2, 1, 1]
-    assert kept.tolist() == [True, False, True, True]
-    assert score_queries(prob.log(), 0.6)[2].tolist() == [True, False, False, False]
-
-
-def test_score_must_exceed_the_threshold():
-    logits = torch.tensor([[0.0, 0.0, -torch.inf]])
-    assert score_queries(logits, 0.5)[2].tolist() == [False]
-    assert score_queries(logits, 0.4999)[2].tolist() == [True]
-
-
-def test_unseen_classes_at_minus_infinity_change_nothing():
-    logits = torch.randn(6, 4)
-    padded = torch.cat([logits[:, :3], torch.full((6, 2), -torch.inf), logits[:, 3:]], 1)
-    scores, classes, kept = score_queries(logits, 0.3)
-    padded_scores, padded_classes, padded_kept = score_queries(padded, 0.3)
-    torch.testing.assert_close(padded_scores, scores)
-    assert torch.equal(padded_kept, kept)
-    assert torch.equal(padded_classes[kept], classes[kept])
+from mmcomformer.models.segments import MaskLogits, assign_pixels
 
 
 def owners(excluded=None):

@@ -5,6 +5,7 @@ import copy
 import torch
 from torch import nn
 
+from mmcomformer.models.query_output import QueryOutput
 from mmcomformer.models.teacher import FrozenTeacher
 
 
@@ -18,9 +19,11 @@ class Toy(nn.Module):
     def extract_feat(self, batch_inputs):
         return [self.backbone(batch_inputs)]
 
-    def mask_head(self, feats, batch_data_samples):
+    def query_output(self, batch_inputs, batch_data_samples):
+        feats = self.extract_feat(batch_inputs)
         pooled = feats[0].mean((2, 3))[:, None]
-        return [pooled - 1, pooled], [feats[0] - 1, feats[0]]
+        levels, masks = (pooled - 1, pooled), (feats[0] - 1, feats[0])
+        return QueryOutput(levels, masks, (pooled, pooled), feats[0], tuple(feats))
 
 
 def test_it_is_frozen_and_in_eval_mode():
@@ -41,12 +44,23 @@ def test_it_is_frozen_and_in_eval_mode():
 def test_it_returns_the_last_level_and_the_features():
     model = Toy().eval()
     images = torch.randn(2, 3, 4, 4)
-    output = FrozenTeacher(model)(images, [])
+    output = FrozenTeacher(model)(images, [], {'feats'})
     feats = model.backbone(images)
     torch.testing.assert_close(output.mask_pred, feats)
     torch.testing.assert_close(output.cls_score, feats.mean((2, 3))[:, None])
     assert isinstance(output.feats, tuple)
     torch.testing.assert_close(output.feats[0], feats)
+    assert len(output.cls_scores) == len(output.mask_preds) == 1
+    assert output.tokens is output.mask_features is None
+
+
+def test_it_keeps_what_is_wanted():
+    teacher, images = FrozenTeacher(Toy()), torch.randn(2, 3, 4, 4)
+    assert teacher(images, []).feats is None
+    output = teacher(images, [], {'levels', 'tokens', 'mask_features'})
+    assert [len(part) for part in (output.cls_scores, output.mask_preds, output.tokens)] == [2] * 3
+    assert output.mask_features.shape == (2, 4, 4, 4)
+    assert output.feats is None
 
 
 def test_no_student_contains_it():

@@ -26,8 +26,8 @@ from torch import Tensor
 
 from mmcomformer.models import MaskPseudoLabels, mask_pseudo_labels
 from mmcomformer.models.mask_activation import QuerySoftmax
+from mmcomformer.models.query_output import QueryOutput
 from mmcomformer.models.targets import ImageTargets
-from mmcomformer.models.teacher import TeacherOutput
 
 
 def is_same(expected: dict[int, Tensor], masks: Tensor) -> bool:
@@ -81,7 +81,7 @@ def race_whole(num_kept: int, truth: Tensor, args: argparse.Namespace) -> dict[s
 
     def ours(call: int) -> ImageTargets:
         classes, masks = images[call % args.images]
-        return labeller([targets], TeacherOutput(classes[None], masks[None], ()), size)[0]
+        return labeller([targets], QueryOutput((classes[None],), (masks[None],)))[0]
 
     def same(expected: dict[int, Tensor], result: ImageTargets) -> bool:
         return is_same(expected, pseudo_masks(result))

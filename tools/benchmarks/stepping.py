@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +30,7 @@ from measuring import (
 )
 from torch import Tensor, nn
 
-from mmcomformer.models import FrozenTeacher, TeacherOutput
+from mmcomformer.models import FrozenTeacher, QueryOutput
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / '_base_'
 CELL_LOGIT = 10.0
@@ -223,10 +223,15 @@ class PlantedTeacher(FrozenTeacher):
         super().__init__(model)
         self.cls_score, self.mask_pred = cls_score, mask_pred
 
-    def __call__(self, batch_inputs: Tensor, batch_data_samples: Sequence[Any]) -> TeacherOutput:
+    def __call__(
+        self,
+        batch_inputs: Tensor,
+        batch_data_samples: Sequence[Any],
+        wanted: Collection[str] = (),
+    ) -> QueryOutput:
         """Return the planted logits, and the real features."""
-        output = super().__call__(batch_inputs, batch_data_samples)
-        return replace(output, cls_score=self.cls_score, mask_pred=self.mask_pred)
+        output = super().__call__(batch_inputs, batch_data_samples, wanted)
+        return replace(output, cls_scores=(self.cls_score,), mask_preds=(self.mask_pred,))
 
 
 class Training:
@@ -252,8 +257,7 @@ class Training:
         labeller = MaskPseudoLabels(self.student.mask_head.mask_activation)
         targets = labeller(
             self.student.mask_head.build_targets(truth),
-            TeacherOutput(*planted, feats=()),
-            (size.resolution, size.resolution),
+            QueryOutput((planted[0],), (planted[1],)),
         )
         #: pseudo-labels of each image
         self.pseudo = [int(target.valid.sum()) - size.truth for target in targets]
@@ -337,14 +341,14 @@ def time_parts(training: Training) -> dict[str, float]:
     head = student.mask_head
     watch = Stopwatch(training.device)
     # the loss calls `match` by its name in the module that defines it
-    home = sys.modules[type(head).loss_by_feat.__module__]
+    home = sys.modules[type(head).supervised_losses.__module__]
     places = {
         'teacher': [(student, 'teacher')],
         'pseudo-labels': [(student, 'pseudo_labeller')],
         'ground truth': [(head, 'build_targets')],
-        'student forward': [(student, 'extract_feat'), (head, 'forward')],
+        'student forward': [(student, 'extract_feat'), (head, 'query_output')],
         'matching': [(home, 'match')],
-        'losses': [(head, 'loss_by_feat')],
+        'losses': [(head, 'supervised_losses')],
         'backward': [(wrapper, 'backward')],
         'optimizer': [(wrapper, 'step'), (wrapper, 'zero_grad')],
     }

@@ -16,7 +16,7 @@ from mmengine.runner import BaseLoop, Runner, find_latest_checkpoint
 from torch import nn
 
 from ...compat import skip_trained_batches
-from ...models.incremental_classifier import IncrementalClassifier
+from ...models.growing import grow_state, load_previous_step, newest_parameters
 from ...registry import HOOKS
 from ...scenario import Scenario
 from ..checkpoint import (
@@ -51,6 +51,8 @@ class PreviousStepHook(Hook):
         self.scenario: Scenario
         self._meta: dict[str, Any] = {}
         self._state_dict: dict[str, torch.Tensor] = {}
+        # the same, in the shapes of this step
+        self._grown_state: dict[str, torch.Tensor] = {}
         self._resumed = False
 
     def before_run(self, runner: Runner) -> None:
@@ -87,7 +89,9 @@ class PreviousStepHook(Hook):
         self._check_finished(checkpoint['meta'], path)
         student = unwrap_model(runner.model)
         self._state_dict = raw_weights(checkpoint, (name for name, _ in student.named_parameters()))
-        _check_weights(student, self._state_dict, path)
+        self._grown_state = {**self._state_dict}
+        grow_state(student, self._grown_state)
+        _check_weights(student, self._grown_state, path)
         self._meta['teacher'] = dict(
             path=str(path.resolve()), sha256=file_sha256(path), step=step - 1
         )
@@ -113,11 +117,8 @@ class PreviousStepHook(Hook):
         self._meta['max_iters'] = runner.max_iters
         skip_trained_batches(runner.train_loop)
         if self.scenario.step > 0 and not self._resumed:
-            student = unwrap_model(runner.model)
-            own = student.state_dict()
-            newest = {name: own[name] for name in _newest_parameters(student)}
-            student.load_state_dict({**self._state_dict, **newest}, strict=True)
-        self._state_dict = {}
+            load_previous_step(unwrap_model(runner.model), self._grown_state)
+        self._state_dict, self._grown_state = {}, {}
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Write the step, the scenario and the teacher into the meta."""
@@ -149,23 +150,15 @@ def _drop_pretrained(model: nn.Module) -> None:
             module.init_cfg = None
 
 
-def _newest_parameters(model: nn.Module) -> frozenset[str]:
-    names: frozenset[str] = frozenset()
-    for name, module in model.named_modules():
-        if isinstance(module, IncrementalClassifier):
-            names |= module.newest_parameters(f'{name}.')
-    return names
-
-
 def _check_weights(student: nn.Module, state_dict: dict[str, torch.Tensor], path: Path) -> None:
-    """Check that a checkpoint has every weight but the newest classifier's, in the right shape.
+    """Check that a checkpoint has every weight but those of the newest step, in the right shape.
 
     Raises:
         RuntimeError: If a weight is missing, unexpected or of another shape.
     """
-    own = student.state_dict()
-    missing = sorted(set(own) - set(state_dict) - _newest_parameters(student))
-    unexpected = sorted(set(state_dict) - set(own) | set(state_dict) & _newest_parameters(student))
+    own, newest = student.state_dict(), newest_parameters(student)
+    missing = sorted(set(own) - set(state_dict) - newest)
+    unexpected = sorted(set(state_dict) - set(own) | set(state_dict) & newest)
     shapes = [
         f'{name} {tuple(state_dict[name].shape)} instead of {tuple(own[name].shape)}'
         for name in sorted(set(own) & set(state_dict))
@@ -176,7 +169,8 @@ def _check_weights(student: nn.Module, state_dict: dict[str, torch.Tensor], path
     if found:
         raise RuntimeError(
             f'checkpoint {path}: its weights do not fit the model of this config ('
-            f'{"; ".join(found)}); use the model config that trained it'
+            f'{"; ".join(found)}); use the model config that trained it. What a step adds is left '
+            f'out where its module defines newest_parameters and initialise_newest'
         )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmengine.runner import Runner
 
-from ...models.pseudo_labels import MaskPseudoLabels
-from ...registry import HOOKS
+from ...models.continual_model import PseudoLabeller
+from ...registry import HOOKS, TASK_UTILS
 from .previous_step_hook import unwrap_model
 from .teacher_hook import TeacherHook
 
@@ -16,38 +18,49 @@ class PseudoLabelHook(TeacherHook):
 
     Args:
         score_thr: A query of the teacher counts when its class probability is larger than this,
-            in [0, 1].
+            in [0, 1]; 0 by default.
         overlap_thr: A query gives a pseudo-label when it owns more than this share of its mask,
-            in [0, 1].
+            in [0, 1]; 0.5 by default.
         teacher_ckpt: See :class:`PreviousStepHook`.
+        labeller: Config of what makes the pseudo-labels, ``dict(type='MaskPseudoLabels')`` by
+            default, which gets the thresholds. It is called with targets and teacher output, and
+            built with the teacher's ``mask_activation`` and ``class_activation``.
 
     Raises:
-        ValueError: If a threshold is outside [0, 1].
+        ValueError: If a threshold is outside [0, 1], or is given beside a labeller.
     """
 
     def __init__(
         self,
-        score_thr: float = 0.0,
-        overlap_thr: float = 0.5,
+        score_thr: float | None = None,
+        overlap_thr: float | None = None,
         teacher_ckpt: str | None = None,
+        labeller: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(teacher_ckpt)
-        for name, value in (('score_thr', score_thr), ('overlap_thr', overlap_thr)):
+        thresholds = {'score_thr': score_thr, 'overlap_thr': overlap_thr}
+        given = {name: value for name, value in thresholds.items() if value is not None}
+        for name, value in given.items():
             if not 0 <= value <= 1:
                 raise ValueError(f'PseudoLabelHook.{name}: expected 0 to 1, got {value}')
-        self.score_thr = score_thr
-        self.overlap_thr = overlap_thr
+        if given and labeller is not None:
+            raise ValueError(f'PseudoLabelHook: {sorted(given)} belong into its labeller')
+        self.labeller = labeller or dict(type='MaskPseudoLabels', **given)
+
+    def build_labeller(self, teacher_head: Any) -> PseudoLabeller:
+        """Return the maker of pseudo-labels for a teacher with this head."""
+        activations = dict(
+            mask_activation=teacher_head.mask_activation,
+            class_activation=teacher_head.class_activation,
+        )
+        return TASK_UTILS.build(self.labeller, default_args=activations)
 
     def before_train(self, runner: Runner) -> None:
         """Set the teacher and the maker of pseudo-labels."""
         super().before_train(runner)
         student = unwrap_model(runner.model)
         if student.teacher is not None:
-            student.pseudo_labeller = MaskPseudoLabels(
-                student.teacher.model.mask_head.mask_activation,
-                score_thr=self.score_thr,
-                overlap_thr=self.overlap_thr,
-            )
+            student.pseudo_labeller = self.build_labeller(student.teacher.model.mask_head)
 
     def after_train(self, runner: Runner) -> None:
         """Empty both slots."""

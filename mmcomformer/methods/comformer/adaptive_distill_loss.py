@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor, nn
 
+from ...models.query_output import QueryOutput
 from ...registry import MODELS
 
 
@@ -85,6 +88,8 @@ def adaptive_distill_loss(
 class AdaptiveDistillLoss(nn.Module):
     """Distil the teacher's class predictions, query by query (CoMFormer, section 3.3).
 
+    It compares the last levels. The classes have to be a distribution, as a softmax makes them.
+
     Args:
         unbiased: Add the student's new classes to its no-object, rather than leave them out.
         adaptive: Weigh queries by how sure the teacher is of an object, rather than alike.
@@ -95,6 +100,10 @@ class AdaptiveDistillLoss(nn.Module):
     Raises:
         ValueError: If the temperature is not positive or gamma is negative.
     """
+
+    needs_teacher: ClassVar[bool] = True
+    reads: ClassVar[frozenset[str]] = frozenset()
+    expects_classes: ClassVar[str] = 'softmax'
 
     def __init__(
         self,
@@ -116,22 +125,20 @@ class AdaptiveDistillLoss(nn.Module):
         self.temperature = temperature
         self.loss_weight = loss_weight
 
-    def forward(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Return the scalar loss.
-
-        Args:
-            pred: Class logits of the student, (B, Q, K + 1), in learning order.
-            target: Class logits of the teacher for the same queries, (B, Q, K_old + 1).
+    def forward(self, student: QueryOutput, teacher: QueryOutput, *_: Any) -> dict[str, Tensor]:
+        """Return ``loss_distill``, a scalar; see :class:`.ContinualLoss`.
 
         Raises:
             ValueError: If the shapes do not fit, as with the teacher of another step.
         """
+        pred, target = student.cls_score, teacher.cls_score
         if pred.shape[:-1] != target.shape[:-1] or target.shape[-1] > pred.shape[-1]:
             raise ValueError(
                 f'expected a teacher with the queries of the student and no more classes, got '
                 f'logits of shape {tuple(target.shape)} for a student with {tuple(pred.shape)}'
             )
-        student = self.log_prob(pred.float(), target.shape[-1] - 1)
-        return self.loss_weight * adaptive_distill_loss(
-            student, target.float(), gamma=self.gamma, temperature=self.temperature
+        log_prob = self.log_prob(pred.float(), target.shape[-1] - 1)
+        loss = adaptive_distill_loss(
+            log_prob, target.float(), gamma=self.gamma, temperature=self.temperature
         )
+        return {'loss_distill': self.loss_weight * loss}

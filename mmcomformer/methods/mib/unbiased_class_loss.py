@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -73,6 +73,8 @@ class UnbiasedClassLoss(nn.Module):
         no_object_weight: See above.
         loss_weight: Factor of the loss.
     """
+
+    expects_classes: ClassVar[str] = 'softmax'
 
     def __init__(
         self,

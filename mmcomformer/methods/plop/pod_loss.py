@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...models.query_output import QueryOutput
 from ...registry import MODELS
 
 
@@ -83,8 +85,6 @@ def pod_loss(
 class PodLoss(nn.Module):
     """Keep the pooled features of the backbone where the teacher has them (PLOP).
 
-    It goes into the detector's ``loss_feature``.
-
     Args:
         scales: See :func:`pooled_windows`.
         normalize: See :func:`pod_loss`.
@@ -94,6 +94,9 @@ class PodLoss(nn.Module):
     Raises:
         ValueError: If a scale is below 1, or there is none.
     """
+
+    needs_teacher: ClassVar[bool] = True
+    reads: ClassVar[frozenset[str]] = frozenset({'feats'})
 
     def __init__(
         self,
@@ -108,16 +111,12 @@ class PodLoss(nn.Module):
         self.normalize = normalize
         self.loss_weight = loss_weight
 
-    def forward(self, pred: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
-        """Return the scalar loss, computed in float32.
-
-        Args:
-            pred: Features of the student, each (B, C_i, h_i, w_i).
-            target: Features of the teacher.
-        """
-        return self.loss_weight * pod_loss(
-            [feature.float() for feature in pred],
-            [feature.float() for feature in target],
+    def forward(self, student: QueryOutput, teacher: QueryOutput, *_: Any) -> dict[str, Tensor]:
+        """Return ``loss_feature``, a scalar, computed in float32; see :class:`.ContinualLoss`."""
+        loss = pod_loss(
+            [feature.float() for feature in student.feats or ()],
+            [feature.float() for feature in teacher.feats or ()],
             scales=self.scales,
             normalize=self.normalize,
         )
+        return {'loss_feature': self.loss_weight * loss}

@@ -10,6 +10,7 @@ from mmcomformer.methods.comformer.adaptive_distill_loss import (
     restricted_log_prob,
     unbiased_log_prob,
 )
+from mmcomformer.models.query_output import QueryOutput
 
 RELEASED = {'unbiased_kd': unbiased_log_prob, 'plain_kd': restricted_log_prob}
 GOLDEN = {name: golden.Golden(name) for name in RELEASED}
@@ -81,7 +82,15 @@ def test_loss_by_hand():
 
 
 def build(**changes):
-    return MODELS.build({'type': 'AdaptiveDistillLoss', **changes})
+    """Return the loss as a function of the logits of student and teacher."""
+    loss = MODELS.build({'type': 'AdaptiveDistillLoss', **changes})
+
+    def of_logits(student, teacher):
+        # the last level counts
+        outputs = (QueryOutput((2 * logits, logits), ()) for logits in (student, teacher))
+        return loss(*outputs, [], [])['loss_distill']
+
+    return of_logits
 
 
 def logits(dtype=torch.float32):

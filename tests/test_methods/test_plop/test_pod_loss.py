@@ -7,6 +7,7 @@ import torch
 from mmengine.registry import MODELS
 
 from mmcomformer.methods.plop import PodLoss, pod_loss, pooled_windows
+from mmcomformer.models.query_output import QueryOutput
 
 GOLDEN = golden.Golden('pod')
 # windows of w // s cells along both axes: they leave rows out, or the map
@@ -93,11 +94,18 @@ def features(seed=0):
     return [torch.randn(2, c, n, n, generator=generator) for c, n in ((4, 8), (8, 4))]
 
 
+def distance(student, teacher, loss=None):
+    """Return the loss of features of student and teacher."""
+    outputs = (QueryOutput((), (), feats=tuple(feats)) for feats in (student, teacher))
+    return (loss or PodLoss())(*outputs, [], [])['loss_feature']
+
+
 def test_every_argument_changes_the_result():
     options = [{}, {'scales': (1, 2)}, {'normalize': True}, {'loss_weight': 0.01}]
     student, teacher = features(0), features(1)
     values = [
-        MODELS.build({'type': 'PodLoss', **option})(student, teacher).item() for option in options
+        distance(student, teacher, MODELS.build({'type': 'PodLoss', **option})).item()
+        for option in options
     ]
     assert len({round(value, 7) for value in values}) == len(options)
     assert values[3] == pytest.approx(10 * values[0])
@@ -106,9 +114,9 @@ def test_every_argument_changes_the_result():
 
 def test_half_precision_is_computed_in_single():
     student, teacher = ([x.half() for x in features(seed)] for seed in (0, 1))
-    loss = PodLoss()(student, teacher)
+    loss = distance(student, teacher)
     assert loss.dtype == torch.float32
-    assert loss == PodLoss()([x.float() for x in student], [x.float() for x in teacher])
+    assert loss == distance([x.float() for x in student], [x.float() for x in teacher])
 
 
 def test_layers_that_do_not_fit():
