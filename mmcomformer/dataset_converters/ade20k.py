@@ -21,7 +21,7 @@ from ..datasets.png import check_size, check_values, image_size, read_labels
 from .jobs import Job, Rendered, source_bytes
 from .panoptic_set import PanopticSplit, check_split, convert_split, panoptic_rendered
 from .report import Report
-from .segments import PanopticMap, Segment, number_segments, stuff_layers
+from .segments import PanopticMap, Segment, make_panoptic_map, stuff_layers
 from .semantic_set import SemanticSplit, check_semantic, convert_semantic
 from .storage import files_in, require
 
@@ -91,7 +91,7 @@ def ade20k_panoptic(semantic: np.ndarray, instances: np.ndarray) -> PanopticMap:
         segments.append(Segment(category - 1))
         table[number] = len(segments)
     layers = np.where(numbers > 0, table[numbers], layers)
-    panoptic, hidden = number_segments(layers, segments)
+    panoptic, hidden = make_panoptic_map(layers, segments)
     panoptic.notes = Counter(
         {
             'stuff wholly under things, left out': sum(k < num_stuff for k in hidden),

@@ -21,7 +21,7 @@ from ..datasets.png import check_size, check_values, image_size, read_labels
 from .jobs import Job, Rendered, source_bytes
 from .panoptic_set import PanopticSplit, check_split, convert_split, panoptic_rendered
 from .report import Report
-from .segments import PanopticMap, Segment, number_segments
+from .segments import PanopticMap, Segment, make_panoptic_map
 from .storage import files_in, require
 
 LAYOUT = """\
@@ -82,7 +82,7 @@ def cityscapes_panoptic(instance_ids: np.ndarray) -> PanopticMap:
             ids.append(value)
             table[position] = len(segments)
     layers = table[layers.reshape(instance_ids.shape)]
-    panoptic, _ = number_segments(layers, segments, ids=ids)
+    panoptic, _ = make_panoptic_map(layers, segments, ids=ids)
     panoptic.notes = +Counter({'crowds': sum(segment.iscrowd for segment in segments)})
     return panoptic
 

@@ -27,7 +27,7 @@ from .segments import (
     OVERLAP_RULES,
     PanopticMap,
     Segment,
-    number_segments,
+    make_panoptic_map,
     paste_instances,
     stuff_layers,
 )
@@ -115,7 +115,7 @@ def instances_panoptic(
         crowds.append(crowd)
         segments.append(Segment(annotation['category_id'], crowd))
     layers, shared = paste_instances(layers, masks, crowds, first=num_stuff + 1, overlap=overlap)
-    panoptic, hidden = number_segments(layers, segments)
+    panoptic, hidden = make_panoptic_map(layers, segments)
     notes['crowds'] = sum(crowds)
     notes['pixels of more than one instance'] = shared
     notes['instances wholly under others, left out'] = sum(k >= num_stuff for k in hidden)

@@ -54,7 +54,7 @@ def distinct_id(number: int) -> int:
     return number * _COLOUR_STEP % (MAX_ID + 1)
 
 
-def number_segments(
+def make_panoptic_map(
     layers: np.ndarray, segments: Sequence[Segment], *, ids: Sequence[int] | None = None
 ) -> tuple[PanopticMap, list[int]]:
     """Return the panoptic map of segments that do not overlap any more.
@@ -69,7 +69,7 @@ def number_segments(
 
     Example:
         >>> layers = np.array([[1, 1, 0], [1, 0, 0]])
-        >>> panoptic, hidden = number_segments(layers, [Segment(7), Segment(3)], ids=[5, 6])
+        >>> panoptic, hidden = make_panoptic_map(layers, [Segment(7), Segment(3)], ids=[5, 6])
         >>> panoptic.segments_info
         [{'id': 5, 'category_id': 7, 'iscrowd': 0, 'bbox': [0, 0, 2, 2], 'area': 3}]
         >>> hidden

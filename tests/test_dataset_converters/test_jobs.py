@@ -20,7 +20,7 @@ from mmcomformer.dataset_converters.panoptic_set import (
     convert_split,
     panoptic_rendered,
 )
-from mmcomformer.dataset_converters.segments import Segment, number_segments
+from mmcomformer.dataset_converters.segments import Segment, make_panoptic_map
 from mmcomformer.datasets import png
 
 COUNT = 120
@@ -30,7 +30,7 @@ def render(number, seconds=0.0):
     time.sleep(seconds)
     layers = np.ones((4, 5), dtype=np.int32)
     layers[number % 4] = 2
-    panoptic, _ = number_segments(layers, [Segment(0), Segment(1)])
+    panoptic, _ = make_panoptic_map(layers, [Segment(0), Segment(1)])
     return panoptic_rendered(
         panoptic, img_id=number, file_name=f'{number}.jpg', png_name=f'{number}.png'
     )

@@ -4,7 +4,7 @@ import pytest
 from mmcomformer.dataset_converters.segments import (
     Segment,
     distinct_id,
-    number_segments,
+    make_panoptic_map,
     paste_instances,
     stuff_layers,
 )
@@ -18,9 +18,9 @@ def test_distinct_ids():
     assert max(ids) <= MAX_ID
 
 
-def test_number_segments():
+def test_make_panoptic_map():
     layers = np.array([[0, 1, 1, 3], [0, 1, 3, 3]])
-    panoptic, hidden = number_segments(layers, [Segment(4), Segment(9), Segment(2, iscrowd=True)])
+    panoptic, hidden = make_panoptic_map(layers, [Segment(4), Segment(9), Segment(2, iscrowd=True)])
     assert hidden == [1]
     assert panoptic.ids.dtype == np.int32
     first, third = distinct_id(1), distinct_id(3)
@@ -32,7 +32,7 @@ def test_number_segments():
 
 
 def test_no_segment():
-    panoptic, hidden = number_segments(np.zeros((2, 3), np.int32), [])
+    panoptic, hidden = make_panoptic_map(np.zeros((2, 3), np.int32), [])
     assert panoptic.segments_info == hidden == []
     assert (panoptic.ids == 0).all()
 
