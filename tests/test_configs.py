@@ -20,6 +20,7 @@ from mmcomformer.engine.request import Request, load_config
 from mmcomformer.engine.scenario_config import find_scenarios, scenario_of
 from mmcomformer.registry import DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS, VISUALIZERS
 from mmcomformer.scenario import Scenario
+from mmcomformer.tasks import task_of
 
 pytestmark = [pytest.mark.families, pytest.mark.usefixtures('scope')]
 
@@ -156,7 +157,10 @@ def test_step(name, step):
     # the loss that knows which classes are old
     loss = {'model.panoptic_head.loss_cls.scenario'} if name.startswith('mib') else set()
     assert keys == {'scenario', f'model.{head_key(name)}.scenario', *loaders, *loss}
-    assert cfg.default_scope == ('mmseg' if is_semantic(name) else 'mmdet')
+    task = task_of(cfg.model)
+    assert task.name == ('semantic' if is_semantic(name) else 'panoptic')
+    assert cfg.default_scope == task.default_scope
+    assert cfg.val_evaluator.type == task.metric
     assert Path(cfg.work_dir) == Path('work_dirs') / Path(name).stem / f'step{step}'
     (schedule,) = cfg.param_scheduler
     # the released recipe would reach 0 one iteration after the last

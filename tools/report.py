@@ -18,17 +18,10 @@ from typing import Any
 
 # one library family prints when it is imported, which would spoil --json
 with contextlib.redirect_stdout(sys.stderr):
-    from mmcomformer.evaluation.summary import (
-        FILE_NAME,
-        TASK_METRICS,
-        Summary,
-        format_per_class,
-        format_summary,
-        format_table,
-        format_value,
-        missing_steps,
-        read_summary,
-    )
+    from mmcomformer.evaluation.summary import FILE_NAME, Summary, missing_steps, read_summary
+    from mmcomformer.evaluation.summary_tables import format_per_class, format_summary
+    from mmcomformer.tables import format_table, format_value
+    from mmcomformer.tasks import TASKS, task_named
 
 COLUMNS = ('base after step 0', 'base', 'new', 'all', 'avg', 'forgetting')
 Figures = dict[str, float | None]
@@ -110,7 +103,7 @@ def _as_text(runs: Sequence[Run], args: argparse.Namespace) -> str:
 
 def _by_task(runs: Sequence[Run]) -> list[list[Run]]:
     """Return the runs of each task; metrics of different tasks cannot be compared."""
-    groups: dict[str, list[Run]] = {task: [] for task in TASK_METRICS}
+    groups: dict[str, list[Run]] = {task: [] for task in TASKS}
     for run in runs:
         groups[run[1]['task']].append(run)
     return [group for group in groups.values() if group]
@@ -130,12 +123,12 @@ def _comparison_table(runs: Sequence[Run]) -> str:
 
 
 def _headings(summary: Summary) -> list[str]:
-    return [f'{TASK_METRICS[summary["task"]][0]} {column}' for column in COLUMNS]
+    return [f'{task_named(summary["task"]).measures[0]} {column}' for column in COLUMNS]
 
 
 def figures(summary: Summary) -> Figures:
     """Return what a comparison shows of a run, in percent; None where it does not exist."""
-    metric = TASK_METRICS[summary['task']][0]
+    metric = task_named(summary['task']).measures[0]
     first = summary['steps'][0] if summary['steps'] else None
     known = first is not None and first['step'] == 0
     base_then = first['metrics'][metric]['base'] if first and known else None

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..tables import format_table
 from .file_checks import Finding
 
 
@@ -95,8 +96,6 @@ _ENDS = ('smallest', 'largest')
 
 
 def _class_table(classes: Mapping[str, Mapping[str, int]]) -> str:
-    from ..evaluation.summary import format_table
-
     columns = ['images', 'segments', 'pixels', 'crowds']
     rows = [[name, *(str(counts[key]) for key in columns)] for name, counts in classes.items()]
     return format_table(['class', *columns], rows)

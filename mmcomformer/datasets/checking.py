@@ -141,7 +141,9 @@ class _Reader:
         if key not in self._known:
             try:
                 images, areas = dataset.load_data_list(), _read_areas(dataset)
-                reports = self._read_maps(dataset, images, split) if dataset.is_semantic else None
+                reports = (
+                    self._read_maps(dataset, images, split) if dataset.source.reads_maps else None
+                )
                 self._known[key] = images, areas, reports
             except (ValueError, TypeError, OSError) as error:
                 self._known[key] = None
@@ -260,7 +262,7 @@ def _doubt_convention(
 def _ann_file(dataset: IncrementalDataset) -> str:
     inner = dataset.inner_config
     return str(
-        inner.get('ann_file') or (inner.get('data_root') if dataset.is_semantic else '') or ''
+        inner.get('ann_file') or (inner.get('data_root') if dataset.source.reads_maps else '') or ''
     )
 
 

@@ -7,11 +7,10 @@ import gc
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
-from mmseg.datasets import BaseSegDataset
 
 from ..registry import DATASETS
 from ..scenario import Scenario
@@ -24,7 +23,27 @@ _OWNED = ('pipeline', 'filter_cfg', 'indices', 'test_mode')
 
 
 class _Source(Protocol):
-    """What depends on how a dataset stores its labels: in segments, or in label maps."""
+    """What depends on how a dataset stores its labels: in segments, or in label maps.
+
+    Attributes:
+        task: Name of the task that a dataset of the kind is for.
+        option: Argument of ``IncrementalDataset`` that is for the kind alone.
+        nothing: What an image without labels is said to hold.
+        reads_maps: Whether only the label maps say what classes an image holds.
+    """
+
+    task: ClassVar[str]
+    option: ClassVar[str]
+    nothing: ClassVar[str]
+    reads_maps: ClassVar[bool]
+
+    @classmethod
+    def accepts(cls, inner: BaseDataset) -> bool:
+        """Tell whether a dataset is of the kind."""
+
+    @classmethod
+    def of(cls, inner: BaseDataset, scenario: Scenario, option: Any, *, show_all: bool) -> _Source:
+        """Return the source of a lazily built dataset."""
 
     def load(self, inner: BaseDataset) -> list[dict[str, Any]]:
         """Return what is known of every image, its ``file_name`` and ``seg_map_path`` included."""
@@ -34,6 +53,10 @@ class _Source(Protocol):
 
     def show(self, info: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the pipeline receives of an image."""
+
+
+SOURCES: tuple[type[_Source], ...] = (SemanticImages, PanopticImages)
+"""The kinds of datasets, one per task; the first one that accepts a dataset reads it."""
 
 
 @DATASETS.register_module()
@@ -164,24 +187,18 @@ class IncrementalDataset(BaseDataset):
         category_aliases: Mapping[str, str] | None,
         index_cache: str | None,
     ) -> _Source:
-        semantic = isinstance(inner, BaseSegDataset)
-        other = {'category_aliases': category_aliases} if semantic else {'index_cache': index_cache}
-        for key, value in other.items():
-            if value:
+        kind = next(kind for kind in SOURCES if kind.accepts(inner))
+        options: dict[str, Any] = {
+            'category_aliases': category_aliases,
+            'index_cache': index_cache,
+        }
+        for key, value in options.items():
+            if value and key != kind.option:
                 raise ValueError(
-                    f'{key}: expected None, because {type(inner).__name__} is a '
-                    f'{"semantic" if semantic else "panoptic"} dataset, got {value!r}'
+                    f'{key}: expected None, because {type(inner).__name__} is a {kind.task} '
+                    f'dataset, got {value!r}'
                 )
-        if semantic:
-            return SemanticImages.of(
-                inner, self.scenario, index_cache=index_cache, show_all=self.test_mode
-            )
-        return PanopticImages(self.scenario, category_aliases, show_all=self.test_mode)
-
-    @property
-    def is_semantic(self) -> bool:
-        """Whether the dataset has label maps, not segments."""
-        return isinstance(self.source, SemanticImages)
+        return kind.of(inner, self.scenario, options[kind.option], show_all=self.test_mode)
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Return what the annotations say about every image, what is hidden included."""
@@ -206,11 +223,10 @@ class IncrementalDataset(BaseDataset):
         if self.images is not None and not kept.all():
             position = int(kept.argmin())
             names = [self.scenario.classes[label] for label in index[position]]
-            nothing = 'no class' if self.is_semantic else 'no segment'
             raise ValueError(
                 f'images: {data_list[position]["file_name"]} does not belong to step '
                 f'{self.scenario.step} in the {self.scenario.setting} setting: it holds '
-                f'{names or nothing}, and the step teaches '
+                f'{names or self.source.nothing}, and the step teaches '
                 f'{list(self.scenario.current_classes)}; remove it from the list'
             )
         if not kept.any():

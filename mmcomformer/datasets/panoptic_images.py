@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from mmdet.datasets import CocoDataset, CocoPanopticDataset
 from mmengine import fileio
@@ -31,9 +31,31 @@ class PanopticImages:
         show_all: Whether every segment is visible, crowds included.
     """
 
+    task: ClassVar[str] = 'panoptic'
+    option: ClassVar[str] = 'category_aliases'
+    nothing: ClassVar[str] = 'no segment'
+    reads_maps: ClassVar[bool] = False
+
     scenario: Scenario
     category_aliases: Mapping[str, str] | None
     show_all: bool
+
+    @classmethod
+    def accepts(cls, inner: BaseDataset) -> bool:
+        """Accept every dataset: what its data lack is told when they are read."""
+        return True
+
+    @classmethod
+    def of(
+        cls,
+        inner: BaseDataset,
+        scenario: Scenario,
+        option: Mapping[str, str] | None,
+        *,
+        show_all: bool,
+    ) -> PanopticImages:
+        """Return the source of a lazily built dataset, with its category aliases."""
+        return cls(scenario, option, show_all=show_all)
 
     def load(self, inner: BaseDataset) -> list[dict[str, Any]]:
         """Return what the annotations of a lazily built dataset say about every image.

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from mmengine import fileio
+from mmengine.dataset import BaseDataset
 from mmseg.datasets import BaseSegDataset
 
 from ..scenario import Scenario
@@ -37,6 +38,11 @@ class SemanticImages:
         show_all: Whether every label is visible.
     """
 
+    task: ClassVar[str] = 'semantic'
+    option: ClassVar[str] = 'index_cache'
+    nothing: ClassVar[str] = 'no class'
+    reads_maps: ClassVar[bool] = True
+
     scenario: Scenario
     inner_label_map: Mapping[int, int]
     reduce_zero_label: bool
@@ -45,13 +51,13 @@ class SemanticImages:
     show_all: bool
 
     @classmethod
+    def accepts(cls, inner: BaseDataset) -> bool:
+        """Tell whether a dataset has label maps, as mmseg's have."""
+        return isinstance(inner, BaseSegDataset)
+
+    @classmethod
     def of(
-        cls,
-        inner: BaseSegDataset,
-        scenario: Scenario,
-        *,
-        index_cache: str | None,
-        show_all: bool,
+        cls, inner: BaseDataset, scenario: Scenario, option: str | None, *, show_all: bool
     ) -> SemanticImages:
         """Take over the rules of a lazily built dataset.
 
@@ -70,7 +76,7 @@ class SemanticImages:
             inner_label_map=label_map,
             reduce_zero_label=inner.reduce_zero_label,
             root=inner.data_root,
-            index_cache=index_cache,
+            index_cache=option,
             show_all=show_all,
         )
 

@@ -13,7 +13,7 @@ from ..atomic import replaced_file
 from ..datasets.check_report import DatasetReport
 from ..datasets.checking import check_scenario
 from .request import Request, load_config
-from .scenario_config import scenario_of
+from .scenario_config import default_scope_of, scenario_of
 
 
 def check_config(
@@ -33,7 +33,7 @@ def check_config(
     """
     request = Request(config=config, cfg_options=cfg_options or {})
     first = load_config(request, 0)
-    init_default_scope(first.get('default_scope', 'mmdet'))
+    init_default_scope(default_scope_of(first))
     num_steps = scenario_of(first).num_steps
     configs = [first, *(load_config(request, step) for step in range(1, num_steps))]
     evaluation = {'val': first.val_dataloader.dataset}

@@ -7,11 +7,12 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from ..evaluation.summary import format_evaluation
+from ..evaluation.summary_tables import format_evaluation
+from ..tasks import TASKS, task_of
 from .checkpoint import check_seen_classes, continual_meta, read_checkpoint
 from .launch import prepare_device
 from .request import Request, load_config, name_run, requested_step
-from .scenario_config import is_semantic, scenario_of
+from .scenario_config import scenario_of
 
 
 def evaluate(
@@ -48,7 +49,7 @@ def evaluate(
     name_run(cfg, request, continual['step'])
     cfg.load_from = checkpoint
     if show_dir is not None:
-        _draw_into(cfg, str(Path(show_dir).resolve()))
+        task_of(cfg.model).draw_into(cfg, str(Path(show_dir).resolve()))
     if tta:
         _augment_tests(cfg)
     runner = Runner.from_cfg(cfg)
@@ -60,23 +61,14 @@ def evaluate(
     return metrics
 
 
-def _draw_into(cfg: Config, folder: str) -> None:
-    """Let the test loop write a picture of every prediction into a folder."""
-    if is_semantic(cfg):
-        # mmseg's hook leaves the place to the backend; a path that is absolute stays what it is
-        cfg.default_hooks.visualization = dict(type='SegVisualizationHook', draw=True, interval=1)
-        cfg.visualizer.vis_backends = [dict(type='LocalVisBackend', img_save_dir=folder)]
-    else:
-        cfg.default_hooks.visualization = dict(
-            type='DetVisualizationHook', draw=True, interval=1, test_out_dir=folder
-        )
-
-
 def _augment_tests(cfg: Config) -> None:
     """Let the test loop average the predictions for several variants of each image."""
-    if not is_semantic(cfg):
+    task = task_of(cfg.model)
+    if not task.averages:
+        others = ' or '.join(other.name for other in TASKS.values() if other.averages)
         raise ValueError(
-            '--tta: panoptic predictions cannot be averaged; leave it out, or use a semantic config'
+            f'--tta: {task.name} predictions cannot be averaged; leave it out, or use a {others} '
+            f'config'
         )
     missing = [key for key in ('tta_model', 'tta_pipeline') if not cfg.get(key)]
     if missing:

@@ -13,9 +13,9 @@ from mmengine.device import get_device
 from torch import Tensor
 
 from ..registry import VISUALIZERS
+from ..tasks import task_of
 from .checkpoint import continual_meta, read_checkpoint
 from .request import Request, load_config
-from .scenario_config import is_semantic
 
 
 def load_model(config: str, checkpoint: str, *, device: str | None = None) -> Any:
@@ -30,13 +30,9 @@ def load_model(config: str, checkpoint: str, *, device: str | None = None) -> An
         FileNotFoundError: If one of the files is missing.
         RuntimeError: If the checkpoint is not one of ours or does not fit the config.
     """
-    from mmdet.apis import init_detector
-    from mmseg.apis import init_model
-
     step = continual_meta(read_checkpoint(checkpoint, mmap=True), checkpoint)['step']
     cfg = load_config(Request(config=config), step)
-    initialise = init_model if is_semantic(cfg) else init_detector
-    return initialise(cfg, checkpoint, device=device or get_device())
+    return task_of(cfg.model).load_model(cfg, checkpoint, device or get_device())
 
 
 def draw_prediction(
@@ -65,26 +61,15 @@ def draw_prediction(
     if pixels is None:
         raise ValueError(f'image {image}: cannot be read; expected an image such as PNG or JPEG')
     model = load_model(config, checkpoint, device=device)
-    result, labels = _predict(model, image)
+    task = task_of(model.cfg.model)
+    result = task.predict(model, image)
     visualizer = VISUALIZERS.build({**model.cfg.visualizer, 'vis_backends': None, 'name': 'demo'})
     visualizer.dataset_meta = model.dataset_meta
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     visualizer.add_datasample(
         'prediction', pixels[..., ::-1], result.cpu(), draw_gt=False, show=False, out_file=out
     )
-    return _list_segments(labels, model.dataset_meta['classes'])
-
-
-def _predict(model: Any, image: str) -> tuple[Any, Tensor]:
-    """Return the data sample of an image, and a map with a value for each segment in it."""
-    from mmdet.apis import inference_detector
-    from mmseg.apis import inference_model
-
-    if is_semantic(model.cfg):
-        result = inference_model(model, image)
-        return result, result.pred_sem_seg.data
-    result = inference_detector(model, image)
-    return result, result.pred_panoptic_seg.sem_seg
+    return _list_segments(task.segment_map(result), model.dataset_meta['classes'])
 
 
 def _list_segments(codes: Tensor, classes: Sequence[str]) -> list[tuple[str, float]]:

@@ -15,6 +15,7 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 
 from ..scenario import parse_step, step_from_environment
+from ..tasks import task_of
 from .scenario_config import check_options, scenario_of, step_dir_of
 
 
@@ -66,7 +67,7 @@ def load_config(request: Request, step: int) -> Config:
     Raises:
         FileNotFoundError: If there is no such config.
         TypeError: If it has no scenario.
-        ValueError: If an option or the config contradicts the step.
+        ValueError: If an option or the config contradicts the step, or the model is of no task.
     """
     if not Path(request.config).is_file():
         raise FileNotFoundError(f'config {request.config}: no such file')
@@ -75,6 +76,7 @@ def load_config(request: Request, step: int) -> Config:
     cfg.merge_from_dict(dict(request.cfg_options))
     # without a scenario this raises, before anything else can fail for lack of one
     scenario = scenario_of(cfg)
+    task_of(cfg.get('model'))
     stem = Path(request.config).stem
     root = request.work_dir or (None if cfg.get('work_dir') else f'./work_dirs/{stem}')
     if root is not None:

@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..scenario import Scenario
+from ..tasks import task_of
 
 
 def scenario_of(cfg: Config) -> Scenario:
@@ -56,9 +57,13 @@ def model_at_step(model_cfg: Mapping[str, Any], step: int) -> dict[str, Any]:
     return copied
 
 
-def is_semantic(cfg: Config) -> bool:
-    """Tell whether the model of a config is a segmentor (mmseg's), not a detector (mmdet's)."""
-    return 'decode_head' in cfg.model
+def default_scope_of(cfg: Config) -> str:
+    """Return the library whose registries a config looks into first: its own, or its task's.
+
+    Raises:
+        ValueError: If it names none and its model is of no task.
+    """
+    return cfg.get('default_scope') or task_of(cfg.get('model')).default_scope
 
 
 def check_options(options: Mapping[str, Any] | None) -> None:

@@ -1,4 +1,4 @@
-"""``summary.json``: what a run leaves behind, one entry per evaluated step, and its table.
+"""``summary.json``: what a run leaves behind, one entry per evaluated step.
 
 Pure Python and file access. The schema, with percent for every metric and null where there are no
 such classes or a step is unknown::
@@ -29,19 +29,14 @@ from typing import Any
 
 from ..atomic import replaced_file
 from ..scenario import Scenario
+from ..tasks import task_named
 from .groups import GROUPS, average_over_steps, forgetting
 
 FILE_NAME = 'summary.json'
-TASK_METRICS: Mapping[str, tuple[str, ...]] = {
-    'panoptic': ('PQ', 'SQ', 'RQ'),
-    'semantic': ('mIoU', 'mAcc'),
-}
-"""Metrics of each task; ``final`` holds the first one."""
 FOREGROUND = '_foreground'
 """Ending of the name of a metric whose groups leave the background class out."""
 
 Summary = dict[str, Any]
-Row = Sequence[str]
 
 _NUMBER = (int, float)
 _SUMMARY_KEYS: Mapping[str, type | tuple[type, ...]] = {
@@ -70,7 +65,7 @@ def new_summary(scenario: Scenario, *, config: str, method: str, task: str = 'pa
     Raises:
         ValueError: If the task is unknown.
     """
-    check_task(task)
+    task_named(task)
     return {
         'config': config,
         'method': method,
@@ -81,16 +76,6 @@ def new_summary(scenario: Scenario, *, config: str, method: str, task: str = 'pa
         'steps': [],
         'final': _final([], task),
     }
-
-
-def check_task(task: str) -> None:
-    """Check that a task is known.
-
-    Raises:
-        ValueError: If it is not.
-    """
-    if task not in TASK_METRICS:
-        raise ValueError(f'task: expected one of {sorted(TASK_METRICS)}, got {task!r}')
 
 
 def merge_step(summary: Summary, entry: Mapping[str, Any]) -> Summary:
@@ -128,7 +113,7 @@ def merge_step(summary: Summary, entry: Mapping[str, Any]) -> Summary:
 
 
 def _final(steps: Sequence[Mapping[str, Any]], task: str) -> dict[str, dict[str, float | None]]:
-    metric = TASK_METRICS[task][0]
+    metric = task_named(task).measures[0]
     if not steps:
         return {metric: dict.fromkeys((*GROUPS, 'avg', 'forgetting'))}
     by_step: list[Mapping[str, Any] | None] = [None] * (steps[-1]['step'] + 1)
@@ -245,13 +230,13 @@ def update_summary(path: Path, run: Summary, entry: Mapping[str, Any]) -> Summar
 
 def _check_summary(summary: Any) -> None:
     _check_keys(summary, _SUMMARY_KEYS, 'the file')
-    check_task(summary['task'])
+    task_named(summary['task'])
     for entry in summary['steps']:
         _check_entry(entry, summary['task'])
     steps = [entry['step'] for entry in summary['steps']]
     if steps != sorted(set(steps)):
         raise ValueError(f'steps: expected each step once, in ascending order, got {steps}')
-    metric = TASK_METRICS[summary['task']][0]
+    metric = task_named(summary['task']).measures[0]
     _check_values(summary['final'].get(metric), (*GROUPS, 'avg', 'forgetting'), f'final.{metric}')
 
 
@@ -260,7 +245,7 @@ def _check_entry(entry: Any, task: str) -> None:
     where = f'step {entry["step"]}'
     if entry['step'] < 0:
         raise ValueError(f'{where}: steps count from 0')
-    required = TASK_METRICS[task]
+    required = task_named(task).measures
     optional = [f'{metric}{FOREGROUND}' for metric in required]
     for metric in (*required, *(name for name in optional if name in entry['metrics'])):
         _check_values(entry['metrics'].get(metric), GROUPS, f'{where}, metrics.{metric}')
@@ -298,126 +283,3 @@ def missing_steps(summary: Summary) -> list[int]:
     present = {entry['step'] for entry in summary['steps']}
     total = num_steps(summary)
     return sorted(set(range(max(present, default=-1) + 1 if total is None else total)) - present)
-
-
-def format_summary(summary: Summary) -> str:
-    """Return the table of a run as text: a row per step, then average and forgetting.
-
-    Metrics are in percent; ``-`` stands for a value that does not exist.
-    """
-    metrics = TASK_METRICS[summary['task']]
-    first = metrics[0]
-    columns = [(first, group) for group in GROUPS] + [(metric, 'all') for metric in metrics[1:]]
-    foreground = f'{first}{FOREGROUND}'
-    if any(foreground in entry['metrics'] for entry in summary['steps']):
-        columns.append((foreground, 'all'))
-    header = ['step', 'classes', 'images', 'iters', 'minutes']
-    rows = [
-        [
-            str(entry['step']),
-            str(len(entry['classes'])),
-            str(entry['train_images']),
-            str(entry['train_iters']),
-            f'{entry["seconds"] / 60:.1f}',
-            *(
-                format_value(entry['metrics'].get(metric, {}).get(group))
-                for metric, group in columns
-            ),
-        ]
-        for entry in summary['steps']
-    ]
-    final = summary['final'][first]
-    table = format_table([*header, *(f'{metric} {group}' for metric, group in columns)], rows)
-    return (
-        f'{summary["config"]}: {summary["method"]}, {summary["setting"]} setting\n{table}\n'
-        f'{first} avg over steps: {format_value(final["avg"])}   '
-        f'forgetting: {format_value(final["forgetting"])}'
-    )
-
-
-def format_per_class(summary: Summary) -> str:
-    """Return the table of the last step's classes as text, in learning order."""
-    metrics = TASK_METRICS[summary['task']]
-    first = metrics[0]
-    if not summary['steps']:
-        return 'no step has been evaluated'
-    last = summary['steps'][-1]
-    taught = {name: entry for entry in summary['steps'] for name in entry['classes']}
-    rows = []
-    for name, values in last['per_class'].items():
-        entry = taught.get(name)
-        then = entry['per_class'].get(name, {}).get(first) if entry else None
-        step = str(entry['step']) if entry else '-'
-        rows.append([name, step, format_value(then), *(format_value(values[m]) for m in metrics)])
-    return format_table(['class', 'taught at', f'{first} then', *metrics], rows)
-
-
-def format_evaluation(
-    groups: Mapping[str, Mapping[str, float | None]],
-    per_class: Mapping[str, Mapping[str, float | None]],
-) -> str:
-    """Return the table of one evaluation as text: every class, then the groups.
-
-    Args:
-        groups: Percent by metric and by base, new and all; groups without the background class are
-            shown if every metric has them.
-        per_class: Percent by class name and by metric.
-
-    Example:
-        >>> print(
-        ...     format_evaluation(
-        ...         {'PQ': {'base': 50.0, 'new': None, 'all': 50.0}}, {'cat': {'PQ': 50.0}}
-        ...     )
-        ... )
-        | class |    PQ |
-        |:------|------:|
-        | cat   | 50.00 |
-        | base  | 50.00 |
-        | new   |     - |
-        | all   | 50.00 |
-    """
-    metrics = [metric for metric in groups if not metric.endswith(FOREGROUND)]
-    foreground = [f'{metric}{FOREGROUND}' for metric in metrics]
-    rows = [
-        [name, *(format_value(values[metric]) for metric in metrics)]
-        for name, values in per_class.items()
-    ]
-    rows += [[group, *(format_value(groups[m][group]) for m in metrics)] for group in GROUPS]
-    if set(foreground) <= set(groups):
-        rows += [
-            [f'{group} without background', *(format_value(groups[m][group]) for m in foreground)]
-            for group in GROUPS
-            if group != 'new'
-        ]
-    return format_table(['class', *metrics], rows)
-
-
-def format_value(value: float | None) -> str:
-    """Return a number with two digits, or ``-`` for None."""
-    return '-' if value is None else f'{value:.2f}'
-
-
-def format_table(header: Row, rows: Sequence[Row]) -> str:
-    """Return a table as text, which is valid Markdown: first column left, others right-aligned.
-
-    Example:
-        >>> print(format_table(['run', 'PQ'], [['a', '7.00'], ['long', '65.90']]))
-        | run  |    PQ |
-        |:-----|------:|
-        | a    |  7.00 |
-        | long | 65.90 |
-    """
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    rule = [
-        f':{"-" * (width + 1)}' if i == 0 else f'{"-" * (width + 1)}:'
-        for i, width in enumerate(widths)
-    ]
-
-    def line(cells: Row) -> str:
-        texts = [
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ]
-        return f'| {" | ".join(texts)} |'
-
-    return '\n'.join([line(header), f'|{"|".join(rule)}|', *map(line, rows)])

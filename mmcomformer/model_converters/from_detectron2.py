@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..engine.checkpoint import META_KEY
 from ..engine.request import Request, load_config
-from ..engine.scenario_config import model_at_step, scenario_of
+from ..engine.scenario_config import default_scope_of, model_at_step, scenario_of
 from ..registry import DATASETS, MODELS
 from ..scenario import Scenario
 from . import layouts
@@ -205,7 +205,7 @@ def _split(
 
 def _new_state_dict(cfg: Config) -> dict[str, Tensor]:
     """Return the state dict of a new model of a config, with torch's metadata."""
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
+    with DefaultScope.overwrite_default_scope(default_scope_of(cfg)):
         return MODELS.build(model_at_step(cfg.model, scenario_of(cfg).step)).state_dict()
 
 
@@ -276,5 +276,5 @@ def _dataset_meta(cfg: Config, scenario: Scenario) -> dict[str, Any]:
             thing_classes=scenario.thing_classes,
             stuff_classes=scenario.stuff_classes,
         )
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
+    with DefaultScope.overwrite_default_scope(default_scope_of(cfg)):
         return dict(DATASETS.build({**dataset, 'lazy_init': True}).metainfo)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-HEADS = ('panoptic_head', 'decode_head')
+from ..tasks import TASKS
+
+HEADS = tuple(dict.fromkeys(task.head for task in TASKS.values()))
 """What the head is called in a detector and in a segmentor of ours; ``head`` in the rules below."""
 
 # {i} is a number, {x} a word; a name has the same ones on both sides

@@ -15,15 +15,15 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
 
 from ..atomic import replaced_file
-from ..datasets.label_maps import IGNORE_LABEL
 from ..engine.checkpoint import check_previous_step, continual_meta, raw_weights, read_checkpoint
 from ..engine.hooks import PseudoLabelHook
 from ..engine.hooks.previous_step_hook import find_hooks
 from ..engine.request import Request, load_config
-from ..engine.scenario_config import model_at_step, scenario_of
+from ..engine.scenario_config import default_scope_of, model_at_step, scenario_of
 from ..models.teacher import FrozenTeacher
 from ..registry import DATASETS, MODELS
 from ..scenario import Scenario
+from ..tasks import Task, task_of
 from .drawing import Segment, draw_segments, enlargement, join_panels
 
 
@@ -55,11 +55,12 @@ def browse(request: Browse) -> Iterator[tuple[str, np.ndarray]]:
         ValueError: If the config or the data are wrong, or a checkpoint is given at step 0.
     """
     cfg = load_config(Request(request.config, cfg_options=request.cfg_options), request.step)
-    init_default_scope(cfg.get('default_scope', 'mmdet'))
+    init_default_scope(default_scope_of(cfg))
     scenario = scenario_of(cfg)
     labeller = None
     if request.checkpoint is not None:
         labeller = _PseudoLabels(cfg, scenario, request.checkpoint)
+    task = task_of(cfg.model)
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     # the same crops each time
     set_random_seed(cfg.get('randomness', {}).get('seed') or 0)
@@ -67,16 +68,24 @@ def browse(request: Browse) -> Iterator[tuple[str, np.ndarray]]:
     for index in range(count):
         packed = dataset[index]
         name = Path(packed['data_samples'].img_path).name
-        yield f'{index:05d}_{Path(name).stem}', _draw(packed, name, dataset.metainfo, labeller)
+        yield (
+            f'{index:05d}_{Path(name).stem}',
+            _draw(packed, name, dataset.metainfo, task, labeller),
+        )
 
 
 def _draw(
-    packed: dict[str, Any], name: str, metainfo: Mapping[str, Any], labeller: _PseudoLabels | None
+    packed: dict[str, Any],
+    name: str,
+    metainfo: Mapping[str, Any],
+    task: Task,
+    labeller: _PseudoLabels | None,
 ) -> np.ndarray:
     # the data preprocessor turns the channels round later
     image = np.ascontiguousarray(packed['inputs'].permute(1, 2, 0).numpy()[..., ::-1])
     scenario = Scenario.from_config(metainfo['scenario'])
-    labels = [_segment(mask, label, metainfo) for mask, label in _labelled(packed['data_samples'])]
+    segments = task.ground_truth(packed['data_samples'], scenario.num_classes)
+    labels = [_segment(mask, label, metainfo) for mask, label in segments]
     scale = enlargement(*image.shape[:2])
     panels = [
         ('image', image.repeat(scale, axis=0).repeat(scale, axis=1)),
@@ -87,19 +96,6 @@ def _draw(
         caption = f'pseudo-labels of the teacher: {len(pseudo)}; hatched: none'
         panels.append((caption, draw_segments(image, pseudo)))
     return join_panels(panels, f'step {scenario.step}, {scenario.setting}: {name}')
-
-
-def _labelled(sample: Any) -> list[tuple[np.ndarray, int]]:
-    """Return mask, (H, W), bool, and dataset label of each segment of the ground truth."""
-    if 'gt_sem_seg' in sample:
-        label_map = sample.gt_sem_seg.data[0].numpy()
-        labels = np.unique(label_map[label_map != IGNORE_LABEL]).tolist()
-        return [(label_map == label, label) for label in labels]
-    labels = sample.gt_instances.labels.tolist()
-    if 'masks' in sample.gt_instances:
-        return list(zip(sample.gt_instances.masks.masks > 0, labels, strict=True))
-    number = sample.gt_panoptic_seg.sem_seg[0].numpy()
-    return [(number == position, label) for position, label in enumerate(labels, start=1)]
 
 
 def _segment(mask: np.ndarray, label: int, metainfo: Mapping[str, Any]) -> Segment:

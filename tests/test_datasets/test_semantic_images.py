@@ -157,7 +157,7 @@ def test_metainfo(maps):
     assert metainfo['reduce_zero_label'] is False
     assert metainfo['label_map'] is None
     assert Scenario.from_config(metainfo['scenario']).background_label == BACKGROUND
-    assert dataset.is_semantic
+    assert dataset.source.task == 'semantic'
 
 
 def test_lazy_opens_no_file(maps):

@@ -21,11 +21,12 @@ from mmcomformer.engine.evaluate import evaluate
 from mmcomformer.engine.hooks.previous_step_hook import find_hooks
 from mmcomformer.engine.inference import draw_prediction, load_model
 from mmcomformer.engine.request import Request, load_config
-from mmcomformer.engine.scenario_config import is_semantic, model_at_step, scenario_of
+from mmcomformer.engine.scenario_config import model_at_step, scenario_of
 from mmcomformer.engine.state import step_state
 from mmcomformer.models import ContinualEncoderDecoder
 from mmcomformer.pictures import browsing
 from mmcomformer.pictures.browsing import Browse, browse
+from mmcomformer.tasks import task_of
 
 pytestmark = pytest.mark.families
 
@@ -92,10 +93,6 @@ def sharp(finished, tmp_path):
 
 
 class TestConfig:
-    def test_which_is_semantic(self):
-        assert is_semantic(load_config(Request(config=CONFIG), 0))
-        assert not is_semantic(load_config(Request(config=PANOPTIC), 0))
-
     def test_steps_and_hooks(self):
         cfg = load_config(Request(config=CONFIG), 2)
         assert scenario_of(cfg).step == cfg.model.decode_head.scenario.step == 2
@@ -317,7 +314,7 @@ class TestBrowse:
         dataset = DATASETS.build(cfg.train_dataloader.dataset)
         for index in range(4):
             sample = dataset[index]['data_samples']
-            segments = browsing._labelled(sample)
+            segments = task_of(cfg.model).ground_truth(sample, scenario.num_classes)
             assert {label for _, label in segments} <= scenario.current_labels
             covered = np.any([mask for mask, _ in segments], axis=0)
             assert np.array_equal(covered, sample.gt_sem_seg.data[0].numpy() != 255)

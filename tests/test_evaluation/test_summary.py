@@ -8,15 +8,17 @@ import pytest
 
 from mmcomformer.evaluation.summary import (
     check_same_run,
-    format_evaluation,
-    format_per_class,
-    format_summary,
     merge_step,
     missing_steps,
     new_summary,
     read_summary,
     update_summary,
     write_summary,
+)
+from mmcomformer.evaluation.summary_tables import (
+    format_evaluation,
+    format_per_class,
+    format_summary,
 )
 from mmcomformer.scenario import Scenario
 

@@ -9,6 +9,7 @@ from small_runs import CONFIG
 from mmcomformer.engine.checkpoint import previous_checkpoint
 from mmcomformer.pictures import browsing
 from mmcomformer.pictures.browsing import Browse, browse, show_pictures, write_pictures
+from mmcomformer.tasks import task_named
 
 pytestmark = pytest.mark.families
 
@@ -66,7 +67,7 @@ def test_labelled_segments():
     sample = DetDataSample()
     sample.gt_instances = InstanceData(labels=torch.tensor([4, 2]))
     sample.gt_panoptic_seg = PixelData(sem_seg=torch.tensor([[[0, 2, 1], [2, 2, 0]]]))
-    (first, second) = browsing._labelled(sample)
+    (first, second) = task_named('panoptic').ground_truth(sample, 5)
     assert (first[1], second[1]) == (4, 2)
     assert first[0].tolist() == [[False, False, True], [False, False, False]]
     assert second[0].tolist() == [[False, True, False], [True, True, False]]

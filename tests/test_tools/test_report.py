@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mmcomformer.evaluation.summary import TASK_METRICS, merge_step, new_summary, write_summary
+from mmcomformer.evaluation.summary import merge_step, new_summary, write_summary
 from mmcomformer.scenario import Scenario
+from mmcomformer.tasks import task_named
 
 SCRIPT = Path(__file__).parents[2] / 'tools' / 'report.py'
 SCENARIO = Scenario([1, 1], ['cat'], ['sky'], class_order=['sky', 'cat'])
@@ -26,7 +27,7 @@ def report():
 def make_run(folder, values, *, config='toy', method='CoMFormer', seed=0, task='panoptic'):
     """Write the summary of a run; ``values`` holds, per step, the percentage by class."""
     summary = new_summary(SCENARIO, config=config, method=method, task=task)
-    metrics = TASK_METRICS[task]
+    metrics = task_named(task).measures
     for step, per_class in enumerate(values):
         means = {
             'base': per_class['sky'],

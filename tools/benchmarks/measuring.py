@@ -274,7 +274,7 @@ def report(
         out: The JSON file; its parent folder is created.
     """
     from mmcomformer.atomic import replaced_file
-    from mmcomformer.evaluation.summary import format_table
+    from mmcomformer.tables import format_table
     from mmcomformer.version import __version__
 
     figures = {name: spread(values) for name, values in series.items()}

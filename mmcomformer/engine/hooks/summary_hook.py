@@ -14,24 +14,18 @@ from mmengine.runner import BaseLoop, Runner
 from ...evaluation.seen_class_metric import SeenClassMetric
 from ...evaluation.summary import (
     FILE_NAME,
-    TASK_METRICS,
     Summary,
     check_same_run,
-    check_task,
-    format_summary,
     new_summary,
     read_summary,
     update_summary,
 )
+from ...evaluation.summary_tables import format_summary
 from ...registry import HOOKS
 from ...scenario import Scenario
+from ...tasks import task_named
 from ..checkpoint import META_KEY
 from ..scenario_config import scenario_of
-
-_METRIC_TYPES: Mapping[str, str] = {
-    'panoptic': 'IncrementalPanopticMetric',
-    'semantic': 'IncrementalIoUMetric',
-}
 
 
 @HOOKS.register_module()
@@ -52,7 +46,7 @@ class SummaryHook(Hook):
 
     Args:
         method: Name of the method, as the summary and the tables show it.
-        task: ``panoptic`` or ``semantic``.
+        task: Name of one of the :data:`~mmcomformer.tasks.TASKS`, ``panoptic`` or ``semantic``.
 
     Raises:
         ValueError: If the task is unknown.
@@ -62,9 +56,8 @@ class SummaryHook(Hook):
     priority = 'LOWEST'
 
     def __init__(self, method: str, task: str = 'panoptic') -> None:
-        check_task(task)
         self.method = method
-        self.task = task
+        self.task = task_named(task)
         self._loaded: dict[str, Any] | None = None
         self._seconds = 0.0
         self._started: float | None = None
@@ -152,22 +145,22 @@ class SummaryHook(Hook):
 
     def _run(self, runner: Runner, scenario: Scenario) -> Summary:
         return new_summary(
-            scenario, config=_config_name(runner), method=self.method, task=self.task
+            scenario, config=_config_name(runner), method=self.method, task=self.task.name
         )
 
     def _find_metric(self, runner: Runner) -> SeenClassMetric:
         """Return the first metric over seen classes; it has to compute what the task needs."""
         metrics = runner.val_evaluator.metrics
-        advice = f"dict(type='{_METRIC_TYPES[self.task]}')"
+        advice = f"dict(type='{self.task.metric}')"
         metric = next((metric for metric in metrics if isinstance(metric, SeenClassMetric)), None)
         if metric is None:
             raise ValueError(
                 f'SummaryHook: val_evaluator has no metric over seen classes, only '
                 f'{[type(metric).__name__ for metric in metrics]}; add {advice}'
             )
-        if not set(TASK_METRICS[self.task]) <= set(metric.measures):
+        if not set(self.task.measures) <= set(metric.measures):
             raise ValueError(
-                f'SummaryHook: task {self.task!r} needs {TASK_METRICS[self.task]}, but '
+                f'SummaryHook: task {self.task.name!r} needs {self.task.measures}, but '
                 f'{type(metric).__name__} computes {metric.measures}; set the task in the '
                 f"hook's config, or val_evaluator={advice}"
             )

@@ -1,0 +1,23 @@
+"""Panoptic segmentation, with mmdet's detectors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from .detector import DetectorTask
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class PanopticTask(DetectorTask):
+    """Every pixel belongs to one segment: an instance of a thing, or all of a stuff class."""
+
+    name: ClassVar[str] = 'panoptic'
+    measures: ClassVar[tuple[str, ...]] = ('PQ', 'SQ', 'RQ')
+    metric: ClassVar[str] = 'IncrementalPanopticMetric'
+    test_key: ClassVar[str | None] = 'panoptic_on'
+
+    def segment_map(self, sample: Any) -> Tensor:
+        """Return mmdet's panoptic map."""
+        return sample.pred_panoptic_seg.sem_seg

@@ -1,0 +1,116 @@
+"""What a task is, and which one a name or a model's config means."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    from mmengine.config import Config
+    from torch import Tensor
+
+TASKS: dict[str, Task] = {}
+"""The tasks by name, in the order of reports."""
+
+
+class Task(ABC):
+    """What a model predicts, how that is scored, and what a library does with it.
+
+    Attributes:
+        name: Name of the task in summaries and in ``SummaryHook(task=...)``.
+        measures: What its metric computes per class; ``final`` of a summary holds the first.
+        metric: Registered name of the metric, a ``SeenClassMetric``.
+        head: Key of the model's config that holds the head.
+        test_key: Key of the model's ``test_cfg`` that asks for this task; it decides among tasks
+            whose ``head`` is the same.
+        default_scope: Library whose registries a config of the task looks into first.
+        averages: Whether the predictions for several variants of an image can be averaged.
+    """
+
+    name: ClassVar[str]
+    measures: ClassVar[tuple[str, ...]]
+    metric: ClassVar[str]
+    head: ClassVar[str]
+    test_key: ClassVar[str | None] = None
+    default_scope: ClassVar[str]
+    averages: ClassVar[bool] = False
+
+    @abstractmethod
+    def load_model(self, cfg: Config, checkpoint: str, device: str) -> Any:
+        """Build the model of a config and load a checkpoint, with the library's own function."""
+
+    @abstractmethod
+    def predict(self, model: Any, image: str) -> Any:
+        """Return the data sample that a model of :meth:`load_model` predicts for an image file."""
+
+    @abstractmethod
+    def segment_map(self, sample: Any) -> Tensor:
+        """Return where the segments of a prediction are.
+
+        Returns:
+            Shape (1, H, W), integers: a value for each segment, which is its dataset label plus
+            1000 times its number in that class; a label of no class where there is none.
+        """
+
+    @abstractmethod
+    def ground_truth(self, sample: Any, num_classes: int) -> list[tuple[np.ndarray, int]]:
+        """Return mask, (H, W), bool, and dataset label of each segment of a training sample."""
+
+    @abstractmethod
+    def draw_into(self, cfg: Config, folder: str) -> None:
+        """Let the test loop of a config write a picture of every prediction into a folder."""
+
+
+def register_task(task: Task) -> None:
+    """Make a task known under its name.
+
+    Raises:
+        ValueError: If there is one of that name.
+    """
+    if task.name in TASKS:
+        raise ValueError(f'task {task.name!r}: there is one of that name, {TASKS[task.name]!r}')
+    TASKS[task.name] = task
+
+
+def task_named(name: str) -> Task:
+    """Return the task of a name.
+
+    Raises:
+        ValueError: If it is unknown.
+    """
+    if name not in TASKS:
+        raise ValueError(f'task: expected one of {sorted(TASKS)}, got {name!r}')
+    return TASKS[name]
+
+
+def task_of(model: Mapping[str, Any] | None) -> Task:
+    """Return the task of a model's config: that of its head.
+
+    Raises:
+        ValueError: If no task has such a head; or several have, and ``test_cfg`` does not ask for
+            exactly one of them.
+
+    Example:
+        >>> task_of({'type': 'ContinualEncoderDecoder', 'decode_head': {}}).name
+        'semantic'
+    """
+    model = model or {}
+    found = [task for task in TASKS.values() if task.head in model]
+    if not found:
+        heads = ', '.join(f'{task.head!r} ({task.name})' for task in TASKS.values())
+        raise ValueError(
+            f'model: it has none of the heads {heads}, only the keys {sorted(model)}; inherit a '
+            f'model of configs/_base_/models, or register the task that the head belongs to'
+        )
+    if len(found) == 1:
+        return found[0]
+    asked = [task for task in found if (model.get('test_cfg') or {}).get(task.test_key)]
+    if len(asked) != 1:
+        keys = ', '.join(f'{task.test_key!r} ({task.name})' for task in found)
+        raise ValueError(
+            f'model.test_cfg: {found[0].head} is the head of several tasks; set exactly one of '
+            f'{keys} to True, got {[task.test_key for task in asked]}'
+        )
+    return asked[0]

@@ -1,0 +1,132 @@
+"""What depends on the task, and how little a new one needs."""
+
+import pytest
+from mmengine.config import Config
+from mmengine.registry import METRICS
+
+from mmcomformer.datasets.incremental_dataset import SOURCES
+from mmcomformer.engine.hooks import SummaryHook
+from mmcomformer.engine.request import Request, load_config
+from mmcomformer.engine.scenario_config import default_scope_of
+from mmcomformer.evaluation.seen_class_metric import SeenClassMetric
+from mmcomformer.evaluation.summary import merge_step, new_summary
+from mmcomformer.evaluation.summary_tables import format_summary
+from mmcomformer.scenario import Scenario
+from mmcomformer.tasks import TASKS, DetectorTask, register_task, task_named, task_of
+
+DETECTOR = {'panoptic_head': {}, 'panoptic_fusion_head': {}}
+
+
+class InstanceTask(DetectorTask):
+    """A third task, as somebody else would write it."""
+
+    name, measures, metric = 'instance', ('AP', 'AP50'), 'ToyInstanceMetric'
+    test_key = 'instance_on'
+
+    def segment_map(self, sample):
+        return sample.pred_instances.painted
+
+
+class ToyInstanceMetric(SeenClassMetric):
+    measures = InstanceTask.measures
+
+    def process(self, data_batch, data_samples):
+        self.results.extend(data_samples)
+
+    def compute_metrics(self, results):
+        return self._report({'cat': {'AP': 30.0, 'AP50': 50.0}})
+
+
+@pytest.fixture
+def instance():
+    """The third task, registered for one test."""
+    register_task(InstanceTask())
+    yield TASKS['instance']
+    del TASKS['instance']
+
+
+@pytest.mark.parametrize('name', ['panoptic', 'semantic'])
+def test_each_task_has_a_metric_and_a_source(name):
+    task = task_named(name)
+    assert METRICS.get(task.metric).measures == task.measures
+    assert [source.task for source in SOURCES].count(name) == 1
+
+
+def test_a_third_task_in_summary_and_table(instance):
+    scenario = Scenario([1], ['cat'], [])
+    run = new_summary(scenario, config='toy', method='ours', task='instance')
+    values = {'base': 30.0, 'new': None, 'all': 30.0}
+    entry = {
+        'step': 0,
+        'classes': ['cat'],
+        'train_images': 8,
+        'train_iters': 10,
+        'seconds': 60.0,
+        'metrics': {'AP': values, 'AP50': {**values, 'all': 50.0}},
+        'per_class': {'cat': {'AP': 30.0, 'AP50': 50.0}},
+    }
+    summary = merge_step(run, entry)
+    assert list(summary['final']) == ['AP']
+    lines = format_summary(summary).splitlines()
+    assert [cell.strip() for cell in lines[1].split('|')[6:10]] == [
+        *('AP base', 'AP new', 'AP all', 'AP50 all'),
+    ]
+    assert lines[-1].startswith('AP avg over steps: 30.00')
+    with pytest.raises(ValueError, match=r'metrics.AP: expected an object'):
+        merge_step(run, {**entry, 'metrics': {'PQ': values}})
+
+
+class _Runner:
+    """What the hook reads of a runner when it looks for the metric."""
+
+    def __init__(self, *metrics):
+        self.val_evaluator = Config({})
+        self.val_evaluator.metrics = metrics
+
+
+def test_a_third_task_finds_its_metric(instance):
+    metric = ToyInstanceMetric()
+    hook = SummaryHook('ours', task='instance')
+    assert hook._find_metric(_Runner(metric)) is metric
+    with pytest.raises(ValueError, match=r"task 'instance' needs .*'AP50'.*ToyInstanceMetric"):
+        hook._find_metric(_Runner(METRICS.build({'type': 'IncrementalIoUMetric'})))
+
+
+def test_tasks_that_share_a_head_are_told_apart_by_what_the_model_is_asked_for(instance):
+    assert task_of({**DETECTOR, 'test_cfg': {'instance_on': True}}) is instance
+    both = {'panoptic_on': True, 'instance_on': False}
+    assert task_of({**DETECTOR, 'test_cfg': both}).name == 'panoptic'
+    for test_cfg in (None, {}, {'panoptic_on': True, 'instance_on': True}):
+        with pytest.raises(ValueError, match=r'model.test_cfg: panoptic_head .*exactly one of'):
+            task_of({**DETECTOR, 'test_cfg': test_cfg})
+
+
+def test_head_and_library():
+    assert task_of(DETECTOR).name == 'panoptic'
+    assert task_of({'decode_head': {}}).name == 'semantic'
+    assert default_scope_of(Config({'model': {'decode_head': {}}})) == 'mmseg'
+    assert default_scope_of(Config({'model': DETECTOR})) == 'mmdet'
+    assert default_scope_of(Config({'default_scope': 'mine', 'model': {}})) == 'mine'
+
+
+@pytest.mark.parametrize('model', [None, {}, {'type': 'RetinaNet', 'bbox_head': {}}])
+def test_model_of_no_task(model):
+    with pytest.raises(ValueError, match=r"^model: it has none of the heads 'panoptic_head' \(pan"):
+        task_of(model)
+
+
+def test_config_of_no_task(tmp_path):
+    config = tmp_path / 'retina.py'
+    config.write_text(
+        "scenario = dict(increments=[1], thing_classes=['cat'], stuff_classes=[], step=0)\n"
+        "model = dict(type='RetinaNet', bbox_head=dict())\n"
+    )
+    with pytest.raises(ValueError, match=r"model: it has none .* only the keys \['bbox_head'"):
+        load_config(Request(config=str(config)), 0)
+
+
+def test_unknown_and_repeated_name():
+    with pytest.raises(ValueError, match=r"task: expected one of \['panoptic', 'semantic'\]"):
+        task_named('depth')
+    with pytest.raises(ValueError, match=r"task 'panoptic': there is one of that name"):
+        register_task(TASKS['panoptic'])
