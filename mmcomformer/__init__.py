@@ -10,8 +10,9 @@ compat.prepare()
 
 # after compat.prepare(), which makes mmcv.ops importable
 from . import datasets, engine, evaluation, methods, models, pictures  # noqa: E402
+from .datasets.panoptic_png import ids_to_rgb  # noqa: E402
 
-compat.enable_panoptic_inferencer()
+compat.enable_panoptic_inferencer(ids_to_rgb)
 
 __all__ = [
     '__version__',

@@ -13,6 +13,7 @@ import itertools
 import re
 import sys
 import warnings
+from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -171,16 +172,17 @@ def load_weights_only(path: str | Path, *, mmap: bool | None = None) -> Any:
     return torch.load(path, map_location='cpu', weights_only=True, mmap=mmap)
 
 
-def enable_panoptic_inferencer() -> None:
+def enable_panoptic_inferencer(ids_to_rgb: Callable[[Any], Any]) -> None:
     """Let mmdet's ``DetInferencer`` return panoptic maps without panopticapi.
 
     It needs two names of that package: the id of VOID and the function that packs an id into a
     colour.
+
+    Args:
+        ids_to_rgb: That function.
     """
     module: Any = importlib.import_module('mmdet.apis.det_inferencer')
     if module.VOID is None:
-        from .datasets.panoptic_png import ids_to_rgb
-
         module.VOID = 0
         module.id2rgb = ids_to_rgb
 
