@@ -11,6 +11,7 @@ from .incremental_classifier import IncrementalClassifier
 from .mask_activation import QuerySigmoid, QuerySoftmax
 from .mask_losses import SigmoidDiceLoss, SigmoidMaskLoss, SoftmaxDiceLoss, SoftmaxMaskLoss
 from .matching import HarmonicMatchCost, WeightedMatchCost
+from .method_state import DataObserver, Stateful
 from .panoptic_fusion import ContinualFusionHead
 from .pseudo_labels import MaskPseudoLabels, mask_pseudo_labels
 from .query_head import IncrementalQueryHead
@@ -28,6 +29,7 @@ __all__ = [
     'ContinualMaskFormer',
     'ContinualModel',
     'ContinualSegTTAModel',
+    'DataObserver',
     'FocalClassLoss',
     'FrozenTeacher',
     'Growing',
@@ -45,6 +47,7 @@ __all__ = [
     'SigmoidMaskLoss',
     'SoftmaxDiceLoss',
     'SoftmaxMaskLoss',
+    'Stateful',
     'StepwiseModule',
     'WeightedClassLoss',
     'WeightedMatchCost',

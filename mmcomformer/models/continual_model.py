@@ -81,6 +81,25 @@ class ContinualModel(nn.Module):
         output = self.mask_head.query_output(feats, batch_data_samples, teacher=teacher)
         return replace(output, feats=tuple(feats))
 
+    def targets_and_teacher(
+        self, batch_inputs: Tensor, batch_data_samples: Sequence[Any]
+    ) -> tuple[list[ImageTargets], QueryOutput | None]:
+        """Return what a preprocessed batch is trained on; arguments as of :meth:`continual_losses`.
+
+        Returns:
+            The targets of each image, completed by pseudo-labels, and the teacher's output with
+            the parts that somebody reads, or None.
+        """
+        # first, because what it copies to the device would wait for the teacher
+        targets = self.mask_head.build_targets(batch_data_samples)
+        if self.teacher is None:
+            return targets, None
+        wanted = parts_read(self.extra_losses) | self.mask_head.reads_of_teacher
+        teacher = self.teacher(batch_inputs, batch_data_samples, wanted)
+        if self.pseudo_labeller is not None:
+            targets = self.pseudo_labeller(targets, teacher)
+        return targets, teacher
+
     def continual_losses(
         self, batch_inputs: Tensor, batch_data_samples: Sequence[Any]
     ) -> tuple[dict[str, Tensor], QueryOutput]:
@@ -94,14 +113,7 @@ class ContinualModel(nn.Module):
         Returns:
             The losses, and the student's output.
         """
-        # first, because what it copies to the device would wait for the teacher
-        targets = self.mask_head.build_targets(batch_data_samples)
-        teacher = None
-        if self.teacher is not None:
-            wanted = parts_read(self.extra_losses) | self.mask_head.reads_of_teacher
-            teacher = self.teacher(batch_inputs, batch_data_samples, wanted)
-        if self.pseudo_labeller is not None and teacher is not None:
-            targets = self.pseudo_labeller(targets, teacher)
+        targets, teacher = self.targets_and_teacher(batch_inputs, batch_data_samples)
         if batch_inputs.device.type == 'cpu':
             targets = [target.expanded() for target in targets]
         student = self.query_output(batch_inputs, batch_data_samples, teacher)

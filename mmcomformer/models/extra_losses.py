@@ -52,14 +52,9 @@ def build_extra_losses(config: Mapping[str, Any] | None) -> nn.ModuleDict:
         config: For each name, of the user's choice, the config of a loss; None leaves it out.
 
     Raises:
-        TypeError: If it is not a dict of configs with a type.
+        TypeError: If one is not a dict with a type.
         ValueError: If there is no loss of that type, or it reads what there is not.
     """
-    if not isinstance(config or {}, Mapping):
-        raise TypeError(
-            f'model.extra_losses: expected a dict of losses by name such as '
-            f"dict(distill=dict(type='AdaptiveDistillLoss')), got {config!r}"
-        )
     chosen = {name: loss for name, loss in (config or {}).items() if loss is not None}
     return nn.ModuleDict({name: _build(name, loss) for name, loss in chosen.items()})
 
@@ -97,7 +92,15 @@ def former_losses(
 
     Returns:
         The config of the head without the loss, and the losses by name.
+
+    Raises:
+        TypeError: If ``extra_losses`` is not a dict.
     """
+    if not isinstance(extra_losses or {}, Mapping):
+        raise TypeError(
+            f'model.extra_losses: expected a dict of losses by name such as '
+            f"dict(distill=dict(type='AdaptiveDistillLoss')), got {extra_losses!r}"
+        )
     # of its own kind: mmdet reads nested configs by attribute
     head, losses = copy(head), dict(extra_losses or {})
     if 'loss_distill' in head:

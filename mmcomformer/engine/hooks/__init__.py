@@ -1,6 +1,7 @@
 """Hooks of the package."""
 
 from .broadcast_buffers_hook import BroadcastBuffersHook
+from .data_pass_hook import DataPassHook
 from .finite_loss_hook import FiniteLossHook
 from .previous_step_hook import PreviousStepHook
 from .pseudo_label_hook import PseudoLabelHook
@@ -10,6 +11,7 @@ from .teacher_hook import TeacherHook
 
 __all__ = [
     'BroadcastBuffersHook',
+    'DataPassHook',
     'FiniteLossHook',
     'PreviousStepHook',
     'PseudoLabelHook',

@@ -17,6 +17,7 @@ from torch import nn
 
 from ...compat import skip_trained_batches
 from ...models.growing import grow_state, load_previous_step, newest_parameters
+from ...models.method_state import load_states
 from ...registry import HOOKS
 from ...scenario import Scenario
 from ..checkpoint import (
@@ -28,6 +29,7 @@ from ..checkpoint import (
     raw_weights,
     read_checkpoint,
 )
+from ..method_state import STATE_KEY, gather_states
 from ..scenario_config import scenario_of, step_dir_of
 
 
@@ -54,6 +56,7 @@ class PreviousStepHook(Hook):
         # the same, in the shapes of this step
         self._grown_state: dict[str, torch.Tensor] = {}
         self._resumed = False
+        self._method_state: dict[str, dict[str, torch.Tensor]] = {}
 
     def before_run(self, runner: Runner) -> None:
         """Check the config and the checkpoint of the step before.
@@ -92,6 +95,7 @@ class PreviousStepHook(Hook):
         self._grown_state = {**self._state_dict}
         grow_state(student, self._grown_state)
         _check_weights(student, self._grown_state, path)
+        load_states(student, checkpoint.get(STATE_KEY, {}), f'checkpoint {path}')
         self._meta['teacher'] = dict(
             path=str(path.resolve()), sha256=file_sha256(path), step=step - 1
         )
@@ -111,6 +115,9 @@ class PreviousStepHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Remember that training resumes, so that the student keeps what it has learned."""
         self._resumed = bool(runner._resume)
+        if self._resumed:
+            states = checkpoint.get(STATE_KEY, {})
+            load_states(unwrap_model(runner.model), states, 'the checkpoint to resume')
 
     def before_train(self, runner: Runner) -> None:
         """Initialise the student, unless it was resumed."""
@@ -120,9 +127,15 @@ class PreviousStepHook(Hook):
             load_previous_step(unwrap_model(runner.model), self._grown_state)
         self._state_dict, self._grown_state = {}, {}
 
+    def gather_for_checkpoint(self, runner: Runner) -> None:
+        """Gather the state of the method: all processes come here before a checkpoint."""
+        self._method_state = gather_states(unwrap_model(runner.model))
+
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Write the step, the scenario and the teacher into the meta."""
+        """Write the step, the scenario and the teacher into the meta, and the method's state."""
         checkpoint['meta'].setdefault(META_KEY, {}).update(self._meta)
+        if self._method_state:
+            checkpoint[STATE_KEY] = self._method_state
 
 
 def find_hooks(cfg: Config) -> list[dict[str, Any]]:

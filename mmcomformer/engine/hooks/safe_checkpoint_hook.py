@@ -25,6 +25,9 @@ class SafeCheckpointHook(CheckpointHook):
     """
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
+        # a point of the life cycle that mmengine lacks: its before_save_checkpoint is reached by
+        # the first process alone, which cannot gather
+        runner.call_hook('gather_for_checkpoint')
         if not isinstance(self.file_backend, LocalBackend):
             # object stores replace a file in one go
             super()._save_checkpoint_with_step(runner, step, meta)
