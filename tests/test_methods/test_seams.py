@@ -1,6 +1,7 @@
 """What a method can do, each shown by a toy method in both tasks."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import small_runs
@@ -10,13 +11,15 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 from torch.nn import functional
 
-from mmcomformer.engine import driver
+from mmcomformer.engine import driver, method_state
 from mmcomformer.engine.checkpoint import read_checkpoint
+from mmcomformer.engine.hooks import data_pass_hook
 from mmcomformer.engine.request import Request
 from mmcomformer.methods.comformer import ComFormerHead
 from mmcomformer.models import FrozenTeacher, MaskPseudoLabels, SemanticQueryHead, StepwiseModule
 from mmcomformer.models.freezing import frozen_parameters
 from mmcomformer.models.growing import newest_parameters
+from mmcomformer.models.method_state import load_states
 from mmcomformer.models.query_head import DecoderQueries
 
 CONFIGS = {
@@ -389,3 +392,53 @@ def test_a_pass_that_nobody_wants(shapes_root, tmp_path):
     request = Request(config=small_runs.CONFIG, step=0, work_dir=str(tmp_path), cfg_options=options)
     with pytest.raises(TypeError, match='DataPassHook: no module of the model looks at the data'):
         driver.run(request)
+
+
+@pytest.mark.parametrize('step', [0, 1])
+@pytest.mark.parametrize('build_model', [tiny.build_model, tiny.build_segmentor])
+def test_weights_have_the_names_of_earlier_checkpoints(build_model, step):
+    """So that checkpoints of version 0.1 load; a change needs a conversion."""
+    recorded = json.loads((tiny.CONFIGS.parent / 'tests' / 'data' / 'weights.json').read_text())
+    task = {tiny.build_model: 'panoptic', tiny.build_segmentor: 'semantic'}[build_model]
+    weights = build_model(step).state_dict()
+    found = {name: 'x'.join(map(str, value.shape)) for name, value in weights.items()}
+    assert found == recorded[f'{task} {step}']
+
+
+def test_states_of_all_processes_are_merged(monkeypatch):
+    """And given back to each, so that nothing is counted twice at the next checkpoint."""
+    model = build('panoptic')
+    counts = model.mask_head.counts
+    counts.shared, counts.fresh = torch.tensor([10.0, 1.0]), torch.tensor([1.0, 0.0])
+    other = {'shared': counts.shared, 'fresh': torch.tensor([5.0, 2.0])}
+    monkeypatch.setattr(method_state, 'all_gather_object', lambda state: [state, other])
+    for _ in range(2):
+        merged = method_state.gather_states(model)
+        assert merged['panoptic_head.counts']['shared'].tolist() == [16, 3]
+        assert counts.shared.tolist() == [16, 3]
+        assert counts.fresh.tolist() == [0, 0]
+        other = {'shared': counts.shared, 'fresh': torch.zeros(2)}
+
+
+def test_state_of_another_method():
+    model = build('panoptic')
+    message = (
+        r'a.pth: it has the method state of \[\], but the model of this config keeps one of \['
+    )
+    with pytest.raises(RuntimeError, match=message):
+        load_states(model, {}, 'a.pth')
+    states = {'panoptic_head.counts': {'shared': torch.ones(2)}}
+    load_states(model, states, 'a.pth')
+    assert model.mask_head.counts.shared.tolist() == [1, 1]
+    with pytest.raises(RuntimeError, match='use the checkpoint of the same method'):
+        load_states(tiny.build_model(), states, 'a.pth')
+
+
+def test_a_step_that_resumes_is_not_passed_over_again(monkeypatch):
+    monkeypatch.setattr(data_pass_hook, '_loader_in_order', lambda runner: 1 / 0)
+    runner = SimpleNamespace(iter=5, model=build('panoptic'))
+    hook = data_pass_hook.DataPassHook()
+    hook.before_train(runner)
+    runner.iter = 0
+    with pytest.raises(ZeroDivisionError):
+        hook.before_train(runner)
