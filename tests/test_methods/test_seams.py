@@ -1,8 +1,10 @@
 """What a method can do, each shown by a toy method in both tasks."""
 
 import json
+import random
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import small_runs
 import tiny
@@ -28,7 +30,7 @@ CONFIGS = {
 }
 HOOKS = [
     {'type': 'PseudoLabelHook', 'labeller': {'type': 'MaskPseudoLabels', 'share': 'strong'}},
-    {'type': 'DataPassHook', 'from_step': 1},
+    {'type': 'DataPassHook'},
 ]
 
 
@@ -196,14 +198,14 @@ def test_frozen_parts_are_as_they_were(run):
 
 
 def test_state_of_the_method_is_in_the_checkpoint(run):
-    """24 images; those of step 1 are passed over once, with a teacher."""
+    """The images of each step are passed over once, at step 1 with a teacher; counts go on."""
     _, key, work_dir = run
     states = [weights_of(work_dir, step)['method_state'] for step in (0, 1)]
     assert [list(state) for state in states] == [[f'{key}.counts']] * 2
-    assert states[0][f'{key}.counts']['shared'].tolist() == [0, 0]
     summary = json.loads((work_dir / 'summary.json').read_text())
-    images = summary['steps'][1]['train_images']
-    assert states[1][f'{key}.counts']['shared'].tolist() == [images, -(-images // 2)]
+    images = [step['train_images'] for step in summary['steps']]
+    counts = [state[f'{key}.counts']['shared'].tolist() for state in states]
+    assert counts == [[images[0], 0], [sum(images), -(-images[1] // 2)]]
 
 
 @pytest.mark.parametrize('task', CONFIGS)
@@ -235,6 +237,14 @@ def test_a_loss_sees_everything(task):
     prefix = 'decode.' if task == 'semantic' else ''
     losses[f'{prefix}loss_toy'].backward()
     assert model.mask_head.prompts.steps[1].weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize('task', CONFIGS)
+def test_the_student_sees_the_teacher_without_an_extra_loss(task):
+    model = build(task).train()
+    model.teacher = FrozenTeacher(build(task, 0))
+    model.loss(*batch(task))
+    assert [len(shapes) for shapes in model.mask_head.seen] == [4]
 
 
 @pytest.mark.parametrize('task', CONFIGS)
@@ -302,7 +312,10 @@ class ToySigmoidLoss(nn.Module):
 def test_an_image_from_memory(task):
     images, samples = batch(task)
     samples[1].set_metainfo(dict(from_memory=True))
-    targets = build(task).mask_head.build_targets(samples)
+    model = build(task)
+    model.teacher = FrozenTeacher(build(task, 0))
+    model.pseudo_labeller = MaskPseudoLabels(model.mask_head.mask_activation)
+    targets, _ = model.targets_and_teacher(images, samples)
     assert [target.from_memory for target in targets] == [False, True]
 
 
@@ -434,11 +447,33 @@ def test_state_of_another_method():
         load_states(tiny.build_model(), states, 'a.pth')
 
 
-def test_a_step_that_resumes_is_not_passed_over_again(monkeypatch):
-    monkeypatch.setattr(data_pass_hook, '_loader_in_order', lambda runner: 1 / 0)
-    runner = SimpleNamespace(iter=5, model=build('panoptic'))
-    hook = data_pass_hook.DataPassHook()
-    hook.before_train(runner)
-    runner.iter = 0
-    with pytest.raises(ZeroDivisionError):
-        hook.before_train(runner)
+class SameBatch(nn.Module):
+    def forward(self, batch, training):
+        return batch
+
+
+class Batches(list):
+    """A loader that draws random numbers, as augmentation does."""
+
+    dataset = range(2)
+
+    def __iter__(self):
+        random.random(), np.random.rand(), torch.rand(1)
+        return super().__iter__()
+
+
+def test_when_data_is_passed_over(monkeypatch):
+    """Not when a step resumes or comes too early; and the generators go on as without it."""
+    model = build('panoptic')
+    monkeypatch.setattr(data_pass_hook, '_loader_in_order', lambda runner: Batches([1]))
+    shown = []
+    monkeypatch.setattr(data_pass_hook, '_show', lambda student, batch: shown.append(batch))
+    model.data_preprocessor = SameBatch()
+    data_pass_hook.DataPassHook().before_train(SimpleNamespace(iter=5, model=model))
+    data_pass_hook.DataPassHook(from_step=2).before_train(SimpleNamespace(iter=0, model=model))
+    assert shown == []
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    data_pass_hook.DataPassHook(from_step=1).before_train(SimpleNamespace(iter=0, model=model))
+    after = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    assert shown == [1]
+    assert after == before
