@@ -4,8 +4,8 @@ The loop does what stock mmdet's Mask2Former head and Hungarian assigner do, wit
 each level and image it samples every mask at points of its own copy, computes the costs and takes
 them to the host. With the same points both give the same assignments, which is checked first.
 
-The loop gets masks; ours gets the targets as training does, as one map, on CUDA with a slot for
-every query of the teacher.
+The loop gets masks; ours gets the targets as training does: as one map, with a slot for every query
+of the teacher.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Batch:
         target = ImageTargets.from_map(labels[: args.truth], truth)
         if not with_pseudo:
             self.plain.append((labels[: args.truth], masks[: args.truth]))
-            self.targets.append(target.expanded() if args.device == 'cpu' else target)
+            self.targets.append(target)
             return
         # the pseudo-labels are those of the teacher's first queries
         slots = labels.new_zeros(args.queries)
@@ -98,8 +98,7 @@ class Batch:
         owner = (regions - args.truth).clamp(min=-1)
         self.plain.append((labels, masks))
         target = target.with_pseudo_labels(owner, slots, valid)
-        # as training does it
-        self.targets.append(target.expanded() if args.device == 'cpu' else target)
+        self.targets.append(target)
 
 
 @torch.no_grad()
