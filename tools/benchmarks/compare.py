@@ -11,36 +11,30 @@ less than the time on the clock. So it compares what a CPU does, with one thread
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 from measuring import BenchmarkError, one_line_errors, positive, ratios, report
+from stepping import SIZES, Size
 
 HERE = Path(__file__).parents[2]
-# arguments: model, batch, resolution, ground-truth segments, pseudo-labels
 _WORKER = """
-import sys, time
-from dataclasses import replace
+import json, sys, time
 import stepping
 from measuring import quiet
-model, *numbers = sys.argv[1:]
-names = ('batch', 'resolution', 'truth', 'pseudo')
-size = replace(stepping.SIZES[model], **dict(zip(names, map(int, numbers))))
 with quiet():
+    size = stepping.Size(**json.loads(sys.argv[1]))
     training = stepping.Training(size, device='cpu', with_teacher=True)
     for _ in sys.stdin:
         start = time.process_time()
         training.step()
         print('seconds', time.process_time() - start, flush=True)
 """
-RECIPES = {
-    'tiny': ('tiny', 4, 128, 5, 10),
-    # batch and size of the quickstart
-    'shapes': ('tiny', 8, 96, 3, 3),
-    'r50': ('r50', 2, 256, 5, 10),
-}
 
 
 def parse_args() -> argparse.Namespace:
@@ -49,7 +43,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('checkout', type=Path, help='the other checkout')
-    parser.add_argument('--model', choices=RECIPES, default='tiny', help='which step (tiny)')
+    parser.add_argument('--model', choices=sorted(SIZES), default='tiny', help='which step (tiny)')
     parser.add_argument('--runs', type=positive, default=20, help='steps of each checkout (20)')
     parser.add_argument('--json', metavar='FILE', help='write the figures into this file')
     return parser.parse_args()
@@ -60,14 +54,14 @@ class Worker:
 
     Args:
         checkout: Folder of the checkout.
-        recipe: A key of :data:`RECIPES`.
+        size: The size of the step.
     """
 
-    def __init__(self, checkout: Path, recipe: str) -> None:
+    def __init__(self, checkout: Path, size: Size) -> None:
         self.checkout = checkout
         folders = (checkout.resolve(), checkout.resolve() / 'tools' / 'benchmarks')
         self.process = subprocess.Popen(
-            [sys.executable, '-c', _WORKER, *map(str, RECIPES[recipe])],
+            [sys.executable, '-c', _WORKER, json.dumps(asdict(size))],
             env={
                 **os.environ,
                 'PYTHONPATH': os.pathsep.join(map(str, folders)),
@@ -86,11 +80,9 @@ class Worker:
         """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        try:
+        with suppress(BrokenPipeError):
             self.process.stdin.write('\n')
             self.process.stdin.flush()
-        except BrokenPipeError:
-            pass
         for line in self.process.stdout:
             if line.startswith('seconds '):
                 return float(line.split()[1])
@@ -98,14 +90,15 @@ class Worker:
 
     def close(self) -> None:
         """End the process."""
-        self.process.communicate()
+        with suppress(BrokenPipeError):
+            self.process.communicate()
 
 
 def run(args: argparse.Namespace) -> None:
     """Measure and report."""
     if not (args.checkout / 'tools' / 'benchmarks' / 'stepping.py').is_file():
         raise BenchmarkError(f'{args.checkout}: expected a checkout of this repository')
-    workers = [Worker(folder, args.model) for folder in (HERE, args.checkout)]
+    workers = [Worker(folder, SIZES[args.model]) for folder in (HERE, args.checkout)]
     try:
         # the first steps find the allocator in another state
         times = [[worker.step() for worker in workers] for _ in range(args.runs + 2)][2:]
@@ -116,7 +109,11 @@ def run(args: argparse.Namespace) -> None:
     args.checkout = str(args.checkout)
     report(
         'compare',
-        {'here, ms': here, 'there, ms': there, 'here / there': ratios(here, there)},
+        {
+            'here, ms': here,
+            'there, ms': there,
+            'here / there, %': [100 * ratio for ratio in ratios(here, there)],
+        },
         arguments=args,
         checks={},
         out=args.json,

@@ -60,15 +60,18 @@ class Size:
     pseudo: int = 10
 
 
+TINY = Size('tiny', batch=4, resolution=128, queries=20, increments=(6, 3))
 SIZES = {
-    'tiny': Size('tiny', batch=4, resolution=128, queries=20, increments=(6, 3)),
+    'tiny': TINY,
+    # the step of the quickstart
+    'shapes': replace(TINY, batch=8, resolution=96, truth=3, pseudo=3),
     'r50': Size('r50', batch=2, resolution=256, queries=100, increments=(100, 50)),
 }
 
 
 def add_size_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that choose model, size and device; their values are read by `size_of`."""
-    parser.add_argument('--model', choices=sorted(SIZES), default='tiny', help='which network')
+    parser.add_argument('--model', choices=sorted(SIZES), default='tiny', help='which step')
     parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu', help='where to train')
     for name, text in (
         ('batch', 'images'),
