@@ -17,7 +17,7 @@ SMALL = (
 def test_figures(benchmark, monkeypatch, tmp_path):
     """Everything but the training itself, whose time and memory the next test measures."""
     out = tmp_path / 'figures.json'
-    monkeypatch.setattr(scaling, 'peak_of_steps', lambda size, **_: 400 + size.batch)
+    monkeypatch.setattr(scaling, 'peak_of_steps', lambda size, **_: 10**6 + size.batch)
     monkeypatch.setattr(
         scaling, 'Training', lambda size, **_: SimpleNamespace(step=lambda call: None)
     )
