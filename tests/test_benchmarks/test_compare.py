@@ -33,11 +33,14 @@ def test_figures(benchmark, monkeypatch, tmp_path):
     assert Worker.closed == 2
 
 
-def test_worker_steps_and_ends(monkeypatch):
-    """The protocol, with a step that is not a training step."""
-    script = 'import sys\nfor _ in sys.stdin: print("log", "\\nseconds 1.5", flush=True)'
+def test_worker_uses_its_checkout(monkeypatch, tmp_path):
+    """The protocol, with a package that is not ours and a step that is not a training step."""
+    (tmp_path / 'mmcomformer').mkdir()
+    (tmp_path / 'mmcomformer' / '__init__.py').write_text('seconds = 1.5')
+    step = 'print("log", f"\\nseconds {mmcomformer.seconds}", flush=True)'
+    script = f'import sys, mmcomformer\nfor _ in sys.stdin: {step}'
     monkeypatch.setattr(compare, '_WORKER', script)
-    worker = compare.Worker(compare.HERE, compare.SIZES['tiny'])
+    worker = compare.Worker(tmp_path, compare.SIZES['tiny'])
     assert [worker.step(), worker.step()] == [1.5, 1.5]
     worker.close()
     assert worker.process.returncode == 0

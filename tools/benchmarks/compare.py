@@ -58,8 +58,8 @@ class Worker:
     """
 
     def __init__(self, checkout: Path, size: Size) -> None:
-        self.checkout = checkout
-        folders = (checkout.resolve(), checkout.resolve() / 'tools' / 'benchmarks')
+        self.checkout = checkout.resolve()
+        folders = (self.checkout, self.checkout / 'tools' / 'benchmarks')
         self.process = subprocess.Popen(
             [sys.executable, '-c', _WORKER, json.dumps(asdict(size))],
             env={
@@ -67,6 +67,8 @@ class Worker:
                 'PYTHONPATH': os.pathsep.join(map(str, folders)),
                 'OMP_NUM_THREADS': '1',
             },
+            # where this process runs there may be a package too, and it would come first
+            cwd=self.checkout,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -18,6 +18,7 @@ import torch
 from measuring import (
     MEGABYTE,
     BenchmarkError,
+    clock_of,
     one_line_errors,
     positive,
     ratios,
@@ -180,7 +181,7 @@ def measure(batch: Batch, name: str, args: argparse.Namespace) -> dict[str, list
     }
     # the first calls find the allocator in another state
     time_in_turn(functions, runs=1, items=1)
-    times = time_in_turn(functions, runs=args.runs, items=1)
+    times = time_in_turn(functions, runs=args.runs, items=1, clock=clock_of(args.device))
     series = {f'{way}, {name}': [1000 * t for t in values] for way, values in times.items()}
     return {**series, f'loop / ours, {name}': ratios(times['loop'], times['ours'])}
 

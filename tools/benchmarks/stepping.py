@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ import torch
 from measuring import (
     MEGABYTE,
     BenchmarkError,
+    clock_of,
     in_child,
     peak_megabytes,
     positive,
@@ -320,6 +320,7 @@ class Stopwatch:
 
     def __init__(self, device: str) -> None:
         self.device = device
+        self.clock = clock_of(device)
         self.seconds: dict[str, float] = {}
 
     def wrap(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -327,12 +328,12 @@ class Stopwatch:
 
         def timed(*args: Any, **kwargs: Any) -> Any:
             synchronize(self.device)
-            start = time.perf_counter()
+            start = self.clock()
             try:
                 return function(*args, **kwargs)
             finally:
                 synchronize(self.device)
-                elapsed = time.perf_counter() - start
+                elapsed = self.clock() - start
                 self.seconds[name] = self.seconds.get(name, 0.0) + elapsed
 
         return timed
