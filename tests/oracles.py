@@ -6,6 +6,7 @@ NumPy only. Tests compare the vectorised code of the package with these loops.
 from collections import Counter
 
 import numpy as np
+import torch
 
 
 def bilinear(maps, x, y):
@@ -171,3 +172,11 @@ def random_queries(rng, kind):
         cls_score[:] = cls_score[rng.integers(0, num_queries, num_queries)]
     covered = rng.random(size) < rng.choice([0, 0.2, 0.6, 1], p=[0.3, 0.3, 0.3, 0.1])
     return cls_score.astype(np.float32), masks.astype(np.float32), covered
+
+
+def masks_of(target):
+    """Expand all targets of an image to masks, (N, H, W) float; slots not used are empty."""
+    if target.owner is None:
+        return target.masks
+    slots = torch.arange(len(target.labels) - target.num_masks)
+    return torch.cat([target.masks, (target.owner == slots[:, None, None]).float()])

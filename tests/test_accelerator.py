@@ -7,6 +7,7 @@ are those of a CPU. See :mod:`emulated_accelerator`.
 import os
 from copy import deepcopy
 from dataclasses import fields
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -22,13 +23,12 @@ from emulated_accelerator import (
     to_device,
     to_host,
 )
-from torch import nn
 from torch.nn import functional
 
 from mmcomformer.methods.comformer import AdaptiveDistillLoss
 from mmcomformer.methods.mib import UnbiasedClassLoss
 from mmcomformer.methods.plop import PodLoss
-from mmcomformer.models import ContinualSegTTAModel, MaskPseudoLabels, QueryOutput
+from mmcomformer.models import ContinualSegTTAModel, MaskPseudoLabels, QueryOutput, segments
 from mmcomformer.models.class_losses import FocalClassLoss, WeightedClassLoss
 from mmcomformer.models.mask_activation import QuerySigmoid, QuerySoftmax
 from mmcomformer.models.mask_losses import (
@@ -37,12 +37,7 @@ from mmcomformer.models.mask_losses import (
     SoftmaxDiceLoss,
     SoftmaxMaskLoss,
 )
-from mmcomformer.models.matching import HarmonicMatchCost, WeightedMatchCost, match
-from mmcomformer.models.panoptic_fusion import fuse_panoptic
-from mmcomformer.models.point_sampling import sample_each, sample_shared, uncertain_points
 from mmcomformer.models.segments import MaskLogits, assign_pixels
-from mmcomformer.models.semantic_fusion import MaskBasedFusion, ScoreSumFusion
-from mmcomformer.models.targets import ImageTargets
 
 ACTIVATIONS = {'softmax': QuerySoftmax(), 'sigmoid': QuerySigmoid()}
 
@@ -73,13 +68,13 @@ MIXTURES = {
 }
 
 
-@pytest.mark.parametrize('name', MIXTURES)
 @in_fork
-def test_devices_do_not_mix(name):
+def test_devices_do_not_mix():
     with emulated_accelerator():
-        x, cpu = to_device(torch.rand(2, 3)), torch.zeros(2, 3)
-        with pytest.raises(RuntimeError, match='Expected all tensors to be on the same device'):
-            MIXTURES[name](x, cpu)
+        for mix in MIXTURES.values():
+            x, cpu = to_device(torch.rand(2, 3)), torch.zeros(2, 3)
+            with pytest.raises(RuntimeError, match='Expected all tensors to be on the same device'):
+                mix(x, cpu)
 
 
 READS = {
@@ -132,25 +127,15 @@ NEITHER = {
 }
 
 
-@pytest.mark.parametrize(
-    ('kind', 'name'),
-    [(kind, name) for kind, of in (('read', READS), ('copy', COPIES)) for name in of],
-)
 @in_fork
-def test_what_the_host_waits_for(kind, name):
-    with emulated_accelerator() as waits:
-        {'read': READS, 'copy': COPIES}[kind][name](to_device(torch.arange(6.0).view(2, 3)))
-    assert [wait.kind for wait in waits] == [kind]
-    assert waits[0].caller.function == '<lambda>'
-    assert waits[0].own is None
-
-
-@pytest.mark.parametrize('name', NEITHER)
-@in_fork
-def test_what_the_host_does_not_wait_for(name):
-    with emulated_accelerator() as waits:
-        NEITHER[name](to_device(torch.arange(6.0).view(2, 3)))
-    assert waits == []
+def test_what_the_host_waits_for():
+    of_kinds = {'read': READS, 'copy': COPIES, None: NEITHER}
+    for kind, name, run in [(kind, *case) for kind, of in of_kinds.items() for case in of.items()]:
+        with emulated_accelerator() as waits:
+            run(to_device(torch.arange(6.0).view(2, 3)))
+        assert [wait.kind for wait in waits] == ([] if kind is None else [kind]), name
+        assert all(wait.caller.function == '<lambda>' for wait in waits)
+        assert all(wait.own is None for wait in waits)
 
 
 @in_fork
@@ -173,57 +158,6 @@ def test_place_of_a_wait():
     assert waits.of_libraries() == {'copy in structures.py': 1}
     assert waits[0].own.function == '_image_targets'
     assert str(waits[0]).startswith('copy by _to_copy in structures.py:')
-
-
-def network():
-    """Layers whose gradients take various ways."""
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Flatten(2), nn.Linear(9, 5)
-    )
-
-
-def forward(model, x):
-    """Run it, with an index, an assignment and a view between."""
-    y = model(x)
-    y = y[torch.arange(1, 3, device=x.device)] * 2
-    y[:, 0] = y[:, 1].exp()
-    y.transpose(1, 2).mul_(y.detach().sum())
-    return y.logsumexp(-1).sum()
-
-
-@in_fork
-def test_gradients_are_those_of_the_cpu():
-    x = torch.rand(3, 3, 5, 5)
-    expected = network()
-    loss = forward(expected, x)
-    loss.backward()
-    with emulated_accelerator() as waits:
-        model = move(network())
-        found = forward(model, to_device(x))
-        found.backward()
-        assert_same(found.detach(), loss.detach())
-        assert_same(
-            [parameter.grad for parameter in model.parameters()],
-            [parameter.grad for parameter in expected.parameters()],
-        )
-        assert_same(list(model.buffers()), list(expected.buffers()))
-    assert waits == []
-
-
-@in_fork
-def test_views_share_their_values():
-    with emulated_accelerator():
-        x = torch.zeros(2, 3, device=device())
-        column = x[:, 1]
-        column += 1
-        row = x.detach().view(6).unflatten(0, (2, 3))[1]
-        row.fill_(7)
-        assert x.add_(0) is x
-        x.unsqueeze_(0)
-        assert x.shape == (1, 2, 3)
-        assert to_host(x).tolist() == [[[0, 1, 0], [7, 7, 7]]]
-        assert to_host(column).tolist() == [1, 7]
 
 
 @in_fork
@@ -266,224 +200,33 @@ def test_process_of_the_tests_has_no_accelerator():
 # ---------------------------------------------------------------------- who owns which pixel
 
 
-def draw_queries(queries=9, classes=4, size=(10, 12)):
-    """Logits of a class and of a mask for each query; some are sure of no-object."""
-    cls_score = 3 * torch.randn(queries, classes + 1)
-    cls_score[0, -1] = 20
-    return cls_score, 4 * torch.randn(queries, *size)
-
-
-SIZES = {'one block': (40, 48), 'blocks of rows': (150, 160), 'the same size': (10, 12)}
-
-
 @pytest.mark.parametrize('activation', ACTIVATIONS)
-@pytest.mark.parametrize('size', SIZES)
-@pytest.mark.parametrize('kept', ['some', 'all', 'none'])
 @in_fork
-def test_assign_pixels(activation, size, kept):
-    _, logits = draw_queries()
-    scores, excluded = torch.rand(9), torch.rand(SIZES[size]) > 0.7
-    chosen = {'some': scores > 0.4, 'all': scores >= 0, 'none': scores < 0}[kept]
-    masks = MaskLogits(logits, ACTIVATIONS[activation], SIZES[size])
-    expected = assign_pixels(scores, chosen, masks, excluded)
-    assert expected.owner.unique().numel() > (1 if kept != 'none' else 0)
-    whole = torch.cat(list(masks.blocks()), 1).view(9, *SIZES[size])
-    with emulated_accelerator() as waits:
-        arguments = to_device((scores, chosen))
-        for on_device in (
-            MaskLogits(to_device(logits), ACTIVATIONS[activation], SIZES[size]),
-            to_device(whole),
-        ):
-            found = assign_pixels(*arguments, on_device, to_device(excluded))
-            for field in fields(found):
-                assert_same(getattr(found, field.name), getattr(expected, field.name))
-            assert_same(found.segments(arguments[1], 0.5), expected.segments(chosen, 0.5))
-            valid = found.segments(arguments[1], 0.1)
-            assert_same(found.restrict(valid), expected.restrict(expected.segments(chosen, 0.1)))
+def test_assign_pixels(activation):
+    """Over several blocks, which waits for nothing and holds no map of all queries."""
+    logits, scores, excluded = 4 * torch.randn(9, 10, 12), torch.rand(9), torch.rand(150, 160) > 0.7
+    masks = MaskLogits(logits, ACTIVATIONS[activation], (150, 160))
+    expected = assign_pixels(scores, scores > 0.4, masks, excluded)
+    assert expected.owner.unique().numel() > 1
+    with emulated_accelerator() as waits, mock.patch.object(segments, '_pixels_of_block') as pixels:
+        pixels.return_value = 1000
+        scores, excluded = to_device((scores, excluded))
+        masks = MaskLogits(to_device(logits), ACTIVATIONS[activation], (150, 160))
+        assert {block.shape[1] for block in masks.blocks()} == {960}
+        found = assign_pixels(scores, scores > 0.4, masks, excluded)
+        for field in fields(found):
+            assert_same(getattr(found, field.name), getattr(expected, field.name))
+        valid, others = (
+            found.segments(scores > 0.4, 0.1),
+            expected.segments(to_host(scores) > 0.4, 0.1),
+        )
+        assert_same(found.restrict(valid), expected.restrict(others))
     assert waits == []
 
 
-def draw_truth(kind, size=(40, 48)):
-    """Ground truth of an image: a map, masks, or nothing."""
-    if kind == 'nothing':
-        return ImageTargets.from_masks(torch.zeros(0).long(), torch.zeros(0, *size))
-    if kind == 'masks':
-        masks = torch.zeros(2, *size)
-        masks[0, :10] = masks[1, 5:15, :20] = 1
-        return ImageTargets.from_masks(torch.tensor([4, 5]), masks)
-    owner = torch.full(size, -1)
-    owner[:10], owner[20:25, :30] = 0, 1
-    return ImageTargets.from_map(torch.tensor([4, 5]), owner)
-
-
-def parts_of(targets):
-    """Return the tensors of targets."""
-    parts = {field.name: getattr(targets, field.name) for field in fields(targets)}
-    return {name: part for name, part in parts.items() if part is not None}
-
-
-def targets_to_device(targets):
-    """Return the same targets on the device."""
-    return ImageTargets(**to_device(parts_of(targets)))
-
-
-@pytest.mark.parametrize('activation', ACTIVATIONS)
-@pytest.mark.parametrize('kind', ['map', 'masks', 'nothing'])
-@in_fork
-def test_pseudo_labels(activation, kind):
-    truth, (cls_score, mask_pred) = draw_truth(kind), draw_queries()
-    labeller = MaskPseudoLabels(ACTIVATIONS[activation], overlap_thr=0.3)
-    output = QueryOutput((cls_score[None],), (mask_pred[None],))
-    [expected] = labeller([truth], output)
-    assert 2 <= expected.valid[len(truth.labels) :].sum() < 9
-    with emulated_accelerator() as waits:
-        output = QueryOutput((to_device(cls_score[None]),), (to_device(mask_pred[None]),))
-        [found] = labeller([targets_to_device(truth)], output)
-        assert_same(parts_of(found), parts_of(expected))
-        assert_same(found.covered, expected.covered)
-    assert waits == []
-
-
-@pytest.mark.parametrize('activation', ACTIVATIONS)
-@pytest.mark.parametrize('thresholds', [(0.0, 0.0), (0.5, 0.4)])
-@in_fork
-def test_fusion(activation, thresholds):
-    (cls_score, logits), activation = draw_queries(), ACTIVATIONS[activation]
-    cls_score[:, 2] = -torch.inf
-    masks = activation.probability(functional.interpolate(logits[None], (40, 48))[0])
-    thing = dict(num_things=2, score_thr=thresholds[0], iou_thr=thresholds[1])
-    rules = {
-        'panoptic': lambda cls_score, masks: fuse_panoptic(cls_score, masks, **thing),
-        'segments': MaskBasedFusion(*thresholds),
-        'sums': ScoreSumFusion(),
-    }
-    for rule in rules.values():
-        expected = rule(cls_score, masks)
-        assert expected.unique().numel() > 1
-        with emulated_accelerator() as waits:
-            assert_same(rule(to_device(cls_score), to_device(masks)), expected)
-        assert waits == []
-
-
-# ---------------------------------------------------------------------- targets and points
-
-
-def draw_targets(kind, slots=6, size=(40, 48)):
-    """Ground truth and pseudo-labels, some slots of which are not used."""
-    truth = draw_truth(kind, size)
-    owner = torch.randint(-1, slots, (size[0] // 4, size[1] // 4))
-    owner = owner.repeat_interleave(4, 0).repeat_interleave(4, 1).masked_fill(truth.covered, -1)
-    valid = torch.arange(slots) % 3 != 1
-    owner = torch.where((owner >= 0) & ~valid[owner.clamp(min=0)], -1, owner)
-    return truth.with_pseudo_labels(owner, torch.randint(0, 4, (slots,)), valid)
-
-
-@pytest.mark.parametrize('kind', ['map', 'masks', 'nothing'])
-@in_fork
-def test_sampling_of_targets(kind):
-    targets, points = draw_targets(kind), torch.rand(60, 2)
-    # an assignment knows valid targets only, in any order
-    chosen = targets.valid.nonzero()[:, 0].flip(0).numpy()
-    number = targets.valid.cumsum(0).numpy()[chosen] - 1
-    own = torch.rand(len(chosen), 30, 2)
-    with emulated_accelerator() as waits:
-        on_device = targets_to_device(targets)
-        assert_same(on_device.covered, targets.covered)
-        assert_same(on_device.sample_shared(to_device(points)), targets.sample_shared(points))
-        found = on_device.sample_each(chosen, to_device(own))
-        # a CPU has a mask for each target that exists
-        assert_same(found, targets.expanded().sample_each(number, own))
-        assert to_host(found).max() > 0.9
-        masks = chosen[chosen < targets.num_masks]
-        if len(masks):
-            found = on_device.sample_each(masks, to_device(own[: len(masks)]))
-            assert_same(found, targets.sample_each(masks, own[: len(masks)]))
-    assert waits == []
-
-
-@pytest.mark.parametrize('kind', ['map', 'masks', 'labels'])
-@in_fork
-def test_ground_truth_of_samples(kind):
-    label_map = torch.arange(64 * 64).view(64, 64) // 1500 * 2
-    label_map[:5] = 255
-    make = {
-        'map': lambda: tiny.map_samples([tiny.SEA, tiny.CAT], []),
-        'masks': lambda: tiny.samples([tiny.SEA, tiny.CAT], []),
-        'labels': lambda: tiny.label_samples(label_map, torch.full((64, 64), 255)),
-    }[kind]
-    head = tiny.build_segmentor().mask_head if kind == 'labels' else tiny.build_head()
-    expected = head.build_targets(make())
-    samples = make()
-    with emulated_accelerator() as waits:
-        samples = [sample.to(device()) for sample in samples]
-        waits.clear()
-        found = move(head).build_targets(samples)
-        assert_same([*map(parts_of, found)], [*map(parts_of, expected)])
-    assert waits.of_package() == []
-    # mmdet builds a tensor from each image's masks
-    assert waits.of_libraries() == ({'copy in structures.py': 2} if kind == 'masks' else {})
-
-
-@in_fork
-def test_points():
-    maps, shared, own = torch.randn(2, 3, 8, 9), torch.rand(2, 90, 2), torch.rand(3, 40, 2)
-    settings = dict(num_points=40, oversample_ratio=3.0, importance_ratio=0.75)
-
-    def sample(maps, shared, own):
-        maps.requires_grad_()
-        samples = sample_each(maps[0], own), sample_shared(maps, shared)
-        (samples[0].square().sum() + samples[1].exp().sum()).backward()
-        torch.manual_seed(0)
-        drawn = uncertain_points(maps[0], QuerySoftmax().uncertainty, **settings)
-        # a CPU reads pixels of maps that need no gradient
-        return [*(part.detach() for part in samples), maps.grad, drawn] + [
-            sample_shared(maps.detach(), shared)
-        ]
-
-    with emulated_accelerator() as waits:
-        found = sample(*to_device((maps, shared, own)))
-        assert_same(found, sample(maps, shared, own))
-    assert waits == []
-
-
-# ---------------------------------------------------------------------- matching
-
-
-COSTS = {
-    'softmax': HarmonicMatchCost(),
-    'sigmoid': WeightedMatchCost(),
-}
-
-
-@pytest.mark.parametrize('activation', ACTIVATIONS)
-@in_fork
-def test_matching(activation):
-    targets = [draw_targets(kind) for kind in ('map', 'masks', 'nothing')]
-    scores = [2 * torch.randn(3, 9, 7) for _ in range(4)]
-    maps = [ACTIVATIONS[activation].loss_maps(4 * torch.randn(3, 9, 10, 12))[1] for _ in scores]
-    settings = dict(cost=COSTS[activation], num_points=300)
-    torch.manual_seed(1)
-    expected, count = match(scores, maps, targets, **settings)
-    levels_at_once = []
-
-    def count_levels(prob, masks, truth):
-        levels_at_once.append(len(prob))
-        return COSTS[activation](prob, masks, truth)
-
-    with emulated_accelerator() as waits:
-        on_device = [targets_to_device(target) for target in targets]
-        torch.manual_seed(1)
-        settings['cost'] = count_levels
-        found, total = match(to_device(scores), to_device(maps), on_device, **settings)
-    assert levels_at_once == [4, 4, 4]
-    assert total == count > 10
-    for of_level, others in zip(found, expected, strict=True):
-        for pair, other in zip(of_level, others, strict=True):
-            assert [part.tolist() for part in pair] == [part.tolist() for part in other]
-            assert len(pair[0]) >= 4
-    # the costs of all levels and images
-    assert waits.of_package() == ['read in matching.py match']
-    assert waits.of_libraries() == {}
+def test_size_of_blocks_on_an_accelerator():
+    """Few, and still none of all queries at the size of a photograph."""
+    assert 2**16 <= segments._pixels_of_block(torch.device('cuda')) <= 2**19
 
 
 # ---------------------------------------------------------------------- losses

@@ -102,7 +102,7 @@ class SegmentOverlaps:
             gt_ids: Integers of shape (H, W); 0 is VOID.
             gt_labels: Label of each ground-truth segment, in ``[0, K)``, shape (n,).
             gt_iscrowd: Whether each ground-truth segment is a crowd, shape (n,).
-            pred_ids: Integers of shape (H, W), of any range.
+            pred_ids: Integers of shape (H, W), of 32 bits with sign.
             label_of: Gets values of ``pred_ids``, int64 of shape (p,), and returns their labels in
                 ``[0, K)``, or -1 where a value is no segment.
             num_classes: K.

@@ -114,8 +114,6 @@ class ContinualModel(nn.Module):
             The losses, and the student's output.
         """
         targets, teacher = self.targets_and_teacher(batch_inputs, batch_data_samples)
-        if batch_inputs.device.type == 'cpu':
-            targets = [target.expanded() for target in targets]
         student = self.query_output(batch_inputs, batch_data_samples, teacher)
         losses, assignments = self.mask_head.supervised_losses(student, targets)
         losses |= compute_extra_losses(self.extra_losses, student, teacher, targets, assignments)

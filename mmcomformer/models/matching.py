@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -13,23 +13,14 @@ from torch.nn import functional
 
 from ..registry import TASK_UTILS
 from .class_activation import SOFTMAX, ClassActivation
-from .point_sampling import random_points, sample_shared, sum_samples
+from .point_sampling import random_points, sample_shared
 from .targets import ImageTargets
 
 Assignment = tuple[np.ndarray, np.ndarray]
 
-# with more targets, sampling the queries is faster (docs/performance.md)
-_FEW_TARGETS = 30
-
 
 class MatchCost(Protocol):
-    """Cost of giving each target to each query.
-
-    A class whose cost needs no more of the samples than their dice coefficients can also define
-    ``from_dice(class_prob, dice)`` with both (..., Q, N): for few targets, a CPU finds these
-    without sampling and calls it instead. A derived class that defines only ``__call__`` anew is
-    called.
-    """
+    """Cost of giving each target to each query."""
 
     #: which dice map of the mask activation it samples: probability or logit
     expects: str
@@ -56,10 +47,7 @@ class HarmonicMatchCost:
 
     def __call__(self, class_prob: Tensor, mask_samples: Tensor, target_samples: Tensor) -> Tensor:
         """Return the cost; ``mask_samples`` are probabilities. See :class:`MatchCost`."""
-        return self.from_dice(class_prob, dice_coefficients(mask_samples, target_samples))
-
-    def from_dice(self, class_prob: Tensor, dice: Tensor) -> Tensor:
-        """Return the cost of class probabilities and dice coefficients, both (..., Q, N)."""
+        dice = dice_coefficients(mask_samples, target_samples)
         return -2 * class_prob * dice / (class_prob + dice)
 
 
@@ -105,22 +93,8 @@ def dice_coefficients(prob: Tensor, target: Tensor) -> Tensor:
     Returns:
         Shape (..., Q, N).
     """
-    # the few targets first: with the queries first, the product takes twice as long on a CPU
-    overlap = (target @ prob.transpose(-1, -2)).transpose(-1, -2)
-    return _dice(overlap, prob.sum(-1), target.sum(-1))
-
-
-def dice_of_maps(maps: Tensor, points: Tensor, target: Tensor) -> Tensor:
-    """Return :func:`dice_coefficients` of maps (Q, h, w) at points (P, 2), targets (N, P): (Q, N).
-
-    The queries are not sampled: coefficients need only sums of samples.
-    """
-    sums = sum_samples(maps, points, torch.cat([target, torch.ones_like(points[:, 0])[None]]))
-    return _dice(sums[:-1].T, sums[-1], target.sum(-1))
-
-
-def _dice(overlap: Tensor, prob_sum: Tensor, target_sum: Tensor) -> Tensor:
-    return (2 * overlap + 1) / (prob_sum.unsqueeze(-1) + target_sum.unsqueeze(-2) + 1)
+    overlap = prob @ target.transpose(-1, -2)
+    return (2 * overlap + 1) / (prob.sum(-1).unsqueeze(-1) + target.sum(-1).unsqueeze(-2) + 1)
 
 
 @torch.no_grad()
@@ -156,14 +130,9 @@ def match(
     probs = [class_activation.probability(score) for score in cls_scores]
     points = random_points(num_levels * num_images, num_points, like=cls_scores[0])
     points = points.view(num_levels, num_images, num_points, 2)
-    costs: list[Tensor] = []
     # autocast would take the products of the costs in float16, where sums over points overflow
     with torch.autocast(points.device.type, enabled=False):
-        if points.device.type != 'cpu':
-            costs = _costs_at_once(probs, dice_maps, targets, points, cost)
-        else:
-            for level in zip(probs, dice_maps, points, strict=True):
-                costs += _costs_of_level(*level, targets, cost)
+        costs = _costs(probs, dice_maps, targets, points, cost)
     known = [part.float() for target in targets for part in (target.valid, target.labels)]
     on_device = [part.flatten() for part in (*costs, *known)]
     lengths = [part.numel() for part in on_device]
@@ -174,54 +143,28 @@ def match(
     return _assign(matrices, parts[len(costs) :: 2], parts[len(costs) + 1 :: 2], shape)
 
 
-def _costs_at_once(
+def _costs(
     probs: Sequence[Tensor],
     dice_maps: Sequence[Tensor],
     targets: Sequence[ImageTargets],
     points: Tensor,
     cost: MatchCost,
 ) -> list[Tensor]:
-    """Return the costs of each image at all levels, (L, Q, N); points (L, B, P, 2)."""
+    """Return the costs of each level and, within it, of each image, (Q, N); points (L, B, P, 2)."""
     num_levels, _, num_points = points.shape[:3]
-    prob = torch.stack(list(probs))
-    sampled = [sample_shared(maps, p) for maps, p in zip(dice_maps, points, strict=True)]
-    samples = torch.stack(sampled)
+    # (N, L * P) -> (N, L, P) of each image: few large calls, where the maps do not change by level
+    of_targets = [
+        target.sample_shared(points[:, image].flatten(0, 1)).unflatten(1, (num_levels, num_points))
+        for image, target in enumerate(targets)
+    ]
     costs = []
-    for image, target in enumerate(targets):
-        shared = target.sample_shared(points[:, image].flatten(0, 1))
-        shared = shared.view(-1, num_levels, num_points).transpose(0, 1)
-        class_prob = prob[:, image][..., target.labels.clamp(min=0)]
-        costs.append(cost(class_prob, samples[:, image], shared.to(prob.dtype)))
+    for level, (prob, maps) in enumerate(zip(probs, dice_maps, strict=True)):
+        # (B, Q, h, w) -> (B, Q, P)
+        samples = sample_shared(maps, points[level])
+        for image, target in enumerate(targets):
+            class_prob = prob[image][:, target.labels.clamp(min=0)]
+            costs.append(cost(class_prob, samples[image], of_targets[image][:, level]))
     return costs
-
-
-def _costs_of_level(
-    prob: Tensor,
-    dice_maps: Tensor,
-    points: Tensor,
-    targets: Sequence[ImageTargets],
-    cost: MatchCost,
-) -> list[Tensor]:
-    """Return the costs of each image at one level, (Q, N); points (B, P, 2).
-
-    For a CPU, in whose cache one level and image at a time stays.
-    """
-    from_dice = _from_dice(cost)
-    costs = []
-    for target, of_image, maps, p in zip(targets, prob, dice_maps, points, strict=True):
-        class_prob = of_image[:, target.labels.clamp(min=0)]
-        shared = target.sample_shared(p).to(of_image.dtype)
-        if from_dice is None or len(shared) > _FEW_TARGETS:
-            costs.append(cost(class_prob, sample_shared(maps[None], p[None])[0], shared))
-        else:
-            costs.append(from_dice(class_prob, dice_of_maps(maps, p, shared)))
-    return costs
-
-
-def _from_dice(cost: MatchCost) -> Callable[[Tensor, Tensor], Tensor] | None:
-    """Return the method ``from_dice`` of a cost that has one beside its ``__call__``."""
-    of_call = next(kind for kind in type(cost).__mro__ if '__call__' in vars(kind))
-    return getattr(cost, 'from_dice', None) if 'from_dice' in vars(of_call) else None
 
 
 def _assign(

@@ -10,19 +10,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from .mask_activation import MaskActivation
-
-# pixels of a block: 100 queries of it are 3 MB
-_BLOCK = 8192
-# pixels of a row
-_NARROW = 128
+from .targets import to_device
 
 
 @dataclass(frozen=True)
 class MaskLogits:
     """Mask probabilities that are computed from logits block by block, where they are used.
 
-    On a CPU no map of all queries is made at full size: its way through memory takes longer than
-    what is computed. The result has the same bits as resizing and activating whole maps.
+    No map of all queries is made at full size: a photograph of 12 megapixels would take 5 GB for
+    each with 100 queries, and on a CPU the way through memory would take longer than what is
+    computed.
 
     Attributes:
         logits: Shape (Q, h, w).
@@ -39,17 +36,26 @@ class MaskLogits:
         """Queries, height and width (Q, H, W)."""
         return (self.logits.shape[0], *self.size)
 
-    @property
-    def device(self) -> torch.device:
-        """Device of the logits."""
-        return self.logits.device
-
     def blocks(self) -> Iterator[Tensor]:
         """Yield probabilities of consecutive pixels, each (Q, P), P pixels of one or many rows."""
-        # torch has another kernel for small maps
-        in_bands = self.logits.device.type == 'cpu' and self.size[1] > _NARROW
-        resize = _resize_in_bands if in_bands else _resize
-        for band in resize(self.logits.float(), self.size):
+        logits = self.logits.float()
+        height, width = self.size
+        low, high, weight = _source_rows(logits.shape[1], height)
+        on_device = [to_device(part, logits.device) for part in (low, high, weight)]
+        num_rows = max(1, _pixels_of_block(logits.device) // width)
+        for start in range(0, height, num_rows):
+            rows = slice(start, start + num_rows)
+            first, end = int(low[start]), int(high[rows][-1]) + 1
+            # (Q, r, w) -> (Q, r, W): columns first, of the few source rows of this block
+            columns = functional.interpolate(
+                logits[None, :, first:end],
+                (end - first, width),
+                mode='bilinear',
+                align_corners=False,
+            )[0]
+            above, below, share = (part[rows] for part in on_device)
+            # (Q, r, W) -> (Q, R, W)
+            band = torch.lerp(columns[:, above - first], columns[:, below - first], share[:, None])
             yield self.activation.probability(band).flatten(1)
 
 
@@ -57,53 +63,31 @@ Masks = Tensor | MaskLogits
 """Mask probabilities at full size: a tensor (Q, H, W) in [0, 1], or logits that give them."""
 
 
-def _resize(logits: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:
-    """Yield one band, the whole of the resized maps (Q, H, W)."""
-    yield functional.interpolate(logits[None], size, mode='bilinear', align_corners=False)[0]
+def _pixels_of_block(device: torch.device) -> int:
+    """Return how many pixels to look at together.
 
-
-def _resize_in_bands(logits: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:
-    """Yield bands of rows (Q, R, W) of the resized maps.
-
-    Columns are resized by torch. Rows are blended as torch's own kernel does it on a CPU: the
-    source row in one rounding, and product and sum in another.
+    With 100 queries a map of a block takes 3 MB on a CPU, in whose cache it stays, and 105 MB
+    elsewhere, where few large operations are faster.
     """
-    height, width = size
-    num_rows = max(1, _BLOCK // width)
-    if size == logits.shape[1:]:
-        yield from logits.split(num_rows, dim=1)
-        return
-    low, high, weight = _source_rows(logits.shape[1], height)
-    for start in range(0, height, num_rows):
-        rows = slice(start, start + num_rows)
-        first, last = int(low[start]), int(high[rows][-1])
-        part = logits[None, :, first : last + 1]
-        columns = functional.interpolate(
-            part, (part.shape[2], width), mode='bilinear', align_corners=False
-        )[0]
-        of_high = weight[rows, None]
-        band = columns[:, high[rows] - first].mul_(of_high)
-        yield band.addcmul_(columns[:, low[rows] - first], 1 - of_high)
+    return 2**13 if device.type == 'cpu' else 2**18
 
 
 def _source_rows(source: int, height: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the two source rows of each row, (H,) int64, and the weight of the second, (H,)."""
-    # torch divides in float32; then double precision rounds once, like a fused multiply-add
-    scale = torch.tensor(source / height, dtype=torch.float32).double()
-    position = ((torch.arange(height, dtype=torch.float64) + 0.5) * scale - 0.5).float()
-    position = position.clamp(min=0)
-    low = position.long().clamp(max=source - 1)
-    return low, (low + 1).clamp(max=source - 1), (position - low).clamp(max=1)
+    """Return the two source rows of each row, (H,) int64, and the weight of the second, (H,).
+
+    As torch resizes without aligned corners: the outer edges of both maps meet.
+    """
+    position = (torch.arange(height, dtype=torch.float64) + 0.5) * (source / height) - 0.5
+    position = position.clamp(0, source - 1)
+    low = position.long()
+    return low, (low + 1).clamp(max=source - 1), (position - low).float()
 
 
 def _blocks_of(masks: Masks) -> Iterator[Tensor]:
-    """Yield masks of consecutive pixels, each (Q, P): on a CPU as many as stay in its cache."""
+    """Yield masks of consecutive pixels, each (Q, P)."""
     if isinstance(masks, MaskLogits):
-        yield from masks.blocks()
-    elif masks.device.type == 'cpu':
-        yield from masks.flatten(1).split(_BLOCK, dim=1)
-    else:
-        yield masks.flatten(1)
+        return masks.blocks()
+    return iter(masks.flatten(1).split(_pixels_of_block(masks.device), dim=1))
 
 
 @dataclass(frozen=True)
@@ -147,7 +131,8 @@ def assign_pixels(
 ) -> PixelOwners:
     """Give each pixel to the kept query with the largest score x mask.
 
-    No loop over pixels or queries, and on an accelerator no value is read back to the host.
+    Block by block, so that memory does not grow with the image times the queries. No loop over
+    pixels or queries, and no value is read back to the host.
 
     Args:
         scores: Shape (Q,), in [0, 1].
@@ -156,8 +141,7 @@ def assign_pixels(
         excluded: Pixels that nobody may own, shape (H, W), bool.
     """
     num_queries, *size = masks.shape
-    find = _owners_on_cpu if masks.device.type == 'cpu' else _owners
-    found = [find(scores, kept, block) for block in _blocks_of(masks)]
+    found = [_owners(scores, kept, block) for block in _blocks_of(masks)]
     owner, strong = (torch.cat(parts).view(size) for parts in list(zip(*found, strict=True))[:2])
     original = torch.stack([reached for _, _, reached in found]).sum(0)
     if excluded is not None:
@@ -185,27 +169,3 @@ def _owners(scores: Tensor, kept: Tensor, masks: Tensor) -> tuple[Tensor, Tensor
     owned = best >= 0
     strong = masks.gather(0, owner[None])[0] >= 0.5
     return owner.masked_fill(~owned, -1), strong & owned, (masks >= 0.5).sum(1) * kept
-
-
-def _owners_on_cpu(scores: Tensor, kept: Tensor, masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Do the same as :func:`_owners`, in the operations that torch vectorises on a CPU.
-
-    Those are maxima without an index, and comparisons that give floats. So the index comes from a
-    second maximum, over ranks of the queries that reach the first one.
-    """
-    original = torch.zeros(masks.shape[0], dtype=torch.long)
-    chosen = kept.nonzero().squeeze(1)
-    if len(chosen) == 0:
-        nobody = torch.full(masks.shape[1:], -1)
-        return nobody, nobody >= 0, original
-    if len(chosen) < len(kept):
-        masks = masks[chosen]
-    strength = masks * scores[chosen, None]
-    # the first of several equal queries has the highest rank
-    rank = torch.arange(len(chosen), 0, -1, dtype=strength.dtype)[:, None]
-    highest = strength.eq_(strength.amax(0)).mul_(rank).amax(0)
-    # NaN equals nothing: rank 0 must not leave the table
-    position = len(chosen) - highest.clamp_(min=1).long()
-    reached = torch.ge(masks, 0.5, out=strength)
-    original[chosen] = reached.sum(1).long()
-    return chosen[position], reached.gather(0, position[None])[0] > 0, original

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -20,11 +20,12 @@ def to_device(values: np.ndarray | Tensor, device: torch.device) -> Tensor:
 
 @dataclass(frozen=True)
 class ImageTargets:
-    """The N target segments of one image, sampled without expanding a map of them to masks.
+    """The N target segments of one image.
 
     Masks may overlap. Segments that do not are held by one map, each in a slot that is used or
     not, so that their number need not be known on the host before matching: the pseudo-labels,
-    with a slot for every query of the teacher, and ground truth that comes as a map.
+    with a slot for every query of the teacher, and ground truth that comes as a map. A mask is
+    made of a slot for the targets that were matched, where these are sampled.
 
     Attributes:
         labels: Learning index of each target, shape (N,), int64: first those with a mask, then
@@ -32,8 +33,6 @@ class ImageTargets:
         valid: Whether each target exists, shape (N,), bool; always True for ground truth.
         masks: Shape (G, H, W), float, values in [0, 1].
         owner: Slot that each pixel belongs to or -1, shape (H, W), int64; None without slots.
-        every_mask: Masks of all targets, those of slots expanded, shape (N, H, W), float; None
-            unless :meth:`expanded`.
         num_ground_truth: How many of the targets, the first ones, are ground truth; the others are
             pseudo-labels. None where all are.
         from_memory: Whether the image was stored at an earlier step.
@@ -43,7 +42,6 @@ class ImageTargets:
     valid: Tensor
     masks: Tensor
     owner: Tensor | None = None
-    every_mask: Tensor | None = None
     num_ground_truth: int | None = None
     from_memory: bool = False
 
@@ -117,30 +115,6 @@ class ImageTargets:
             from_memory=self.from_memory,
         )
 
-    def expanded(self) -> ImageTargets:
-        """Return the targets that exist, with a mask for each of them beside the map.
-
-        For a CPU, which samples each mask at its own points faster than the map, and where nothing
-        waits for a number of targets to be read.
-        """
-        if self.owner is None:
-            return self
-        used = self.valid[self.num_masks :].nonzero().squeeze(1)
-        # owner -1 reads the last one
-        number = torch.full((self.labels.shape[0] - self.num_masks + 1,), -1)
-        number[used] = torch.arange(len(used))
-        owner = number[self.owner]
-        slots = torch.arange(len(used))[:, None, None]
-        every_mask = torch.cat([self.masks, (owner == slots).to(self.masks.dtype)])
-        labels = self.labels[self.valid]
-        return replace(
-            self,
-            labels=labels,
-            valid=torch.ones_like(labels).bool(),
-            owner=owner,
-            every_mask=every_mask,
-        )
-
     def sample_shared(self, points: Tensor) -> Tensor:
         """Sample all targets at the same points.
 
@@ -153,13 +127,14 @@ class ImageTargets:
         of_masks = sample_shared(self.masks.unsqueeze(0), points.unsqueeze(0)).squeeze(0)
         if self.owner is None:
             return of_masks
-        slots = self.labels.shape[0] - self.num_masks
-        # owner -1 falls into a row of its own, which is cut off
-        of_map = of_masks.new_zeros(slots + 1, points.shape[0])
-        for pixels, weights in corners(points, *self.owner.shape):
-            owners = self._bordered_owner.take(pixels).long()
-            of_map.scatter_add_(0, owners.add_(1)[None], weights[None])
-        return torch.cat([of_masks, of_map[1:]])
+        num_targets = self.labels.shape[0]
+        # one row more, for pixels without an owner
+        samples = of_masks.new_zeros(num_targets + 1, points.shape[0])
+        samples[: self.num_masks] = of_masks
+        pixels, weights = corners(points, *self.owner.shape)
+        # (4, P): each of the four pixels gives its weight to the row of its owner
+        samples.scatter_add_(0, self._bordered_rows.take(pixels), weights)
+        return samples[:num_targets]
 
     def sample_each(self, chosen: np.ndarray, points: Tensor) -> Tensor:
         """Sample chosen targets, each at its own points.
@@ -171,31 +146,24 @@ class ImageTargets:
         Returns:
             Shape (M, P), float.
         """
-        index = torch.from_numpy(chosen)
-        has_mask = index < self.num_masks
-        if self.owner is None or bool(has_mask.all()):
-            return sample_each(self.masks[to_device(chosen, points.device)], points)
-        if self.every_mask is not None:
-            return sample_each(self.every_mask[index], points)
-        # both parts are sampled without looking at the points of the other
-        order = has_mask.logical_not().long().argsort(stable=True)
-        first = int(has_mask.sum())
-        back = to_device(order.argsort(), points.device)
-        index, order = (to_device(part, points.device) for part in (index[order], order))
-        points = points[order]
-        of_masks = sample_each(self.masks[index[:first]], points[:first])
-        slots = (index[first:] - self.num_masks).unsqueeze(-1)
-        of_map = points.new_zeros(slots.shape[0], points.shape[1])
-        for pixels, weights in corners(points[first:], *self.owner.shape):
-            of_map += (self._bordered_owner.take(pixels) == slots) * weights
-        return torch.cat([of_masks, of_map])[back]
+        device = points.device
+        if self.owner is None:
+            return sample_each(self.masks[to_device(chosen, device)], points)
+        # those with a mask of their own first
+        order = np.argsort(chosen >= self.num_masks, kind='stable')
+        own, slots = np.split(chosen[order], [np.count_nonzero(chosen < self.num_masks)])
+        in_slot = self.owner == to_device(slots - self.num_masks, device)[:, None, None]
+        masks = torch.cat([self.masks[to_device(own, device)], in_slot.to(self.masks.dtype)])
+        samples = sample_each(masks, points[to_device(order, device)])
+        return samples[to_device(np.argsort(order), device)]
 
     @cached_property
-    def _bordered_owner(self) -> Tensor:
-        """The map with a border of -1, flat, and of a type that spares cache."""
+    def _bordered_rows(self) -> Tensor:
+        """The target of each pixel, or N, with a border of N around the map; flat, int64."""
         assert self.owner is not None
-        dtype = torch.int16 if self.labels.shape[0] < 2**15 else torch.int32
-        return functional.pad(self.owner.to(dtype), (1, 1, 1, 1), value=-1).flatten()
+        num_targets = self.labels.shape[0]
+        rows = torch.where(self.owner < 0, num_targets, self.owner + self.num_masks)
+        return functional.pad(rows, (1, 1, 1, 1), value=num_targets).flatten()
 
 
 def _boxes_of(masks: Tensor) -> Tensor:

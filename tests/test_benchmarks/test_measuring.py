@@ -3,6 +3,7 @@ import gc
 import json
 import os
 import socket
+import time
 
 import measuring
 import pytest
@@ -120,3 +121,12 @@ def test_device_and_its_memory():
 def test_ratios_and_waiting():
     assert measuring.ratios([2.0, 9.0], [1.0, 3.0]) == [2.0, 3.0]
     assert measuring.waiting(len, 'cpu')('abc') == 3
+
+
+def test_processor_time_does_not_count_waiting():
+    functions = {'sleep': lambda call: time.sleep(0.05)}
+    for clock, least, most in ((measuring.clock_of('cpu'), 0, 0.04), (None, 0.05, 10)):
+        settings = {} if clock is None else {'clock': clock}
+        [seconds] = measuring.time_in_turn(functions, runs=1, items=1, **settings)['sleep']
+        assert least <= seconds < most
+    assert measuring.clock_of('cuda') is time.perf_counter

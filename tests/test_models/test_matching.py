@@ -96,16 +96,6 @@ def random_batch(seed, truths=(3, 0, 2), slots=4, queries=6, classes=5, levels=2
     return scores, maps, targets
 
 
-def expanded(target):
-    """Return the valid targets of an image as masks, and their indices."""
-    masks = target.masks
-    if target.owner is not None:
-        slots = torch.arange(len(target.labels) - target.num_masks)
-        masks = torch.cat([masks, (target.owner == slots[:, None, None]).float()])
-    index = target.valid.nonzero()[:, 0]
-    return masks[index], index.numpy()
-
-
 COSTS = {
     'harmonic': (HarmonicMatchCost(), oracles.harmonic_cost, lambda maps: maps.softmax(-3)),
     'weighted': (WeightedMatchCost(), oracles.weighted_cost, lambda maps: maps),
@@ -130,7 +120,8 @@ def test_match_equals_one_image_and_level_at_a_time(monkeypatch, kind, seed):
     some_invalid = 0
     for level in range(2):
         for image, target in enumerate(targets):
-            masks, index = expanded(target)
+            index = target.valid.nonzero()[:, 0].numpy()
+            masks = oracles.masks_of(target)[index]
             some_invalid += len(target.labels) - len(index)
             prob = oracles.softmax(scores[level][image].numpy())[:, target.labels[index].numpy()]
             own = points[level, image].numpy()
@@ -214,40 +205,19 @@ class Recording:
     """
 
     def __init__(self, cost):
-        self.cost, self.expects, self.seen, self.sampled = cost, cost.expects, [], 0
+        self.cost, self.seen = cost, []
 
     def __call__(self, *args):
-        self.sampled += 1
         self.seen.append(self.cost(*args))
         return self.seen[-1]
 
 
-class RecordingWithDice(Recording):
-    """The same for a cost whose dice coefficients are found without sampling."""
-
-    # ``from_dice`` counts beside a ``__call__`` of the same class
-    def __call__(self, *args):
-        return super().__call__(*args)
-
-    def from_dice(self, *args):
-        self.seen.append(self.cost.from_dice(*args))
-        return self.seen[-1]
-
-
-WAYS = {
-    'harmonic': ('harmonic', Recording),
-    'harmonic, not sampled': ('harmonic', RecordingWithDice),
-    'weighted': ('weighted', Recording),
-}
-
-
-@pytest.mark.parametrize('way', WAYS)
-def test_autocast_does_not_lower_the_precision_of_costs(way):
-    kind, record = WAYS[way]
+@pytest.mark.parametrize('kind', COSTS)
+def test_autocast_does_not_lower_the_precision_of_costs(kind):
     cost, _, activation = COSTS[kind]
     scores, maps, targets = random_batch(0)
     maps = [activation(m) for m in maps]
-    recording = record(cost)
+    recording = Recording(cost)
     for enabled in (False, True):
         torch.manual_seed(0)
         with torch.autocast('cpu', dtype=torch.bfloat16, enabled=enabled):
@@ -258,61 +228,11 @@ def test_autocast_does_not_lower_the_precision_of_costs(way):
         torch.testing.assert_close(mixed, expected, atol=0, rtol=0)
 
 
-@pytest.mark.parametrize('way', WAYS)
-def test_costs_of_an_accelerator_are_those_of_a_cpu(way):
-    """A CPU takes level by level, and may not sample; an accelerator takes all levels at once."""
-    kind, record = WAYS[way]
-    cost, _, activation = COSTS[kind]
-    scores, maps, targets = random_batch(0)
-    maps = [activation(m) for m in maps]
-    points = torch.rand(len(scores), len(targets), 500, 2)
-    together = matching._costs_at_once(scores, maps, targets, points, cost)
-    recording = record(cost)
-    for level, batch in enumerate(zip(scores, maps, points, strict=True)):
-        one_by_one = matching._costs_of_level(*batch, targets, recording)
-        for expected, found in zip(together, one_by_one, strict=True):
-            torch.testing.assert_close(found, expected[level], atol=1e-5, rtol=1e-5)
-    assert len(recording.seen) == len(scores) * len(targets)
-
-
-def test_many_targets_are_sampled(monkeypatch):
-    cost, _, activation = COSTS['harmonic']
-    scores, maps, targets = random_batch(0)
-    maps = [activation(m) for m in maps]
-    counts = sorted(len(target.labels) for target in targets)
-    assert counts[0] < counts[-1]
-    monkeypatch.setattr(matching, '_FEW_TARGETS', counts[-1] - 1)
-    recording = RecordingWithDice(cost)
-    match(scores, maps, targets, cost=recording, num_points=50)
-    assert recording.sampled == len(scores) * counts.count(counts[-1])
-    assert len(recording.seen) == len(scores) * len(targets)
-
-
-def test_derived_cost_is_called():
-    class Doubled(HarmonicMatchCost):
-        def __call__(self, *args):
-            called.append(args)
-            return 2 * super().__call__(*args)
-
-    class FromDice(HarmonicMatchCost):
-        def from_dice(self, *args):
-            found.append(args)
-            return super().from_dice(*args)
-
-    called, found = [], []
-    scores, maps, targets = random_batch(0)
-    maps = [m.softmax(-3) for m in maps]
-    for cost in (Doubled(), FromDice()):
-        match(scores, maps, targets, cost=cost, num_points=50)
-    assert len(called) == len(found) == len(scores) * len(targets)
-
-
 def test_costs_carry_no_gradient():
     scores, maps, targets = random_batch(0)
     for tensor in (*scores, *maps):
         tensor.requires_grad_()
-    for record in (Recording, RecordingWithDice):
-        recording = record(HarmonicMatchCost())
-        match(scores, maps, targets, cost=recording, num_points=9)
-        assert recording.seen
-        assert not any(costs.requires_grad for costs in recording.seen)
+    recording = Recording(HarmonicMatchCost())
+    match(scores, maps, targets, cost=recording, num_points=9)
+    assert recording.seen
+    assert not any(costs.requires_grad for costs in recording.seen)

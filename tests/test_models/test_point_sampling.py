@@ -10,7 +10,6 @@ from mmcomformer.models.point_sampling import (
     random_points,
     sample_each,
     sample_shared,
-    sum_samples,
     uncertain_points,
 )
 
@@ -39,16 +38,6 @@ def test_shared_points(size):
         torch.testing.assert_close(samples[image], expected.float(), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize('num_sums', [0, 1, 4])
-@pytest.mark.parametrize('size', [(1, 1), (1, 7), (6, 4), (5, 9)])
-def test_sums_of_samples(size, num_sums):
-    maps, points, weights = torch.randn(3, *size), torch.rand(17, 2), torch.randn(num_sums, 17)
-    points[:7] = BORDER
-    expected = torch.from_numpy(oracles.sample(maps.numpy(), points.numpy())).float()
-    found = sum_samples(maps, points, weights)
-    torch.testing.assert_close(found, weights @ expected.T, atol=1e-5, rtol=1e-5)
-
-
 def test_each_map_at_its_own_points():
     maps, points = torch.randn(4, 6, 5), torch.rand(4, 11, 2)
     samples = sample_each(maps, points)
@@ -60,7 +49,6 @@ def test_each_map_at_its_own_points():
 
 def test_no_maps():
     assert sample_shared(torch.zeros(1, 0, 6, 5), torch.rand(1, 11, 2)).shape == (1, 0, 11)
-    assert sum_samples(torch.zeros(0, 6, 5), torch.rand(11, 2), torch.rand(2, 11)).shape == (2, 0)
     assert sample_each(torch.zeros(0, 6, 5), torch.rand(0, 11, 2)).shape == (0, 11)
 
 

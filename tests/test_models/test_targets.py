@@ -125,27 +125,3 @@ def test_pseudo_labels_follow_a_map_in_the_same_map():
     assert completed.owner.tolist() == [[0, 4, 1, -1]]
     assert truth.owner.tolist() == [[0, -1, 1, -1]]
     assert truth.covered.tolist() == [[True, False, True, False]]
-
-
-@pytest.mark.parametrize('kind', ['masks', 'map'])
-def test_expanded(kind):
-    """Slots that are not used go, and samples are the same."""
-    generator = torch.Generator().manual_seed(2)
-    targets, masks = random_targets(generator, 2, kind, slots=9, size=(2, 3))
-    expanded = targets.expanded()
-    used = targets.valid
-    assert 2 < len(expanded.labels) < len(targets.labels)
-    assert expanded.valid.all()
-    assert torch.equal(expanded.labels, targets.labels[used])
-    assert torch.equal(expanded.every_mask, masks[used])
-    points = points_with_corners(1, generator)[0]
-    expected = expected_samples(masks[used], points)
-    torch.testing.assert_close(expanded.sample_shared(points), expected, atol=1e-5, rtol=0)
-    chosen = np.arange(len(expanded.labels))[::-1].copy()
-    each = expanded.sample_each(chosen, points.expand(len(chosen), -1, 2))
-    torch.testing.assert_close(each, expected.flip(0), atol=1e-5, rtol=0)
-
-
-def test_masks_alone_are_expanded_already():
-    targets = ImageTargets.from_masks(torch.tensor([5, 6]), torch.ones(2, 4, 4))
-    assert targets.expanded() is targets

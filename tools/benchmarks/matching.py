@@ -4,8 +4,8 @@ The loop does what stock mmdet's Mask2Former head and Hungarian assigner do, wit
 each level and image it samples every mask at points of its own copy, computes the costs and takes
 them to the host. With the same points both give the same assignments, which is checked first.
 
-The loop gets masks; ours gets the targets as training does, as one map, on CUDA with a slot for
-every query of the teacher.
+The loop gets masks; ours gets the targets as training does: as one map, with a slot for every query
+of the teacher.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 from measuring import (
     MEGABYTE,
     BenchmarkError,
+    clock_of,
     one_line_errors,
     positive,
     ratios,
@@ -89,7 +90,7 @@ class Batch:
         target = ImageTargets.from_map(labels[: args.truth], truth)
         if not with_pseudo:
             self.plain.append((labels[: args.truth], masks[: args.truth]))
-            self.targets.append(target.expanded() if args.device == 'cpu' else target)
+            self.targets.append(target)
             return
         # the pseudo-labels are those of the teacher's first queries
         slots = labels.new_zeros(args.queries)
@@ -98,8 +99,7 @@ class Batch:
         owner = (regions - args.truth).clamp(min=-1)
         self.plain.append((labels, masks))
         target = target.with_pseudo_labels(owner, slots, valid)
-        # as training does it
-        self.targets.append(target.expanded() if args.device == 'cpu' else target)
+        self.targets.append(target)
 
 
 @torch.no_grad()
@@ -181,7 +181,7 @@ def measure(batch: Batch, name: str, args: argparse.Namespace) -> dict[str, list
     }
     # the first calls find the allocator in another state
     time_in_turn(functions, runs=1, items=1)
-    times = time_in_turn(functions, runs=args.runs, items=1)
+    times = time_in_turn(functions, runs=args.runs, items=1, clock=clock_of(args.device))
     series = {f'{way}, {name}': [1000 * t for t in values] for way, values in times.items()}
     return {**series, f'loop / ours, {name}': ratios(times['loop'], times['ours'])}
 

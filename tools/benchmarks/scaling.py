@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from measuring import (
     BenchmarkError,
+    clock_of,
     in_child,
     one_line_errors,
     peak_megabytes,
@@ -117,7 +118,7 @@ def measure_time(sizes: Mapping[int, Size], device: str, runs: int) -> dict[int,
     }
     functions = {value: training.step for value, training in trainings.items()}
     # the first pass warms up
-    times = time_in_turn(functions, runs=runs + 1, items=1)
+    times = time_in_turn(functions, runs=runs + 1, items=1, clock=clock_of(device))
     return {int(value): [1000 * s for s in seconds[1:]] for value, seconds in times.items()}
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ import torch
 from measuring import (
     MEGABYTE,
     BenchmarkError,
+    clock_of,
     in_child,
     peak_megabytes,
     positive,
@@ -60,15 +60,18 @@ class Size:
     pseudo: int = 10
 
 
+TINY = Size('tiny', batch=4, resolution=128, queries=20, increments=(6, 3))
 SIZES = {
-    'tiny': Size('tiny', batch=4, resolution=128, queries=20, increments=(6, 3)),
+    'tiny': TINY,
+    # the step of the quickstart
+    'shapes': replace(TINY, batch=8, resolution=96, truth=3, pseudo=3),
     'r50': Size('r50', batch=2, resolution=256, queries=100, increments=(100, 50)),
 }
 
 
 def add_size_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that choose model, size and device; their values are read by `size_of`."""
-    parser.add_argument('--model', choices=sorted(SIZES), default='tiny', help='which network')
+    parser.add_argument('--model', choices=sorted(SIZES), default='tiny', help='which step')
     parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu', help='where to train')
     for name, text in (
         ('batch', 'images'),
@@ -317,6 +320,7 @@ class Stopwatch:
 
     def __init__(self, device: str) -> None:
         self.device = device
+        self.clock = clock_of(device)
         self.seconds: dict[str, float] = {}
 
     def wrap(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -324,12 +328,12 @@ class Stopwatch:
 
         def timed(*args: Any, **kwargs: Any) -> Any:
             synchronize(self.device)
-            start = time.perf_counter()
+            start = self.clock()
             try:
                 return function(*args, **kwargs)
             finally:
                 synchronize(self.device)
-                elapsed = time.perf_counter() - start
+                elapsed = self.clock() - start
                 self.seconds[name] = self.seconds.get(name, 0.0) + elapsed
 
         return timed

@@ -16,6 +16,7 @@ from typing import Any
 from measuring import (
     MEGABYTE,
     BenchmarkError,
+    clock_of,
     in_child,
     one_line_errors,
     quiet,
@@ -64,7 +65,7 @@ def time_steps(fine_tuning: Training, comformer: Training, runs: int) -> dict[st
         'parts of fine-tuning': partial(add_parts, 'fine-tuning', fine_tuning),
         'parts of CoMFormer': partial(add_parts, 'CoMFormer', comformer),
     }
-    times = time_in_turn(functions, runs=runs + 1, items=1)
+    times = time_in_turn(functions, runs=runs + 1, items=1, clock=clock_of(comformer.device))
     steps = {
         f'{name}, ms': [1000 * seconds for seconds in times[name][1:]]
         for name in (FINE_TUNING, TEACHER, COMFORMER)
