@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import sys
 from typing import Any
 
 COMPONENTS = f'{__package__}.components'
@@ -18,6 +19,9 @@ def register_on_demand() -> None:
 
     An error of that import comes out of the lookup. Lookups while it runs, such as those of the
     libraries that it imports, and in other threads meet Python's own lock of the module.
+
+    Where mmdet or mmseg is there already, little is saved, and what they lack without compiled
+    operators is mended at once: so the components are imported here.
     """
     from mmengine.registry import Registry
 
@@ -32,3 +36,5 @@ def register_on_demand() -> None:
         return found
 
     Registry.get = get
+    if 'mmdet' in sys.modules or 'mmseg' in sys.modules:
+        importlib.import_module(COMPONENTS)

@@ -56,14 +56,9 @@ def enable_uncompiled_ops() -> None:
     """Make ``mmcv.ops`` importable where mmcv has no compiled operators; imports nothing itself.
 
     Mask2Former needs only operators that mmcv also has in PyTorch.
-
-    Raises:
-        ImportError: mmdet is imported, and mmcv has compiled operators, but not for this torch.
     """
     if not any(isinstance(finder, _StandInFinder) for finder in sys.meta_path):
         sys.meta_path.append(_StandInFinder())
-    if any(name.startswith('mmdet.') for name in sys.modules):
-        load_operators()
 
 
 def load_operators() -> None:
