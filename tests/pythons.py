@@ -18,3 +18,16 @@ def run_python(code, *first_on_path, options=()):
         text=True,
         cwd='/',
     )
+
+
+def registered():
+    """Return registry and name of what modules of the package have registered in this process."""
+    from mmengine import registry as module
+
+    return sorted(
+        [registry.name, name]
+        for registry in vars(module).values()
+        if isinstance(registry, module.Registry)
+        for name, item in registry.module_dict.items()
+        if item.__module__.startswith('mmcomformer.')
+    )
