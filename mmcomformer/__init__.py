@@ -1,25 +1,22 @@
 """CoMFormer for OpenMMLab: continual learning in semantic and panoptic segmentation.
 
-Importing the package checks the libraries it builds on and registers its components.
+Importing the package takes a fraction of a second. It makes the registries find the components,
+which are imported, with torch, mmdet and mmseg, when a config first names one.
 """
 
-from . import compat
+import lazy_loader
+
+from .compat.operators import enable_uncompiled_ops
+from .compat.quiet import silence_imports
+from .compat.versions import check_installed, check_versions
+from .on_demand import register_on_demand
 from .version import __version__
 
-compat.prepare()
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__all__ += ['__version__']
 
-# after compat.prepare(), which makes mmcv.ops importable
-from . import datasets, engine, evaluation, methods, models, pictures  # noqa: E402
-from .datasets.panoptic_png import ids_to_rgb  # noqa: E402
-
-compat.enable_panoptic_inferencer(ids_to_rgb)
-
-__all__ = [
-    '__version__',
-    'datasets',
-    'engine',
-    'evaluation',
-    'methods',
-    'models',
-    'pictures',
-]
+check_installed()
+check_versions('mmengine')  # the only one that is imported here
+silence_imports()
+enable_uncompiled_ops()
+register_on_demand()

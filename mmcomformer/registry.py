@@ -15,6 +15,8 @@ from mmengine.registry import (
     VISUALIZERS,
 )
 
+from .compat import libraries  # noqa: F401  (whoever registers something works with them)
+
 __all__ = [
     'DATASETS',
     'HOOKS',

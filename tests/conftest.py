@@ -10,7 +10,7 @@ import torch
 from mmengine.registry import DefaultScope
 from small_runs import CONFIG, WatchTeacherHook, small_options
 
-import mmcomformer.datasets  # noqa: F401  (registers)
+import mmcomformer.components  # noqa: F401  (once, before forks too)
 from mmcomformer.datasets.shapes import ShapesParameters, generate_shapes
 from mmcomformer.engine import driver
 from mmcomformer.engine.request import Request

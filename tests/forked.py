@@ -11,6 +11,7 @@ import sys
 import tempfile
 import traceback
 
+import mmcomformer.components
 import mmcomformer.engine.driver  # noqa: F401
 
 

@@ -11,7 +11,7 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
 
-import mmcomformer.methods  # noqa: F401  (registers)
+import mmcomformer.components  # noqa: F401  (registers)
 
 CONFIGS = Path(__file__).parent.parent / 'configs'
 

@@ -8,7 +8,6 @@ deviation over its runs (seeds).
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import statistics
 import sys
@@ -16,12 +15,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-# one library family prints when it is imported, which would spoil --json
-with contextlib.redirect_stdout(sys.stderr):
-    from mmcomformer.evaluation.summary import FILE_NAME, Summary, missing_steps, read_summary
-    from mmcomformer.evaluation.summary_tables import format_per_class, format_summary
-    from mmcomformer.tables import format_table, format_value
-    from mmcomformer.tasks import TASKS, task_named
+from mmcomformer.evaluation.summary import FILE_NAME, Summary, missing_steps, read_summary
+from mmcomformer.evaluation.summary_tables import format_per_class, format_summary
+from mmcomformer.tables import format_table, format_value
+from mmcomformer.tasks import TASKS, task_named
 
 COLUMNS = ('base after step 0', 'base', 'new', 'all', 'avg', 'forgetting')
 Figures = dict[str, float | None]

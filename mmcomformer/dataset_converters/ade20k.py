@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmdet.datasets import ADE20KPanopticDataset
 
 from ..datasets.png import check_size, check_values, image_size, read_labels
+from .class_names import ADE20K_STUFF, ADE20K_THINGS
 from .jobs import Job, Rendered, source_bytes
 from .panoptic_set import PanopticSplit, check_split, convert_split, panoptic_rendered
 from .report import Report
@@ -53,10 +53,9 @@ _KNOWN_LABELS = np.ones(NUM_CLASSES + 1, dtype=bool)
 
 def ade20k_categories() -> list[dict[str, Any]]:
     """Return the categories as mmdet lists them; the id of each is its label there."""
-    things = ADE20KPanopticDataset.METAINFO['thing_classes']
     return [
-        {'id': label, 'name': name, 'isthing': int(label < len(things))}
-        for label, name in enumerate(ADE20KPanopticDataset.METAINFO['classes'])
+        {'id': label, 'name': name, 'isthing': int(label < len(ADE20K_THINGS))}
+        for label, name in enumerate(ADE20K_THINGS + ADE20K_STUFF)
     ]
 
 

@@ -13,10 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmdet.datasets import CocoPanopticDataset
-
 from ..atomic import replaced_file
 from ..datasets.parallel import Progress
+from .class_names import COCO_STUFF, COCO_THINGS
 from .panoptic_set import check_images, read_panoptic_json
 from .report import Report
 from .storage import prepare_folder, remove_leftovers, require, size_on_disk, writing_failed
@@ -90,8 +89,7 @@ def _convert_split(root: Path, name: str, check: bool, workers: int | None) -> R
 
 
 def _category_faults(path: Path, categories: Sequence[dict[str, Any]]) -> list[str]:
-    things = CocoPanopticDataset.METAINFO['thing_classes']
-    expected = {(name, int(name in things)) for name in CocoPanopticDataset.METAINFO['classes']}
+    expected = {(name, 1) for name in COCO_THINGS} | {(name, 0) for name in COCO_STUFF}
     difference = {(entry.get('name'), entry.get('isthing')) for entry in categories} ^ expected
     if not difference:
         return []

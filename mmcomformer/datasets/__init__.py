@@ -1,27 +1,5 @@
 """Panoptic and semantic datasets as the steps of a scenario see them."""
 
-from .class_index import ClassIndex
-from .incremental_dataset import IncrementalDataset
-from .shapes import generate_shapes
-from .shapes_panoptic_dataset import ShapesPanopticDataset
-from .shapes_semantic_dataset import ShapesSemanticDataset
-from .transforms import (
-    LoadPanopticIdMap,
-    LoadSemanticMap,
-    PackContinualInputs,
-    PackSemanticInputs,
-    SSDColorJitter,
-)
+import lazy_loader
 
-__all__ = [
-    'ClassIndex',
-    'IncrementalDataset',
-    'LoadPanopticIdMap',
-    'LoadSemanticMap',
-    'PackContinualInputs',
-    'PackSemanticInputs',
-    'SSDColorJitter',
-    'ShapesPanopticDataset',
-    'ShapesSemanticDataset',
-    'generate_shapes',
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

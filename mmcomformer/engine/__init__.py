@@ -1,5 +1,5 @@
 """Hooks and what else runs around a training."""
 
-from . import hooks, optim_wrapper_constructor
+import lazy_loader
 
-__all__ = ['hooks', 'optim_wrapper_constructor']
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

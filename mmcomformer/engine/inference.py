@@ -8,7 +8,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from mmdet.evaluation.functional import INSTANCE_OFFSET
 from mmengine.device import get_device
 from torch import Tensor
 
@@ -74,6 +73,8 @@ def draw_prediction(
 
 def _list_segments(codes: Tensor, classes: Sequence[str]) -> list[tuple[str, float]]:
     """Name the segments of a map of label + 1000 * instance; labels of no class are left out."""
+    from mmdet.evaluation.functional import INSTANCE_OFFSET
+
     values, counts = np.unique(codes.cpu().numpy(), return_counts=True)
     labels = values % INSTANCE_OFFSET
     order = np.argsort(-counts, kind='stable')

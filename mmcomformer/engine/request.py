@@ -14,6 +14,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 
+from ..compat import libraries  # noqa: F401  (a wrong version is reported before the config is)
 from ..scenario import parse_step, step_from_environment
 from ..tasks import task_of
 from .scenario_config import check_options, scenario_of, step_dir_of

@@ -1,6 +1,5 @@
 """Metrics over seen classes, and the summary that a run leaves behind."""
 
-from .incremental_iou_metric import IncrementalIoUMetric
-from .incremental_panoptic_metric import IncrementalPanopticMetric
+import lazy_loader
 
-__all__ = ['IncrementalIoUMetric', 'IncrementalPanopticMetric']
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

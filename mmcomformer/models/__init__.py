@@ -1,5 +1,6 @@
 """Networks and losses that methods share."""
 
+from ..compat import libraries  # noqa: F401  (before what imports mmdet)
 from .class_activation import ClassSigmoid, ClassSoftmax
 from .class_losses import FocalClassLoss, WeightedClassLoss
 from .continual_encoder_decoder import ContinualEncoderDecoder, ContinualSegTTAModel

@@ -1,5 +1,5 @@
 """Pictures: of labelled segments, of predictions, and of what training sees."""
 
-from .panoptic_visualizer import PanopticVisualizer
+import lazy_loader
 
-__all__ = ['PanopticVisualizer']
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -5,7 +5,7 @@ import torch
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
-import mmcomformer  # noqa: F401  (registers)
+import mmcomformer.components  # noqa: F401  (registers)
 
 
 class PixelDecoder(nn.Module):

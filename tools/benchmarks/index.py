@@ -241,7 +241,7 @@ def main() -> None:
     """Run the benchmark and print its table."""
     args = parse_args()
     cv2.setNumThreads(0)
-    import mmcomformer.datasets  # noqa: F401  (imported once, before the forks)
+    import mmcomformer.components  # noqa: F401  (imported once, before the forks)
 
     with one_line_errors(), quiet(), tempfile.TemporaryDirectory() as folder:
         run(args, Path(folder))

@@ -115,7 +115,7 @@ def build_pipelines(crop: int) -> dict[str, Any]:
     from mmcv.transforms import Compose
     from mmengine.registry import DefaultScope
 
-    import mmcomformer.datasets  # noqa: F401  (registers)
+    import mmcomformer.components  # noqa: F401  (registers)
 
     geometry = [
         {

@@ -151,7 +151,7 @@ def build_model(size: Size, *, step: int, device: str) -> Any:
     from mmengine.config import Config
     from mmengine.registry import MODELS, DefaultScope
 
-    import mmcomformer.methods  # noqa: F401  (registers)
+    import mmcomformer.components  # noqa: F401  (registers)
 
     config = Config.fromfile(CONFIGS / 'models' / f'comformer_{size.model}.py').model
     config.backbone.init_cfg = None

@@ -1,5 +1,6 @@
 """Transforms that carry ground truth through stock pipelines, and colour jitter."""
 
+from ...compat import libraries  # noqa: F401  (before what imports mmdet)
 from .load_panoptic_id_map import LoadPanopticIdMap
 from .load_semantic_map import LoadSemanticMap
 from .pack_continual_inputs import PackContinualInputs

@@ -1,5 +1,6 @@
 """Hooks of the package."""
 
+from ...compat import libraries  # noqa: F401  (before what imports mmdet)
 from .broadcast_buffers_hook import BroadcastBuffersHook
 from .data_pass_hook import DataPassHook
 from .finite_loss_hook import FiniteLossHook

@@ -13,7 +13,6 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
-import mmcomformer.evaluation  # noqa: F401
 from mmcomformer.engine.hooks import SummaryHook
 from mmcomformer.registry import HOOKS
 from mmcomformer.scenario import Scenario

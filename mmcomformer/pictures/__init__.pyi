@@ -1,0 +1,3 @@
+from .panoptic_visualizer import PanopticVisualizer
+
+__all__ = ['PanopticVisualizer']
