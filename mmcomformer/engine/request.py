@@ -28,6 +28,7 @@ class Request:
         step: The step to run; None runs all of them.
         work_dir: Folder for the folders of the steps; None takes the config's.
         resume: Whether to skip finished steps and continue the unfinished one.
+        overwrite: Whether to train steps anew that have been begun or finished.
         amp: Whether to train with automatic mixed precision.
         teacher: Checkpoint of the step before the first one that runs.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
@@ -38,6 +39,7 @@ class Request:
     step: int | None = None
     work_dir: str | None = None
     resume: bool = False
+    overwrite: bool = False
     amp: bool = False
     teacher: str | None = None
     launcher: str = 'none'

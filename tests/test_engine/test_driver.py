@@ -11,7 +11,7 @@ from mmcomformer.engine.hooks.previous_step_hook import find_hooks
 from mmcomformer.engine.launch import prepare_device
 from mmcomformer.engine.request import Request, load_config, requested_step
 from mmcomformer.engine.scenario_config import model_at_step, scenario_of
-from mmcomformer.engine.state import step_state
+from mmcomformer.engine.state import resume_point
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 SHAPES = str(CONFIGS / 'comformer_shapes_6-3.py')

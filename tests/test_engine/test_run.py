@@ -1,6 +1,8 @@
 """A run of all steps, in this process: what it leaves, and how later commands use it."""
 
+import dataclasses
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -21,7 +23,8 @@ from mmcomformer.engine.checkpoint import (
 )
 from mmcomformer.engine.evaluate import evaluate
 from mmcomformer.engine.request import Request, load_config
-from mmcomformer.engine.state import step_state
+from mmcomformer.engine.run_lock import RunLock
+from mmcomformer.engine.state import resume_point
 from mmcomformer.registry import MODELS
 
 pytestmark = pytest.mark.families
@@ -114,45 +117,349 @@ class TestWhatARunLeaves:
 
 
 class TestResume:
+    def resume(self, run, **changes):
+        work_dir, options = run
+        request = Request(config=CONFIG, work_dir=str(work_dir), resume=True, cfg_options=options)
+        driver.run(dataclasses.replace(request, **changes))
+
     def test_finished_steps_are_skipped(self, copied_run, monkeypatch):
-        work_dir, options = copied_run
+        work_dir, _ = copied_run
         before = (work_dir / 'summary.json').read_bytes()
 
         def fail(cfg):
             raise AssertionError('nothing is left to do')
 
         monkeypatch.setattr(driver.Runner, 'from_cfg', fail)
-        request = Request(config=CONFIG, work_dir=str(work_dir), resume=True, cfg_options=options)
-        driver.run(request)
+        self.resume(copied_run)
         assert (work_dir / 'summary.json').read_bytes() == before
+        assert not (work_dir / 'run.lock').exists()
 
-    def test_only_evaluated_where_training_is_complete(self, copied_run, monkeypatch):
+    @pytest.mark.parametrize('save_best', [None, 'continual/PQ'])
+    def test_only_evaluated_where_training_is_complete(self, copied_run, monkeypatch, save_best):
         work_dir, options = copied_run
-        path = work_dir / 'summary.json'
-        summary = json.loads(path.read_text())
-        last = summary['steps'].pop()
-        path.write_text(json.dumps(summary))
-        request = Request(config=CONFIG, work_dir=str(work_dir), resume=True, cfg_options=options)
-        assert step_state(load_config(request, 2)) == 'evaluate'
-
-        def fail(self):
-            raise AssertionError('training is complete')
-
-        monkeypatch.setattr(Runner, 'train', fail)
-        driver.run(request)
-        again = json.loads(path.read_text())['steps'][-1]
+        options['default_hooks.checkpoint.save_best'] = save_best
+        last = drop_last_entry(work_dir)
+        monkeypatch.setattr(Runner, 'train', None)
+        self.resume(copied_run)
+        again = json.loads((work_dir / 'summary.json').read_text())['steps'][-1]
         assert again['metrics'] == last['metrics']
         assert again['train_images'] == last['train_images']
         assert again['train_iters'] == last['train_iters']
 
-    def test_moved_folder(self, copied_run):
-        """The teacher is found by its name, wherever the run has been moved to."""
-        work_dir, options = copied_run
-        shutil.rmtree(work_dir / 'step2')
-        request = Request(config=CONFIG, work_dir=str(work_dir), resume=True, cfg_options=options)
-        driver.run(request)
+    def test_teacher_is_found_by_its_name_in_a_moved_folder(self, copied_run):
+        work_dir, _ = copied_run
+        forget_step(work_dir, 2)
+        self.resume(copied_run)
         teacher = read_checkpoint(checkpoint_of(work_dir, 2))['meta']['continual']['teacher']
         assert teacher['path'] == str((work_dir / 'step1/iter_3.pth').resolve())
+
+    @pytest.mark.parametrize('original', ['kept', 'gone'])
+    def test_training_goes_on_in_the_present_folder(self, finished_run, tmp_path, original):
+        """A copy resumes from its own checkpoint, and a moved run finds it at all.
+
+        The learning rate is so small that the resumed iteration leaves the planted value in place.
+        """
+        moved, first = tmp_path / 'moved', tmp_path / 'first'
+        shutil.copytree(finished_run[0], first)
+        options = {**finished_run[2], **TINY_RATE}
+        train_two_iterations(first, options, step=1)
+        shutil.copytree(first, moved)
+        plant(first, 1, 111.0)
+        plant(moved, 1, 222.0)
+        if original == 'gone':
+            shutil.rmtree(first)
+        self.resume((moved, options), step=1)
+        checkpoint = read_checkpoint(checkpoint_of(moved, 1))
+        assert checkpoint['meta']['iter'] == 3
+        assert planted(checkpoint) == pytest.approx(222.0, abs=0.1)
+
+    def test_a_later_step_goes_on_with_its_own_weights(self, copied_run):
+        """Not with those of its teacher again."""
+        work_dir, options = copied_run
+        options.update(TINY_RATE)
+        train_two_iterations(work_dir, options, step=1)
+        plant(work_dir, 1, 333.0)
+        self.resume(copied_run, step=1)
+        assert planted(read_checkpoint(checkpoint_of(work_dir, 1))) == pytest.approx(333, abs=0.1)
+        assert planted(read_checkpoint(checkpoint_of(work_dir, 0))) < 10
+
+    def test_resume_in_the_options(self, copied_run, monkeypatch):
+        monkeypatch.setattr(driver.Runner, 'from_cfg', None)
+        copied_run[1]['resume'] = True
+        self.resume(copied_run, resume=False)
+
+    def test_resume_and_load_from(self, finished_run, tmp_path):
+        options = {**finished_run[2], 'resume': True, 'load_from': 'some.pth'}
+        with pytest.raises(ValueError, match='resume: .*load_from names some.pth'):
+            self.resume((tmp_path, options), resume=False)
+
+    def test_number_of_images(self, copied_run):
+        """A data set that has lost an image since would be drawn in another order."""
+        work_dir, options = copied_run
+        train_two_iterations(work_dir, options, step=1)
+        path = checkpoint_of(work_dir, 1)
+        checkpoint = read_checkpoint(path)
+        checkpoint['meta']['continual']['train_images'] += 1
+        torch.save(checkpoint, path)
+        with pytest.raises(RuntimeError, match='begun with .* images and now has'):
+            self.resume(copied_run, step=1)
+
+    def test_seed_that_was_drawn(self, shapes_root, tmp_path):
+        """The sampler of the resumed run has the seed that was drawn for the first one."""
+        options = {**small_options(shapes_root), 'randomness': {'seed': None}}
+        train_two_iterations(tmp_path, options, step=0)
+        seed = read_checkpoint(checkpoint_of(tmp_path, 0))['meta']['seed']
+        options['default_hooks.sampler'] = {'type': 'SamplerSeedHook'}
+        SamplerSeedHook.seeds.clear()
+        self.resume((tmp_path, options), step=0)
+        assert SamplerSeedHook.seeds == [seed]
+
+
+@HOOKS.register_module()
+class SamplerSeedHook(Hook):
+    """Note the seed of the sampler of a training."""
+
+    seeds = []
+
+    def before_train(self, runner):
+        self.seeds.append(runner.train_dataloader.sampler.seed)
+
+
+TINY_RATE = {'optim_wrapper.optimizer.lr': 1e-12, 'optim_wrapper.optimizer.weight_decay': 0.0}
+PLANTED = 'panoptic_head.query_feat.weight'
+
+
+@HOOKS.register_module()
+class StopHook(Hook):
+    """End a training as a kill does after its second iteration, when a checkpoint is there."""
+
+    priority = 'LOWEST'
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter == 1:
+            raise KeyboardInterrupt
+
+
+def train_two_iterations(work_dir, options, step):
+    options = {**options, 'default_hooks.stop': {'type': 'StopHook'}}
+    request = Request(
+        config=CONFIG, work_dir=str(work_dir), step=step, overwrite=True, cfg_options=options
+    )
+    with pytest.raises(KeyboardInterrupt):
+        driver.run(request)
+    assert checkpoint_of(work_dir, step).name == 'iter_2.pth'
+
+
+def plant(work_dir, step, value):
+    """Write a value that tells checkpoints apart into one."""
+    path = checkpoint_of(work_dir, step)
+    checkpoint = read_checkpoint(path)
+    checkpoint['state_dict'][PLANTED][0, 0] = value
+    torch.save(checkpoint, path)
+
+
+def planted(checkpoint):
+    return float(checkpoint['state_dict'][PLANTED][0, 0])
+
+
+def drop_last_entry(work_dir):
+    path = work_dir / 'summary.json'
+    summary = json.loads(path.read_text())
+    last = summary['steps'].pop()
+    path.write_text(json.dumps(summary))
+    return last
+
+
+def forget_step(work_dir, step):
+    """Remove what the last step has left."""
+    shutil.rmtree(work_dir / f'step{step}')
+    drop_last_entry(work_dir)
+
+
+class TestRunsOfAnother:
+    """What is there is not overwritten, and nothing goes on from what does not fit."""
+
+    def run_(self, run, **changes):
+        work_dir, options = run
+        driver.run(Request(config=CONFIG, work_dir=str(work_dir), cfg_options=options, **changes))
+
+    def test_rerun_needs_a_word(self, copied_run):
+        before = tree(copied_run[0])
+        with pytest.raises(RuntimeError, match=r'step 0 has .*--resume .*--overwrite .*--work-dir'):
+            self.run_(copied_run)
+        assert tree(copied_run[0]) == before
+
+    def test_later_steps_are_looked_at_first(self, copied_run):
+        work_dir, _ = copied_run
+        shutil.rmtree(work_dir / 'step0')
+        path = work_dir / 'summary.json'
+        path.unlink()
+        with pytest.raises(RuntimeError, match='step 1 has a checkpoint'):
+            self.run_(copied_run)
+        assert not (work_dir / 'step0').exists()
+
+    def test_overwrite(self, copied_run):
+        """Killed before its first checkpoint, the new run does not go on from the old one."""
+        work_dir, options = copied_run
+        before = (work_dir / 'step0/iter_3.pth').read_bytes()
+        options['default_hooks.checkpoint.interval'] = 100
+        options['default_hooks.stop'] = {'type': 'StopHook'}
+        with pytest.raises(KeyboardInterrupt):
+            self.run_(copied_run, step=1, overwrite=True)
+        assert (work_dir / 'step0/iter_3.pth').read_bytes() == before
+        assert not list((work_dir / 'step1').glob('*.pth'))
+        summary = json.loads((work_dir / 'summary.json').read_text())
+        assert [entry['step'] for entry in summary['steps']] == [0]
+        assert summary['final']['PQ']['all'] == summary['steps'][0]['metrics']['PQ']['all']
+        del options['default_hooks.stop']
+        cfg = load_config(Request(config=CONFIG, work_dir=str(work_dir), cfg_options=options), 1)
+        assert resume_point(cfg, resume=True).state == 'new'
+
+    def test_overwrite_and_resume(self, copied_run):
+        with pytest.raises(ValueError, match='--resume and --overwrite contradict'):
+            self.run_(copied_run, resume=True, overwrite=True)
+
+    def test_results_without_a_checkpoint(self, copied_run):
+        shutil.rmtree(copied_run[0] / 'step2')
+        with pytest.raises(RuntimeError, match='step 2 has results .*no checkpoint.*--overwrite'):
+            self.run_(copied_run, resume=True)
+
+    def test_another_process(self, copied_run):
+        """A lock of a living process; the error names it."""
+        lock = RunLock(copied_run[0])
+        lock.acquire()
+        try:
+            with pytest.raises(
+                RuntimeError, match=f'process {os.getpid()} on .*, since .*run.lock'
+            ):
+                self.run_(copied_run, resume=True)
+        finally:
+            lock.release()
+
+    def test_teacher_is_remembered(self, finished_run, tmp_path):
+        """--resume without the --teacher that the run began with goes on at the same step."""
+        options = {**finished_run[2], 'default_hooks.stop': {'type': 'StopHook'}}
+        teacher = str(checkpoint_of(finished_run[0], 0))
+        run = tmp_path, options
+        for interval in (100, 2):
+            options['default_hooks.checkpoint.interval'] = interval
+            # the first kill comes before any checkpoint
+            resume = interval == 2
+            with pytest.raises(KeyboardInterrupt):
+                self.run_(run, teacher=None if resume else teacher, resume=resume)
+            assert sorted(path.name for path in tmp_path.glob('step*')) == ['step1']
+        assert checkpoint_of(tmp_path, 1).name == 'iter_2.pth'
+        with pytest.raises(KeyboardInterrupt):
+            del options['default_hooks.stop']
+            options['default_hooks.stop2'] = {'type': 'StopLaterHook'}
+            self.run_(run, resume=True)
+        assert sorted(path.name for path in tmp_path.glob('step*')) == ['step1', 'step2']
+
+    def test_teacher_that_is_gone(self, copied_run):
+        work_dir, _ = copied_run
+        shutil.rmtree(work_dir / 'step0')
+        forget_step(work_dir, 2)
+        path = work_dir / 'step1/iter_3.pth'
+        checkpoint = read_checkpoint(path)
+        checkpoint['meta']['iter'] = 2
+        torch.save(checkpoint, path)
+        with pytest.raises(FileNotFoundError, match='no checkpoint in .*step0.*pass --teacher'):
+            self.run_(copied_run, resume=True)
+
+    @pytest.mark.parametrize(
+        ('options', 'message'),
+        [
+            ({'model.panoptic_head.num_queries': 11}, 'panoptic_head.num_queries was 10 and is 11'),
+            (
+                {'model.panoptic_head.mask_activation.type': 'QuerySigmoid'},
+                "mask_activation.type was '.*' and is 'QuerySigmoid'",
+            ),
+            ({'model.panoptic_head.loss_distill.loss_weight': 9.0}, 'loss_distill.loss_weight was'),
+            ({'randomness.seed': 1}, 'randomness.seed was 0 and is 1'),
+            ({'optim_wrapper.optimizer.lr': 7.0}, 'optimizer.lr was .* and is 7.0'),
+            ({'optim_wrapper.accumulative_counts': 2}, 'accumulative_counts was None and is 2'),
+            ({'train_cfg.max_iters': 2}, 'train_cfg.max_iters was 3 and is 2'),
+            ({'train_dataloader.batch_size': 4}, 'batch_size x processes was 2 and is 4'),
+            ({'val_evaluator.ignore_unseen': True}, 'val_evaluator.ignore_unseen was None and is'),
+        ],
+    )
+    def test_other_settings(self, copied_run, options, message):
+        before = tree(copied_run[0])
+        copied_run[1].update(options)
+        with pytest.raises(RuntimeError, match=f'another run: .*{message}.*--work-dir'):
+            self.run_(copied_run, resume=True)
+        assert tree(copied_run[0]) == before
+
+    @pytest.mark.parametrize(
+        ('hook', 'message'),
+        [
+            ({'type': 'SummaryHook', 'method': 'mine'}, "SummaryHook.method was 'CoMF.*is 'mine'"),
+            ({'type': 'PseudoLabelHook', 'overlap_thr': 0.9}, 'overlap_thr was None and is 0.9'),
+        ],
+    )
+    def test_other_method(self, copied_run, hook, message):
+        hooks = copied_run[1]['custom_hooks']
+        kept = [item for item in hooks if item['type'] != hook['type']]
+        copied_run[1]['custom_hooks'] = [*kept, hook]
+        with pytest.raises(RuntimeError, match=message):
+            self.run_(copied_run, resume=True)
+
+    def test_other_scenario(self, copied_run, tmp_path):
+        config = tmp_path / 'other.py'
+        for change, message in (
+            ("class_order=_base_.scenario['class_order'][::-1]", 'other classes: class 0 is'),
+            ("setting='disjoint'", "scenario.setting was 'overlap' and is 'disjoint'"),
+        ):
+            config.write_text(OTHER_SCENARIO.format(config=CONFIG, change=change))
+            request = Request(
+                config=str(config),
+                work_dir=str(copied_run[0]),
+                resume=True,
+                cfg_options=copied_run[1],
+            )
+            with pytest.raises(RuntimeError, match=message):
+                driver.run(request)
+
+    @pytest.mark.parametrize(
+        'options',
+        [
+            {'train_dataloader.num_workers': 1},
+            {'log_level': 'WARNING'},
+            {'default_hooks.checkpoint.interval': 1},
+            {'train_cfg.val_interval': 2},
+            {'val_dataloader.batch_size': 3},
+            {'model.backbone.init_cfg': {'type': 'Pretrained', 'checkpoint': 'x.pth'}},
+        ],
+    )
+    def test_harmless(self, copied_run, options, monkeypatch):
+        monkeypatch.setattr(driver.Runner, 'from_cfg', None)
+        copied_run[1].update(options)
+        self.run_(copied_run, resume=True)
+
+
+OTHER_SCENARIO = """
+_base_ = {config!r}
+scenario = dict(_base_.scenario, {change})
+model = dict(panoptic_head=dict(scenario=scenario))
+train_dataloader = dict(dataset=dict(scenario=scenario))
+val_dataloader = dict(dataset=dict(scenario=scenario))
+test_dataloader = dict(dataset=dict(scenario=scenario))
+work_dir = f'./work_dirs/other/step{{_base_.step}}'
+"""
+
+
+@HOOKS.register_module()
+class StopLaterHook(Hook):
+    """End the second step of a run."""
+
+    def before_train(self, runner):
+        if runner.cfg.scenario.step == 2:
+            raise KeyboardInterrupt
+
+
+def tree(folder):
+    """Return the content of all files of a folder."""
+    return {path: path.read_bytes() for path in folder.rglob('*') if path.is_file()}
 
 
 class TestTeacherErrors:
