@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
@@ -129,7 +130,7 @@ def _begin(request: Request, plans: Sequence[_Plan], run_dir: Path) -> None:
 
 
 def _run_step(plan: _Plan, begin: Callable[[], None]) -> None:
-    """Do what there is to do for a step; ``begin`` is called before the first training starts."""
+    """Do what there is to do for a step; ``begin`` is called when its training has a batch."""
     step, cfg, point = plan
     if is_main_process():
         steps = scenario_of(cfg).num_steps
@@ -155,8 +156,22 @@ def _run_step(plan: _Plan, begin: Callable[[], None]) -> None:
     _check_start(cfg)
     runner = Runner.from_cfg(cfg)
     _count_accumulation(runner)
-    on_first_process(begin)
+    runner.register_hook(_BeginHook(begin))
     runner.train()
+
+
+class _BeginHook(Hook):
+    """Call a function when a training has its first batch, so when nothing is left to refuse it."""
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self, begin: Callable[[], None]) -> None:
+        self._begin: Callable[[], None] | None = begin
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        if self._begin is not None:
+            on_first_process(self._begin)
+            self._begin = None
 
 
 def _count_accumulation(runner: Runner) -> None:

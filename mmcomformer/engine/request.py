@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import uuid
@@ -75,7 +76,8 @@ def load_config(request: Request, step: int) -> Config:
         raise FileNotFoundError(f'config {request.config}: no such file')
     check_options(request.cfg_options)
     cfg = _parse(request.config, step)
-    cfg.merge_from_dict(dict(request.cfg_options))
+    # merging takes _delete_ out of what it is given, and every step is given it
+    cfg.merge_from_dict(copy.deepcopy(dict(request.cfg_options)))
     # without a scenario this raises, before anything else can fail for lack of one
     scenario = scenario_of(cfg)
     task_of(cfg.get('model'))

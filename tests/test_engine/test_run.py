@@ -107,6 +107,10 @@ class TestWhatARunLeaves:
             else:
                 assert record['hash'] is None
 
+    def test_teacher_is_released_after_training(self, finished_run):
+        """Evaluation, and the next step's training, have its memory."""
+        assert [record.get('released') for record in finished_run[1]] == [None, None, True] * 3
+
     def test_student_starts_from_the_step_before(self, finished_run):
         """Three small updates leave the weights near those of step 0, not near a fresh draw."""
         before = read_checkpoint(checkpoint_of(finished_run[0], 0))['state_dict']
@@ -155,35 +159,23 @@ class TestResume:
         teacher = read_checkpoint(checkpoint_of(work_dir, 2))['meta']['continual']['teacher']
         assert teacher['path'] == str((work_dir / 'step1/iter_3.pth').resolve())
 
-    @pytest.mark.parametrize('original', ['kept', 'gone'])
-    def test_training_goes_on_in_the_present_folder(self, finished_run, tmp_path, original):
-        """A copy resumes from its own checkpoint, and a moved run finds it at all.
+    def test_training_goes_on_in_the_present_folder(self, finished_run, tmp_path):
+        """A copy resumes from its own checkpoint: not from the original's, nor from its teacher.
 
         The learning rate is so small that the resumed iteration leaves the planted value in place.
         """
-        moved, first = tmp_path / 'moved', tmp_path / 'first'
+        first, copy = tmp_path / 'first', tmp_path / 'copy'
         shutil.copytree(finished_run[0], first)
         options = {**finished_run[2], **TINY_RATE}
         train_two_iterations(first, options, step=1)
-        shutil.copytree(first, moved)
+        shutil.copytree(first, copy)
         plant(first, 1, 111.0)
-        plant(moved, 1, 222.0)
-        if original == 'gone':
-            shutil.rmtree(first)
-        self.resume((moved, options), step=1)
-        checkpoint = read_checkpoint(checkpoint_of(moved, 1))
+        plant(copy, 1, 222.0)
+        self.resume((copy, options), step=1)
+        checkpoint = read_checkpoint(checkpoint_of(copy, 1))
         assert checkpoint['meta']['iter'] == 3
         assert planted(checkpoint) == pytest.approx(222.0, abs=0.1)
-
-    def test_a_later_step_goes_on_with_its_own_weights(self, copied_run):
-        """Not with those of its teacher again."""
-        work_dir, options = copied_run
-        options.update(TINY_RATE)
-        train_two_iterations(work_dir, options, step=1)
-        plant(work_dir, 1, 333.0)
-        self.resume(copied_run, step=1)
-        assert planted(read_checkpoint(checkpoint_of(work_dir, 1))) == pytest.approx(333, abs=0.1)
-        assert planted(read_checkpoint(checkpoint_of(work_dir, 0))) < 10
+        assert planted(read_checkpoint(checkpoint_of(first, 1))) == 111.0
 
     def test_resume_in_the_options(self, copied_run, monkeypatch):
         monkeypatch.setattr(driver.Runner, 'from_cfg', None)
@@ -194,17 +186,6 @@ class TestResume:
         options = {**finished_run[2], 'resume': True, 'load_from': 'some.pth'}
         with pytest.raises(ValueError, match='resume: .*load_from names some.pth'):
             self.resume((tmp_path, options), resume=False)
-
-    def test_number_of_images(self, copied_run):
-        """A data set that has lost an image since would be drawn in another order."""
-        work_dir, options = copied_run
-        train_two_iterations(work_dir, options, step=1)
-        path = checkpoint_of(work_dir, 1)
-        checkpoint = read_checkpoint(path)
-        checkpoint['meta']['continual']['train_images'] += 1
-        torch.save(checkpoint, path)
-        with pytest.raises(RuntimeError, match='begun with .* images and now has'):
-            self.resume(copied_run, step=1)
 
     def test_seed_that_was_drawn(self, shapes_root, tmp_path):
         """The sampler of the resumed run has the seed that was drawn for the first one."""
@@ -372,11 +353,15 @@ def tree(folder):
 
 class TestTeacherErrors:
     def train(self, work_dir, options, step, **changes):
-        driver.run(
-            Request(
-                config=CONFIG, work_dir=str(work_dir), step=step, cfg_options=options, **changes
-            )
+        request = Request(
+            config=CONFIG,
+            work_dir=str(work_dir),
+            step=step,
+            overwrite=True,
+            cfg_options=options,
+            **changes,
         )
+        driver.run(request)
 
     def test_missing(self, finished_run, tmp_path):
         with pytest.raises(FileNotFoundError, match='step0: train that step first .*--step 0'):
@@ -419,8 +404,12 @@ class TestTeacherErrors:
         else:
             checkpoint['state_dict'][name] = torch.ones(3, 3)
         torch.save(checkpoint, path)
+        before = tree(work_dir / 'step2')
         with pytest.raises(RuntimeError, match=f'do not fit the model.*{kind}: {name}'):
             self.train(work_dir, options, 1)
+        # not even what was to be overwritten is gone
+        assert checkpoint_of(work_dir, 1).name == 'iter_3.pth'
+        assert tree(work_dir / 'step2') == before
 
     def test_load_from(self, copied_run):
         work_dir, options = copied_run
@@ -505,6 +494,24 @@ class TestEvaluate:
         assert metrics['continual/PQ_base'] == pytest.approx(entry['metrics']['PQ']['base'])
         assert len(list((tmp_path / 'show').glob('*.*'))) == 8
 
+    def test_another_class_order(self, finished_run, tmp_path):
+        """The classes of the checkpoint would be scored under other names."""
+        config = tmp_path / 'other.py'
+        scenario = load_config(Request(config=CONFIG), 1).scenario.to_dict()
+        order = scenario['class_order']
+        order[0], order[1] = order[1], order[0]
+        config.write_text(
+            f'_base_ = {CONFIG!r}\n'
+            f'scenario = dict({scenario!r})\n'
+            'model = dict(panoptic_head=dict(scenario=scenario))\n'
+            'train_dataloader = dict(dataset=dict(scenario=scenario))\n'
+            'val_dataloader = dict(dataset=dict(scenario=scenario))\n'
+            'test_dataloader = dict(dataset=dict(scenario=scenario))\n'
+        )
+        request = Request(config=str(config), work_dir=str(tmp_path), cfg_options=finished_run[2])
+        with pytest.raises(RuntimeError, match='the same classes in another order'):
+            evaluate(request, str(checkpoint_of(finished_run[0], 1)))
+
     def test_wrong_step(self, finished_run):
         work_dir, _, options = finished_run
         request = Request(config=CONFIG, step=0, cfg_options=options)
@@ -529,6 +536,89 @@ def test_loss_that_is_not_finite_stops(shapes_root, tmp_path):
     assert f'{shapes_root}/train/' in str(caught.value)
     saved = read_checkpoint(checkpoint_of(tmp_path, 0))
     assert saved['meta']['iter'] == int(str(caught.value).split(':')[0].split()[1]) - 1
+
+
+class TestEpochs:
+    """Training that counts epochs: two, of two batches each."""
+
+    def options(self, root):
+        iterations = ('train_cfg.max_iters', 'train_cfg.val_interval')
+        options = small_options(root)
+        return {
+            **{key: value for key, value in options.items() if key not in iterations},
+            'train_cfg': {'_delete_': True, 'type': 'EpochBasedTrainLoop', 'max_epochs': 2},
+            'train_dataloader.sampler.type': 'DefaultSampler',
+            'train_dataloader.dataset.indices': 4,
+            'default_hooks.checkpoint': {
+                '_delete_': True,
+                'type': 'SafeCheckpointHook',
+                'interval': 1,
+                'max_keep_ckpts': 1,
+            },
+            'default_hooks.stop': {'type': 'StopAfterAnEpochHook'},
+        }
+
+    def test_trained_and_resumed(self, shapes_root, tmp_path):
+        options = self.options(shapes_root)
+        request = Request(config=CONFIG, work_dir=str(tmp_path), step=0, cfg_options=options)
+        with pytest.raises(KeyboardInterrupt):
+            driver.run(request)
+        assert checkpoint_of(tmp_path, 0).name == 'epoch_1.pth'
+        del options['default_hooks.stop']
+        request = dataclasses.replace(request, resume=True)
+        assert resume_point(load_config(request, 0), resume=True).state == 'resume'
+        driver.run(request)
+        meta = read_checkpoint(checkpoint_of(tmp_path, 0))['meta']
+        assert (meta['epoch'], meta['iter']) == (2, 4)
+        (entry,) = json.loads((tmp_path / 'summary.json').read_text())['steps']
+        assert entry['train_iters'] == 4
+        assert resume_point(load_config(request, 0), resume=True).state == 'done'
+
+
+@HOOKS.register_module()
+class StopAfterAnEpochHook(Hook):
+    """End a training as a kill does at the start of its second epoch."""
+
+    def before_train_epoch(self, runner):
+        if runner.epoch == 1:
+            raise KeyboardInterrupt
+
+
+def test_accumulated_gradients_do_not_lower_the_rate(shapes_root, tmp_path):
+    """Batch 2, accumulated four times, is the batch of 8 that the rate is made for."""
+    options = small_options(shapes_root)
+    options['optim_wrapper.accumulative_counts'] = 4
+    options['default_hooks.rate'] = {'type': 'RateHook'}
+    RateHook.rates.clear()
+    driver.run(Request(config=CONFIG, work_dir=str(tmp_path), step=0, cfg_options=options))
+    cfg = load_config(Request(config=CONFIG), 0)
+    assert RateHook.rates == [pytest.approx(cfg.optim_wrapper.optimizer.lr)]
+
+
+@HOOKS.register_module()
+class RateHook(Hook):
+    """Note the rate that training begins with."""
+
+    rates = []
+
+    def before_train(self, runner):
+        self.rates.append(runner.optim_wrapper.optimizer.param_groups[0]['initial_lr'])
+
+
+def test_no_pretrained_weights_after_step_0(finished_run, tmp_path):
+    """Those of the step before replace them, and a compute node may have no network."""
+    options = dict(finished_run[2])
+    options['model.backbone.init_cfg'] = {
+        '_delete_': True,
+        'type': 'Pretrained',
+        'checkpoint': str(tmp_path / 'not_there.pth'),
+    }
+    options['train_cfg.max_iters'] = 1
+    teacher = str(checkpoint_of(finished_run[0], 0))
+    driver.run(
+        Request(config=CONFIG, work_dir=str(tmp_path), step=1, teacher=teacher, cfg_options=options)
+    )
+    assert checkpoint_of(tmp_path, 1).name == 'iter_1.pth'
 
 
 def test_predictions_differ_between_steps(finished_run):
