@@ -57,7 +57,8 @@ def run(request: Request) -> None:
     cfg = _config_of(request, steps[0], request.teacher)
     run_dir = Path(cfg.work_dir).resolve().parent
     with lost_processes_explained(), _owned_by_first_process(run_dir):
-        plans = _make_plans(request, steps, run_dir)
+        resume = not request.overwrite and (request.resume or bool(cfg.get('resume')))
+        plans = _make_plans(request, steps, run_dir, resume=resume)
         # once, before the first step that trains
         begin = cache(partial(_begin, request, plans, run_dir))
         for plan in plans:
@@ -106,10 +107,11 @@ def _config_of(request: Request, step: int, teacher: str | None) -> Config:
     return cfg
 
 
-def _make_plans(request: Request, steps: Sequence[int], run_dir: Path) -> list[_Plan]:
+def _make_plans(
+    request: Request, steps: Sequence[int], run_dir: Path, *, resume: bool
+) -> list[_Plan]:
     """Decide for each step what there is to do."""
     teacher = request.teacher
-    resume = request.resume or bool(load_config(request, steps[0]).get('resume'))
     if resume and teacher is None and requested_step(request.step) is None:
         first, teacher = on_first_process(lambda: begun_with(run_dir))
         steps = range(first, steps[-1] + 1)

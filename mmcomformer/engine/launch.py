@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from datetime import timedelta
+from functools import cache
 
 import torch
 from mmengine.config import Config
@@ -71,14 +72,20 @@ def _use_float32(cfg: Config, device: str, launcher: str) -> None:
     if cfg.get('optim_wrapper', {}).get('type') != 'AmpOptimWrapper':
         return
     if is_first_process(launcher):
-        print_log(
-            f'no accelerator but {device}: training in float32 instead of AMP',
-            logger='current',
-            level=logging.WARNING,
-        )
+        _tell_float32(device)
     cfg.optim_wrapper.type = 'OptimWrapper'
     for key in ('loss_scale', 'dtype', 'use_fsdp'):
         cfg.optim_wrapper.pop(key, None)
+
+
+@cache
+def _tell_float32(device: str) -> None:
+    """Say once, not for every step, what is not done."""
+    print_log(
+        f'no accelerator: training in float32 instead of AMP (this machine has {device})',
+        logger='current',
+        level=logging.WARNING,
+    )
 
 
 def _start_processes(cfg: Config, device: str, launcher: str) -> None:
