@@ -60,7 +60,7 @@ def run(request: Request) -> None:
         resume = not request.overwrite and (request.resume or bool(cfg.get('resume')))
         plans = _make_plans(request, steps, run_dir, resume=resume)
         # once, before the first step that trains
-        begin = cache(partial(_begin, request, plans, run_dir))
+        begin = cache(partial(_begin, request, plans, run_dir, resume=resume))
         for plan in plans:
             _run_step(plan, begin)
             gc.collect()
@@ -122,12 +122,11 @@ def _make_plans(
     return [_Plan(*plan) for plan in zip(steps, configs, points, strict=True)]
 
 
-def _begin(request: Request, plans: Sequence[_Plan], run_dir: Path) -> None:
+def _begin(request: Request, plans: Sequence[_Plan], run_dir: Path, *, resume: bool) -> None:
     """Let a run leave what its steps are begun with, and nothing of what it replaces."""
     if request.overwrite:
         discard(run_dir, [plan.step for plan in plans])
-    anew = plans[0].point.state == 'new' and not request.resume
-    if requested_step(request.step) is None and (anew or request.teacher is not None):
+    if requested_step(request.step) is None and (not resume or request.teacher is not None):
         note_teacher(run_dir, plans[0].step, request.teacher)
 
 
