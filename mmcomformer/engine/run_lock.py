@@ -93,7 +93,11 @@ class RunLock:
             RuntimeError: If its process lives.
         """
         owner = _parse(content)
-        if _is_alive(owner) or (not _is_local(owner) and self._shows_life(content, touched)):
+        held = _is_alive(owner) or (not _is_local(owner) and self._shows_life(content, touched))
+        if held and not owner:
+            # it was being written; now it tells whose it is
+            return
+        if held:
             raise RuntimeError(
                 f'{self.path.parent}: another training works in it: process {owner.get("pid")} on '
                 f'{owner.get("host")}, since {owner.get("since")}. Wait for it, end it, or choose '
@@ -232,11 +236,11 @@ def _is_alive(owner: dict[str, Any]) -> bool:
     """Tell whether the owner is a living process of this machine."""
     if not _is_local(owner):
         return False
-    started = _start_of(owner['pid'])
-    return started is not None and started == owner['started']
+    started = _start_of(owner.get('pid'))
+    return started is not None and started == owner.get('started')
 
 
-def _start_of(pid: int) -> str | None:
+def _start_of(pid: int | None) -> str | None:
     """Return when a process started, in the words of the system; None if it does not live."""
     stat = Path(f'/proc/{pid}/stat')
     if Path('/proc/self/stat').exists():

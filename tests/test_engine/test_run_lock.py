@@ -153,6 +153,18 @@ def test_cut_off_lock(tmp_path):
         pass
 
 
+def test_lock_that_is_being_written(tmp_path, holder):
+    """Its owner is known a moment later."""
+    path = tmp_path / FILE_NAME
+    content = path.read_text()
+    path.write_text('')
+    write = threading.Timer(0.2, path.write_text, (content,))
+    write.start()
+    with pytest.raises(RuntimeError, match=f'process {holder} on'):
+        RunLock(tmp_path, patience=20).acquire()
+    write.join()
+
+
 def test_lock_of_another_owner_is_not_removed(tmp_path):
     lock = RunLock(tmp_path, beat=0.01)
     lock.acquire()
