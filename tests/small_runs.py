@@ -53,6 +53,10 @@ class WatchTeacherHook(Hook):
             }
         )
 
+    def after_train(self, runner):
+        model = runner.model
+        self.records[-1]['released'] = model.teacher is None and model.pseudo_labeller is None
+
 
 def hash_of(state_dict):
     digest = hashlib.sha256()

@@ -5,7 +5,9 @@ import importlib.util
 import json
 import re
 import shutil
+import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -320,6 +322,40 @@ class TestTwoProcesses:
             env={'PORT': str(runs.free_port())},
         )
         assert metrics_of_last_test(tmp_path / 'two') == pytest.approx(expected)
+
+
+def test_a_killed_process_ends_the_other(shapes_root, tmp_path):
+    """It ends with a message and leaves the folder free; no launcher watches over these two."""
+    record = tmp_path / 'record'
+    options = [
+        *runs.shapes_options(shapes_root, iters=500),
+        *runs.record_option(record),
+        *runs.NO_VIS_BACKENDS,
+    ]
+    arguments = ['--work-dir', str(tmp_path / 'run'), '--launcher', 'pytorch', '--step', '0']
+    command = runs.train_command(SHAPES_CONFIG, *arguments, options=options)
+    meeting = {'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(runs.free_port()), 'WORLD_SIZE': '2'}
+    processes = []
+    for rank in ('0', '1'):
+        with open(tmp_path / f'log{rank}', 'w', encoding='utf-8') as log:
+            env = runs.environment(**meeting, RANK=rank, LOCAL_RANK=rank)
+            processes.append(
+                subprocess.Popen(command, cwd=tmp_path, env=env, stdout=log, stderr=log)
+            )
+    try:
+        limit = time.monotonic() + 300
+        while not record.exists() or len(record.read_text().splitlines()) < 3:
+            assert time.monotonic() < limit
+            assert [process.poll() for process in processes] == [None, None]
+            time.sleep(0.1)
+        processes[1].kill()
+        assert processes[0].wait(60) == 1
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    check_error((1, (tmp_path / 'log0').read_text()), 'another process of this training is gone')
+    assert not (tmp_path / 'run' / 'run.lock').exists()
 
 
 @pytest.mark.families

@@ -29,7 +29,7 @@ say "Training: mim train mmcomformer configs/$config.py --resume $*"
 import torch
 
 if not torch.cuda.is_available():
-    print('No accelerator found: on 2 CPU cores the three steps take about 7 minutes.')
+    print('No accelerator found: on 2 idle CPU cores the three steps take about 5 minutes.')
 PY
 if [[ $family == openmmlab ]]; then
     # openmim finds an editable installation on PYTHONPATH only (onedl-mim anywhere but there),

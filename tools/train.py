@@ -19,6 +19,11 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='skip finished steps and continue the unfinished one from its last checkpoint',
     )
+    parser.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='train steps anew that were begun in this folder, and remove their checkpoints',
+    )
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
     parser.add_argument(
         '--teacher',
@@ -58,6 +63,7 @@ def main() -> None:
                 step=args.step,
                 work_dir=args.work_dir,
                 resume=args.resume,
+                overwrite=args.overwrite,
                 amp=args.amp,
                 teacher=args.teacher,
                 launcher=args.launcher,

@@ -17,7 +17,9 @@ default_hooks = dict(
 env_cfg = dict(
     cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl'),
+    # seconds after which a process that does not answer counts as lost; longer than the class index
+    # of a large set takes at the first start
+    dist_cfg=dict(backend='nccl', timeout=1800),
 )
 vis_backends = [
     dict(type='LocalVisBackend'),

@@ -61,8 +61,11 @@ def skip_trained_batches(loop: Any) -> None:
     is left alone: how many indices its batches take is not known.
 
     Args:
-        loop: The ``IterBasedTrainLoop`` of a runner that has resumed, before its first iteration.
+        loop: The loop of a runner that has resumed, before its first iteration. One that counts
+            epochs goes on at the start of an epoch and has nothing to skip.
     """
+    if not hasattr(loop, 'dataloader_iterator'):
+        return
     skips_itself = hasattr(loop.dataloader_iterator, 'skip_iter')
     restartable = hasattr(loop.dataloader.sampler, '_indices_of_rank')
     if loop.iter > 0 and not skips_itself and restartable and loop.dataloader.batch_size:

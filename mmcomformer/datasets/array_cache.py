@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import print_log
 
 from ..atomic import replaced_file
+from ..processes import on_first_process
 
 Arrays = dict[str, np.ndarray]
 _KEY = 'key'
@@ -64,16 +64,7 @@ def cached_arrays(
     Raises:
         OSError: If ``key`` or ``compute`` raises one; likewise ValueError and RuntimeError.
     """
-    outcome: list[Any] = [None, None]
-    if is_main_process():
-        try:
-            outcome[0] = _load_or_compute(Path(path), key(), compute, accept)
-        except (OSError, ValueError, RuntimeError) as error:
-            outcome[1] = error
-    broadcast_object_list(outcome)
-    if outcome[1] is not None:
-        raise outcome[1]
-    return outcome[0]
+    return on_first_process(lambda: _load_or_compute(Path(path), key(), compute, accept))
 
 
 def _load_or_compute(

@@ -125,6 +125,7 @@ class IncrementalDataset(BaseDataset):
     ) -> None:
         self.scenario = Scenario.from_config(scenario)
         self.images = images
+        self._labels_of: dict[str, list[int]] | None = None
         self.inner_config = _check_inner_config(dataset)
         super().__init__(
             data_prefix={},
@@ -252,6 +253,20 @@ class IncrementalDataset(BaseDataset):
             logger='current',
         )
 
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Return the labels of an image that the step shows, ascending.
+
+        mmengine's ``ClassBalancedDataset`` and mmdet's samplers ask for them.
+        """
+        if self._labels_of is None:
+            images = self.load_data_list()
+            index = self.source.index(images)
+            self._labels_of = {
+                info['img_path']: list(filter(self.scenario.shows_label, index[i].tolist()))
+                for i, info in enumerate(images)
+            }
+        return self._labels_of[self.get_data_info(idx)['img_path']]
+
     def prepare_data(self, idx: int) -> Any:
         """Return an image after the pipeline.
 
@@ -292,6 +307,13 @@ def _paused_collector() -> Iterator[None]:
 def _check_inner_config(config: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(config, Mapping) or 'type' not in config:
         raise TypeError(f'dataset: expected the config of a dataset with a type, got {config!r}')
+    kind = DATASETS.get(config['type']) if isinstance(config['type'], str) else config['type']
+    if isinstance(kind, type) and not issubclass(kind, BaseDataset):
+        raise TypeError(
+            f'dataset: {config["type"]} is no dataset of its own but a wrapper around one; put '
+            f"IncrementalDataset inside: dict(type='{config['type']}', ..., "
+            f"dict(type='IncrementalDataset', dataset=..., scenario=scenario))"
+        )
     owned = [key for key in _OWNED if config.get(key)]
     if owned:
         raise ValueError(

@@ -10,6 +10,7 @@ import colorsys
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -299,19 +300,33 @@ def generate_shapes(
     if _is_there(out, parameters, overwrite):
         return False
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.parent / f'.{out.name}.{os.getpid()}.tmp'
-    shutil.rmtree(temporary, ignore_errors=True)
+    # of its own, whatever other processes on whatever machines write at the same time
+    temporary = out.parent / f'.{out.name}.{uuid.uuid4().hex}.tmp'
     try:
         for number, (split, count) in enumerate(
             (('train', parameters.num_train), ('val', parameters.num_val))
         ):
             _write_split(temporary, split, number, count, parameters, on_image)
         _write_json(temporary / _PARAMETERS_FILE, parameters.to_dict())
-        if out.exists():
-            shutil.rmtree(out)
-        temporary.rename(out)
+        return _put_into_place(temporary, out, parameters, overwrite)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put_into_place(
+    temporary: Path, out: Path, parameters: ShapesParameters, overwrite: bool
+) -> bool:
+    """Rename a complete set, unless another process has meanwhile written the same one."""
+    if _is_there(out, parameters, overwrite):
+        return False
+    if out.exists():
+        shutil.rmtree(out)
+    try:
+        temporary.rename(out)
+    except OSError:
+        if not _is_there(out, parameters, overwrite):
+            raise
+        return False
     return True
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +152,20 @@ def _difference(step: int, expected: tuple[str, ...], found: tuple[str, ...]) ->
         f'step {step} has {kind}: class {place} is {expected[place]!r} here, but '
         f'{found[place]!r} there'
     )
+
+
+def is_trained(meta: Mapping[str, Any], train_cfg: Mapping[str, Any] | None) -> bool:
+    """Tell whether a checkpoint holds as many iterations, or epochs, as a config wants.
+
+    Args:
+        meta: Of the checkpoint, with ``iter`` and ``epoch``, both counted from its first one.
+        train_cfg: Of the config.
+    """
+    if not train_cfg:
+        return False
+    if 'max_iters' in train_cfg:
+        return meta['iter'] >= train_cfg['max_iters']
+    return meta['epoch'] >= train_cfg['max_epochs']
 
 
 def previous_checkpoint(step_dir: str | Path) -> Path:

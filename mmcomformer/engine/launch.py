@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+from datetime import timedelta
+from functools import cache
 
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.dist import init_dist
 from mmengine.logging import print_log
+from mmengine.utils.dl_utils import set_multi_processing
 from torch import distributed
 
 _RANK = {'pytorch': 'RANK', 'slurm': 'SLURM_PROCID', 'mpi': 'OMPI_COMM_WORLD_RANK'}
@@ -45,32 +49,66 @@ def prepare_device(cfg: Config, *, launcher: str, amp: bool = False) -> None:
             '--launcher pytorch: expected to be started by torch.distributed.run, which sets RANK; '
             'use tools/dist_train.sh or tools/dist_test.sh'
         )
+    device = get_device()
+    if amp and device not in _ACCELERATORS:
+        raise ValueError(
+            f'--amp: automatic mixed precision needs an accelerator, one of {_ACCELERATORS}, and '
+            f'this machine has {device}; leave it out'
+        )
     if amp:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
-    if get_device() != 'cpu':
+    if device not in _ACCELERATORS:
+        _use_float32(cfg, device, launcher)
+    if launcher != 'none':
+        _start_processes(cfg, device, launcher)
+
+
+_ACCELERATORS = ('cuda', 'npu', 'mlu', 'musa')
+"""Devices on which mmengine trains with AMP and its launchers start processes; ``mps`` is none."""
+
+
+def _use_float32(cfg: Config, device: str, launcher: str) -> None:
+    if cfg.get('optim_wrapper', {}).get('type') != 'AmpOptimWrapper':
         return
-    if amp:
-        raise ValueError('--amp: automatic mixed precision needs an accelerator; leave it out')
-    if cfg.get('optim_wrapper', {}).get('type') == 'AmpOptimWrapper':
-        if is_first_process(launcher):
-            print_log(
-                'no accelerator: training in float32 instead of AMP',
-                logger='current',
-                level=logging.WARNING,
-            )
-        cfg.optim_wrapper.type = 'OptimWrapper'
-        for key in ('loss_scale', 'dtype', 'use_fsdp'):
-            cfg.optim_wrapper.pop(key, None)
-    if launcher == 'none':
+    if is_first_process(launcher):
+        _tell_float32(device)
+    cfg.optim_wrapper.type = 'OptimWrapper'
+    for key in ('loss_scale', 'dtype', 'use_fsdp'):
+        cfg.optim_wrapper.pop(key, None)
+
+
+@cache
+def _tell_float32(device: str) -> None:
+    """Say once, not for every step, what is not done."""
+    print_log(
+        f'no accelerator: training in float32 instead of AMP (this machine has {device})',
+        logger='current',
+        level=logging.WARNING,
+    )
+
+
+def _start_processes(cfg: Config, device: str, launcher: str) -> None:
+    """Make the process group before anything is decided, with the config's timeout."""
+    env_cfg = cfg.get('env_cfg') or {}
+    dist_cfg = dict(env_cfg.get('dist_cfg') or {})
+    if device in _ACCELERATORS:
+        if not distributed.is_initialized():
+            # its start method has to be chosen before mmengine chooses one
+            set_multi_processing(**env_cfg.get('mp_cfg', {}), distributed=True)
+            init_dist(launcher, **dist_cfg)
         return
-    if launcher != 'pytorch':
+    if launcher != 'pytorch' or device != 'cpu':
         raise ValueError(
-            f'--launcher {launcher}: without an accelerator only the pytorch launcher works'
+            f'--launcher {launcher}: without an accelerator only the pytorch launcher works, and '
+            f'on a CPU only; this machine has {device}'
         )
     _check_norms(cfg)
     if not distributed.is_initialized():
-        distributed.init_process_group('gloo')
+        timeout = dist_cfg.get('timeout')
+        distributed.init_process_group(
+            'gloo', timeout=None if timeout is None else timedelta(seconds=timeout)
+        )
         torch.set_num_threads(max(1, torch.get_num_threads() // distributed.get_world_size()))
     cfg.model_wrapper_cfg = dict(
         type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False

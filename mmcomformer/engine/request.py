@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import uuid
@@ -29,6 +30,7 @@ class Request:
         step: The step to run; None runs all of them.
         work_dir: Folder for the folders of the steps; None takes the config's.
         resume: Whether to skip finished steps and continue the unfinished one.
+        overwrite: Whether to train steps anew that have been begun or finished.
         amp: Whether to train with automatic mixed precision.
         teacher: Checkpoint of the step before the first one that runs.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
@@ -39,6 +41,7 @@ class Request:
     step: int | None = None
     work_dir: str | None = None
     resume: bool = False
+    overwrite: bool = False
     amp: bool = False
     teacher: str | None = None
     launcher: str = 'none'
@@ -74,7 +77,8 @@ def load_config(request: Request, step: int) -> Config:
         raise FileNotFoundError(f'config {request.config}: no such file')
     check_options(request.cfg_options)
     cfg = _parse(request.config, step)
-    cfg.merge_from_dict(dict(request.cfg_options))
+    # merging takes _delete_ out of what it is given, and every step is given it
+    cfg.merge_from_dict(copy.deepcopy(dict(request.cfg_options)))
     # without a scenario this raises, before anything else can fail for lack of one
     scenario = scenario_of(cfg)
     task_of(cfg.get('model'))

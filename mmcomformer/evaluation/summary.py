@@ -228,6 +228,25 @@ def update_summary(path: Path, run: Summary, entry: Mapping[str, Any]) -> Summar
     return summary
 
 
+def drop_steps(path: Path, first: int) -> None:
+    """Remove the entries of a step and of those after it from the file, if there are any.
+
+    A file without entries is removed.
+
+    Raises:
+        ValueError: If the file is damaged.
+    """
+    if not path.exists():
+        return
+    summary = read_summary(path)
+    steps = [entry for entry in summary['steps'] if entry['step'] < first]
+    if not steps:
+        path.unlink()
+    elif len(steps) < len(summary['steps']):
+        final = _final(steps, summary['task'])
+        write_summary(path, {**summary, 'steps': steps, 'final': final})
+
+
 def _check_summary(summary: Any) -> None:
     _check_keys(summary, _SUMMARY_KEYS, 'the file')
     task_named(summary['task'])

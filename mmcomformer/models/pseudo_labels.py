@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Literal, get_args
 
 import torch
@@ -52,8 +53,10 @@ def mask_pseudo_labels(
     scores, classes, kept = class_activation.decide(cls_score, score_thr, num_classes)
     owners = assign_pixels(scores, kept, masks, excluded=covered)
     counted = owners.area if share == 'owned' else owners.covered
-    ratio = counted.double() / owners.original.clamp(min=1)
-    valid = kept & (owners.covered > 0) & (owners.original > 0) & (ratio > overlap_thr)
+    # in integers: exact, and there are devices without float64
+    least = Fraction(overlap_thr).limit_denominator(10**6)
+    enough = counted * least.denominator > owners.original * least.numerator
+    valid = kept & (owners.covered > 0) & (owners.original > 0) & enough
     return owners.restrict(valid), classes, valid
 
 

@@ -2,7 +2,9 @@ import os
 
 import numpy as np
 import pytest
+from several import run_together
 
+from mmcomformer import processes
 from mmcomformer.datasets import array_cache
 from mmcomformer.datasets.array_cache import cached_arrays, files_key
 
@@ -116,8 +118,8 @@ class TestRanks:
             assert outcome == [None, None]
             outcome[:] = sent
 
-        monkeypatch.setattr(array_cache, 'is_main_process', lambda: False)
-        monkeypatch.setattr(array_cache, 'broadcast_object_list', broadcast)
+        monkeypatch.setattr(processes, 'is_main_process', lambda: False)
+        monkeypatch.setattr(processes, 'broadcast_object_list', broadcast)
         return sent
 
     def test_others_neither_read_nor_write(self, follower, path):
@@ -134,7 +136,8 @@ class TestRanks:
 
     def test_first_sends_its_error(self, path, monkeypatch):
         sent = []
-        monkeypatch.setattr(array_cache, 'broadcast_object_list', lambda data: sent.extend(data))
+        monkeypatch.setattr(processes, 'is_distributed', lambda: True)
+        monkeypatch.setattr(processes, 'broadcast_object_list', lambda data: sent.extend(data))
         with pytest.raises(FileNotFoundError):
             cached_arrays(
                 path,
@@ -178,3 +181,17 @@ class TestFilesKey:
     def test_missing(self, tmp_path):
         with pytest.raises(FileNotFoundError, match='nothing.png'):
             files_key([tmp_path / 'nothing.png'])
+
+
+def test_several_processes_at_once(path):
+    """Of independent runs that start together each gets the arrays, and the file is whole."""
+
+    def work(number):
+        for _ in range(20):
+            assert get(path, Computation()) == [1, 1, 1]
+
+    run_together(work, 4)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    compute = Computation()
+    get(path, compute)
+    assert compute.calls == 0

@@ -1,6 +1,7 @@
 import gc
 import json
 import logging
+import math
 import pickle
 import re
 from contextlib import nullcontext
@@ -15,6 +16,7 @@ from mmengine.registry import DATASETS
 from packed import masks_of
 
 from mmcomformer.datasets.incremental_dataset import IncrementalDataset
+from mmcomformer.engine.hooks.summary_hook import count_images
 from mmcomformer.scenario import Scenario
 
 CAT, DOG, FOX, SKY, SEA = range(5)
@@ -88,6 +90,49 @@ def test_stuff_only_and_tiny_segments_count(hand_made, scenario):
     labels = [dataset[i]['data_samples'].gt_instances.labels.tolist() for i in range(2)]
     assert labels == [[SKY, DOG], [SKY]]
     assert masks_of(dataset[0]['data_samples']).sum(axis=(1, 2)).tolist() == [18, 2]
+
+
+class TestWrappers:
+    """Wrappers of mmengine go around the dataset, not inside."""
+
+    def outer(self, hand_made, scenario, **wrapper):
+        dataset = {
+            'type': 'IncrementalDataset',
+            'dataset': hand_made.inner(),
+            'scenario': {**scenario, 'step': 1},
+        }
+        key = wrapper.pop('key', None)
+        return DATASETS.build({**wrapper, key: [dataset] * 2 if key == 'datasets' else dataset})
+
+    @pytest.mark.parametrize('kind', ['ConcatDataset', 'RepeatDataset', 'ClassBalancedDataset'])
+    def test_inside(self, hand_made, scenario, kind):
+        with pytest.raises(TypeError, match=f"{kind} is no data.*dict.type='IncrementalDataset'"):
+            build(hand_made, scenario, inner={'type': kind, 'datasets': [hand_made.inner()]})
+
+    def test_images_are_counted_once(self, hand_made, scenario):
+        repeated = self.outer(hand_made, scenario, type='RepeatDataset', key='dataset', times=3)
+        assert (len(repeated), count_images(repeated)) == (12, 4)
+        both = self.outer(hand_made, scenario, type='ConcatDataset', key='datasets')
+        assert (len(both), count_images(both)) == (8, 8)
+
+    def test_balanced(self, hand_made, scenario):
+        """Images of the rarer class are repeated; classes that the step hides do not count."""
+        inner = build(hand_made, scenario, step=1)
+        assert [inner.get_cat_ids(i) for i in range(4)] == BALANCED
+        outer = self.outer(
+            hand_made, scenario, type='ClassBalancedDataset', key='dataset', oversample_thr=1.0
+        )
+        counts = np.bincount(outer.repeat_indices)
+        assert count_images(outer) == 4
+        frequency = {label: sum(label in found for found in BALANCED) / 4 for label in (CAT, SEA)}
+        expected = [
+            math.ceil(max(frequency[label] ** -0.5 for label in found)) for found in BALANCED
+        ]
+        assert counts.tolist() == expected
+
+
+# labels of the images a to d that step 1 shows: cat and sea
+BALANCED = [[CAT], [SEA], [CAT, SEA], [SEA]]
 
 
 def test_disjoint_step_without_images(hand_made, scenario):

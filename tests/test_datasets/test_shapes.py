@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from several import run_together
 
 from mmcomformer.datasets import ShapesPanopticDataset, ShapesSemanticDataset, shapes
 from mmcomformer.datasets.panoptic_annotations import read_panoptic_annotations
@@ -101,6 +102,14 @@ def test_interruption_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         generate_shapes(tmp_path / 'set', SMALL, on_image=stop)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_several_processes_at_once(tmp_path):
+    """Whoever is last finds the set there; nobody fails, and nothing else is left."""
+    parameters = ShapesParameters(num_train=2, num_val=1, size=32)
+    run_together(lambda number: generate_shapes(tmp_path / 'set', parameters), 4)
+    assert [path.name for path in tmp_path.iterdir()] == ['set']
+    assert not generate_shapes(tmp_path / 'set', parameters)
 
 
 @pytest.mark.parametrize(

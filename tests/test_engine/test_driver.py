@@ -1,7 +1,9 @@
 """The driver of all steps: what it accepts, and what it leaves to do for a step."""
 
+import logging
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +13,6 @@ from mmcomformer.engine.hooks.previous_step_hook import find_hooks
 from mmcomformer.engine.launch import prepare_device
 from mmcomformer.engine.request import Request, load_config, requested_step
 from mmcomformer.engine.scenario_config import model_at_step, scenario_of
-from mmcomformer.engine.state import step_state
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 SHAPES = str(CONFIGS / 'comformer_shapes_6-3.py')
@@ -163,46 +164,18 @@ class TestSteps:
             driver._set_teacher(cfg, 'a.pth')
 
 
-class TestStepState:
-    """States other than those that the end-to-end test passes through."""
-
-    def write(self, folder, *, step, iteration, teacher=None):
-        folder.mkdir(parents=True, exist_ok=True)
-        scenario = scenario_of(load_config(request_(), step)).to_dict()
-        continual = {'step': step, 'scenario': scenario, 'teacher': teacher}
-        meta = {'iter': iteration, 'continual': continual}
-        torch.save({'state_dict': {}, 'meta': meta}, folder / f'iter_{iteration}.pth')
-        (folder / 'last_checkpoint').write_text(f'iter_{iteration}.pth')
-
-    def state(self, root, step):
-        return step_state(load_config(request_(work_dir=str(root)), step))
-
-    def test_new_and_unfinished_and_not_evaluated(self, tmp_path):
-        assert self.state(tmp_path, 0) == 'new'
-        self.write(tmp_path / 'step0', step=0, iteration=1)
-        assert self.state(tmp_path, 0) == 'resume'
-        self.write(tmp_path / 'step0', step=0, iteration=10_000)
-        assert self.state(tmp_path, 0) == 'evaluate'
-
-    def test_trained_from_another_teacher(self, tmp_path):
-        self.write(tmp_path / 'step0', step=0, iteration=10_000)
-        teacher = {'sha256': 'of another file', 'path': 'old.pth', 'step': 0}
-        self.write(tmp_path / 'step1', step=1, iteration=1, teacher=teacher)
-        with pytest.raises(
-            RuntimeError, match=r'was trained from old.pth, which is not the present'
-        ):
-            self.state(tmp_path, 1)
-
-
 class TestDevice:
-    def test_amp_on_a_cpu(self, monkeypatch):
-        monkeypatch.setattr('mmcomformer.engine.launch.get_device', lambda: 'cpu')
+    @pytest.mark.parametrize('device', ['cpu', 'mps'])
+    def test_amp_without_an_accelerator(self, monkeypatch, device):
+        monkeypatch.setattr('mmcomformer.engine.launch.get_device', lambda: device)
         cfg = load_config(request_(), 0)
         with pytest.raises(ValueError, match='--amp: .* needs an accelerator'):
             prepare_device(cfg, launcher='none', amp=True)
 
-    def test_amp_of_a_config_falls_back(self, monkeypatch):
-        monkeypatch.setattr('mmcomformer.engine.launch.get_device', lambda: 'cpu')
+    @pytest.mark.parametrize('device', ['cpu', 'mps'])
+    def test_amp_of_a_config_falls_back(self, monkeypatch, device):
+        """On an Apple GPU too, where mmengine's wrapper refuses to work."""
+        monkeypatch.setattr('mmcomformer.engine.launch.get_device', lambda: device)
         cfg = load_config(Request(config=str(CONFIGS / 'comformer_ade_100-50.py')), 0)
         assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
         prepare_device(cfg, launcher='none')
@@ -220,6 +193,57 @@ class TestDevice:
         monkeypatch.setattr('mmcomformer.engine.launch.get_device', lambda: 'cpu')
         with pytest.raises(ValueError, match='--launcher slurm: .*only the pytorch launcher'):
             prepare_device(load_config(request_(), 0), launcher='slurm')
+
+    def test_several_processes_on_an_apple_gpu(self, monkeypatch):
+        monkeypatch.setattr('mmcomformer.engine.launch.get_device', lambda: 'mps')
+        monkeypatch.setenv('RANK', '0')
+        with pytest.raises(ValueError, match='on a CPU only; this machine has mps'):
+            prepare_device(load_config(request_(), 0), launcher='pytorch')
+
+    def test_process_group_has_the_timeout_of_the_config(self, monkeypatch):
+        """With an accelerator too it is made before anything is decided."""
+        monkeypatch.setattr('mmcomformer.engine.launch.get_device', lambda: 'cuda')
+        calls = []
+        monkeypatch.setattr(
+            'mmcomformer.engine.launch.init_dist', lambda *args, **kwargs: calls.append(kwargs)
+        )
+        monkeypatch.setattr(
+            'mmcomformer.engine.launch.set_multi_processing', lambda **kwargs: calls.append(kwargs)
+        )
+        cfg = load_config(request_(cfg_options={'env_cfg.dist_cfg.timeout': 77}), 0)
+        prepare_device(cfg, launcher='slurm')
+        assert calls[0]['mp_start_method'] == 'fork'
+        assert calls[1] == {'backend': 'nccl', 'timeout': 77}
+
+
+class TestEpochs:
+    @pytest.mark.parametrize(
+        ('options', 'message'),
+        [
+            ({}, 'train_dataloader.sampler: InfiniteSampler never ends an epoch'),
+            ({'train_dataloader.sampler.type': 'DefaultSampler'}, 'checkpoint.by_epoch: expected'),
+        ],
+    )
+    def test_config(self, options, message):
+        epochs = {'_delete_': True, 'type': 'EpochBasedTrainLoop', 'max_epochs': 2}
+        cfg = load_config(request_(cfg_options={'train_cfg': epochs, **options}), 0)
+        with pytest.raises(ValueError, match=message):
+            driver._check_loop(cfg)
+
+
+class TestAccumulation:
+    @pytest.mark.parametrize(
+        ('count', 'enable', 'base'), [(4, True, 2), (1, True, 8), (4, False, 8)]
+    )
+    def test_base_batch(self, count, enable, base):
+        """Batch 2 accumulated four times is the base batch of 8: the rate stays as it is."""
+        runner = SimpleNamespace(
+            auto_scale_lr={'enable': enable, 'base_batch_size': 8},
+            cfg={'optim_wrapper': {'accumulative_counts': count}},
+            logger=logging.getLogger('test'),
+        )
+        driver._count_accumulation(runner)
+        assert runner.auto_scale_lr == {'enable': enable, 'base_batch_size': base}
 
 
 def test_synchronised_norms_need_an_accelerator(monkeypatch):

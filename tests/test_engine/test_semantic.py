@@ -22,7 +22,7 @@ from mmcomformer.engine.hooks.previous_step_hook import find_hooks
 from mmcomformer.engine.inference import draw_prediction, load_model
 from mmcomformer.engine.request import Request, load_config
 from mmcomformer.engine.scenario_config import model_at_step, scenario_of
-from mmcomformer.engine.state import step_state
+from mmcomformer.engine.state import resume_point
 from mmcomformer.models import ContinualEncoderDecoder
 from mmcomformer.pictures import browsing
 from mmcomformer.pictures.browsing import Browse, browse
@@ -148,8 +148,8 @@ class TestRun:
         del summary['steps'][1:]
         (work_dir / 'summary.json').write_text(json.dumps(summary))
         request = request_of(work_dir)
-        states = [step_state(load_config(request, step)) for step in range(3)]
-        assert states == ['done', 'evaluate', 'new']
+        points = [resume_point(load_config(request, step), resume=True) for step in range(3)]
+        assert [point.state for point in points] == ['done', 'evaluate', 'new']
         driver.run(Request(**{**vars(request), 'resume': True}))
         found = json.loads((work_dir / 'summary.json').read_text())
         expected = json.loads((finished[0] / 'summary.json').read_text())

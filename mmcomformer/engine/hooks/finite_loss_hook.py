@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from mmengine.hooks import Hook
+import torch
+from mmengine.dist import all_reduce, get_world_size
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
 from ...registry import HOOKS
@@ -15,7 +17,9 @@ from ...registry import HOOKS
 class FiniteLossHook(Hook):
     """Stop training when a loss becomes NaN or infinite, before that is saved.
 
-    It reads the values that the logger has fetched from the device already.
+    It reads the values that the logger has fetched from the device already. Each process sees its
+    own losses; in an iteration after which a checkpoint is written, and in no other, they tell each
+    other, so that none is written if any of them stops.
     """
 
     priority = 'ABOVE_NORMAL'
@@ -39,12 +43,37 @@ class FiniteLossHook(Hook):
             if 'loss' in key and f'train/{key}' in scalars
         }
         wrong = {key: value for key, value in losses.items() if not math.isfinite(value)}
-        if not wrong:
+        elsewhere = False
+        if get_world_size() > 1 and _is_saved(runner, batch_idx):
+            flag = torch.tensor(float(bool(wrong)))
+            all_reduce(flag, 'max')
+            elsewhere = bool(flag) and not wrong
+        if not wrong and not elsewhere:
             return
         samples = (data_batch or {}).get('data_samples', [])
         images = [getattr(sample, 'img_path', '?') for sample in samples]
-        raise RuntimeError(
-            f'iteration {runner.iter + 1}: losses {wrong} are not finite (all losses: {losses}); '
-            f'images of the batch: {images}. The last checkpoint in {runner.work_dir} is kept: '
-            f'resume from it with a lower learning rate, or look at these images'
+        found = (
+            f'losses {wrong} are not finite (all losses: {losses}); images of the batch: {images}'
+            if wrong
+            else 'losses of another process are not finite; its own message names them'
         )
+        raise RuntimeError(
+            f'iteration {runner.iter + 1}: {found}. The last checkpoint in {runner.work_dir} is '
+            f'kept: look at these images, or train this step anew with a lower learning rate '
+            f'(--overwrite)'
+        )
+
+
+def _is_saved(runner: Runner, batch_idx: int) -> bool:
+    """Tell whether a checkpoint follows the iteration that has just ended."""
+    return any(_saves(hook, runner, batch_idx) for hook in runner.hooks)
+
+
+def _saves(hook: Hook, runner: Runner, batch_idx: int) -> bool:
+    if not isinstance(hook, CheckpointHook):
+        return False
+    if hook.by_epoch:
+        return hook.end_of_epoch(runner.train_dataloader, batch_idx)
+    return hook.every_n_train_iters(runner, hook.interval, hook.save_begin) or (
+        hook.save_last and hook.is_last_train_iter(runner)
+    )

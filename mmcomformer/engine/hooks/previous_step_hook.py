@@ -31,6 +31,7 @@ from ..checkpoint import (
 )
 from ..method_state import STATE_KEY, gather_states
 from ..scenario_config import scenario_of, step_dir_of
+from ..settings import settings_of
 
 
 @HOOKS.register_module()
@@ -73,7 +74,12 @@ class PreviousStepHook(Hook):
         resumes = runner._resume and (runner._load_from or find_latest_checkpoint(str(step_dir)))
         if self.scenario.step > 0 or resumes:
             _drop_pretrained(runner.model)
-        self._meta = dict(step=self.scenario.step, scenario=self.scenario.to_dict(), teacher=None)
+        self._meta = dict(
+            step=self.scenario.step,
+            scenario=self.scenario.to_dict(),
+            settings=settings_of(runner.cfg),
+            teacher=None,
+        )
         if self.scenario.step > 0:
             self._read_previous(runner, step_dir)
 
@@ -132,7 +138,7 @@ class PreviousStepHook(Hook):
         self._method_state = gather_states(unwrap_model(runner.model))
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Write the step, the scenario and the teacher into the meta, and the method's state."""
+        """Write step, scenario, settings and teacher into the meta, and the method's state."""
         checkpoint['meta'].setdefault(META_KEY, {}).update(self._meta)
         if self._method_state:
             checkpoint[STATE_KEY] = self._method_state

@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 
 from ...atomic import replaced_file
 from ...registry import HOOKS
@@ -23,6 +23,29 @@ class SafeCheckpointHook(CheckpointHook):
     it; then the outdated ones are deleted. The stock hook deletes first and writes to the final
     name. Arguments are those of ``CheckpointHook``.
     """
+
+    def before_train(self, runner: Runner) -> None:
+        """Look for the checkpoints of before in the present folder.
+
+        A checkpoint remembers the paths of the best and the last one. In a copied run these are
+        files of the original, which are not ours to remove.
+        """
+        if self.out_dir is None:
+            for key, value in dict(runner.message_hub.runtime_info).items():
+                if key.startswith(('best_ckpt', 'last_ckpt')) and isinstance(value, str):
+                    present = str(Path(runner.work_dir) / Path(value).name)
+                    runner.message_hub.update_info(key, present)
+        super().before_train(runner)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
+        """Save the best checkpoint; an evaluation alone has no training to save."""
+        if isinstance(runner._train_loop, BaseLoop):
+            super().after_val_epoch(runner, metrics)
+        elif self.save_best:
+            runner.logger.warning(
+                'save_best: this evaluation belongs to no training, so that best checkpoints stay '
+                'as they are'
+            )
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
         # a point of the life cycle that mmengine lacks: its before_save_checkpoint is reached by

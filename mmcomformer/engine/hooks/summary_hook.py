@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmengine.dataset import ClassBalancedDataset, ConcatDataset, RepeatDataset
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
@@ -24,7 +24,7 @@ from ...evaluation.summary_tables import format_summary
 from ...registry import HOOKS
 from ...scenario import Scenario
 from ...tasks import task_named
-from ..checkpoint import META_KEY
+from ..checkpoint import META_KEY, is_trained
 from ..scenario_config import scenario_of
 
 
@@ -41,8 +41,9 @@ class SummaryHook(Hook):
     the first batch, validation left out; what a killed process did after its last checkpoint is
     lost and not counted.
 
-    A damaged ``summary.json``, or one of another run, is an error before training starts, and so is
-    a ``val_evaluator`` without a metric that computes what the task's summary holds.
+    A damaged ``summary.json``, or one of another run, is an error before training starts; so are a
+    ``val_evaluator`` without a metric that computes what the task's summary holds, and another
+    number of images than a resumed training had.
 
     Args:
         method: Name of the method, as the summary and the tables show it.
@@ -70,18 +71,32 @@ class SummaryHook(Hook):
         complete = {'train_images', 'train_iters', 'seconds'} <= continual.keys()
         self._loaded = None
         if same_step and complete:
-            self._loaded = {**continual, 'epoch': meta.get('epoch'), 'seed': meta.get('seed')}
+            self._loaded = {
+                **continual,
+                **{key: meta.get(key) for key in ('iter', 'epoch', 'seed')},
+            }
 
     def before_train(self, runner: Runner) -> None:
         """Take over the time of earlier sessions and check that results can be written."""
-        resumed = self._loaded is not None and runner.iter > 0
-        self._seconds = self._loaded['seconds'] if resumed and self._loaded else 0.0
         self._started = None
+        self._seconds = 0.0
+        if self._loaded is not None and runner.iter > 0:
+            self._seconds = self._loaded['seconds']
+            self._check_images(runner, self._loaded['train_images'])
         if runner.val_loop is not None:
             self._find_metric(runner)
         path = summary_path(runner)
         if path.exists():
             check_same_run(read_summary(path), self._run(runner, scenario_of(runner.cfg)), path)
+
+    def _check_images(self, runner: Runner, before: int) -> None:
+        found = count_images(runner.train_dataloader.dataset)
+        if found != before:
+            raise RuntimeError(
+                f'train_dataloader.dataset: this step was begun with {before} images and now has '
+                f'{found}, so it would not be the same training; put the data back, or train the '
+                f'step anew with --overwrite'
+            )
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Start the clock, or go on after a validation."""
@@ -101,7 +116,7 @@ class SummaryHook(Hook):
         """Put what the step has done so far into the checkpoint."""
         meta = checkpoint['meta']
         meta.setdefault(META_KEY, {}).update(
-            train_images=len(runner.train_dataloader.dataset),
+            train_images=count_images(runner.train_dataloader.dataset),
             train_iters=meta['iter'],
             seconds=self._elapsed(),
         )
@@ -132,12 +147,12 @@ class SummaryHook(Hook):
             if loop.iter < loop.max_iters:
                 return None
             return {
-                'train_images': len(loop.dataloader.dataset),
+                'train_images': count_images(loop.dataloader.dataset),
                 'train_iters': loop.iter,
                 'seconds': self._elapsed(),
                 'seed': runner.seed,
             }
-        if self._loaded is None or not _is_trained(self._loaded, runner.cfg.get('train_cfg')):
+        if self._loaded is None or not is_trained(self._loaded, runner.cfg.get('train_cfg')):
             return None
         return {
             key: self._loaded[key] for key in ('train_images', 'train_iters', 'seconds', 'seed')
@@ -177,10 +192,10 @@ def _config_name(runner: Runner) -> str:
     return Path(filename).stem if filename else summary_path(runner).parent.name
 
 
-def _is_trained(loaded: Mapping[str, Any], train_cfg: Mapping[str, Any] | None) -> bool:
-    """Tell whether a checkpoint holds as many iterations, or epochs, as the config wants."""
-    if not train_cfg:
-        return False
-    if 'max_iters' in train_cfg:
-        return loaded['train_iters'] == train_cfg['max_iters']
-    return loaded['epoch'] == train_cfg.get('max_epochs')
+def count_images(dataset: Any) -> int:
+    """Return how many images a dataset has, repetitions by a wrapper around it not counted."""
+    if isinstance(dataset, (RepeatDataset, ClassBalancedDataset)):
+        return count_images(dataset.dataset)
+    if isinstance(dataset, ConcatDataset):
+        return sum(map(count_images, dataset.datasets))
+    return len(dataset)

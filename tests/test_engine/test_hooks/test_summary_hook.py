@@ -224,6 +224,26 @@ def test_evaluation_of_a_finished_checkpoint(tmp_path):
     assert summary == expected
 
 
+def test_evaluation_of_a_checkpoint_with_more_iterations_than_are_wanted(tmp_path):
+    """The driver takes it for trained, so the summary has to."""
+    make_runner(tmp_path).train()
+    (tmp_path / 'summary.json').unlink()
+    train = {'type': 'IterBasedTrainLoop', 'max_iters': 3, 'val_interval': 3}
+    path = str(tmp_path / 'step0' / 'iter_4.pth')
+    make_runner(tmp_path, load_from=path, train=train).val()
+    assert read(tmp_path)['steps'][0]['train_iters'] == 4
+
+
+def test_resumed_training_has_the_images_that_it_had(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        make_runner(tmp_path, die_at=3).train()
+    path = str(tmp_path / 'step0' / 'iter_3.pth')
+    runner = make_runner(tmp_path, load_from=path, resume=True)
+    runner._train_dataloader['dataset'] = Images(SCENARIO, 2)
+    with pytest.raises(RuntimeError, match='begun with 3 images and now has 2'):
+        runner.train()
+
+
 def test_evaluation_of_an_unfinished_checkpoint_writes_nothing(tmp_path):
     make_runner(tmp_path).train()
     (tmp_path / 'summary.json').unlink()

@@ -122,3 +122,13 @@ def test_gradient_is_finite_where_old_classes_and_no_object_are_certain(gamma):
 def test_logits_of_another_step(width):
     with pytest.raises(ValueError, match=f'expected logits of 3 classes.*got {width} values'):
         build()(torch.zeros(2, width), torch.zeros(2).long())
+
+
+def test_rounding_makes_no_negative_loss():
+    """Where old classes and no-object have all the probability, their sum may round to over 1."""
+    logits = torch.randn(2000, 12, generator=torch.Generator().manual_seed(0))
+    logits[:, 10] = -100
+    labels = torch.full((2000,), 11)
+    log_prob = unbiased_class_log_prob(logits, num_old=10)[:, -1]
+    assert (log_prob > 0).any()
+    assert (unbiased_cross_entropy(logits, labels, num_old=10) >= 0).all()
