@@ -44,7 +44,7 @@ def test_missing_file(tmp_path):
         read_panoptic_annotations(str(tmp_path / 'no.json'), classes=CLASSES, thing_classes=THINGS)
 
 
-@pytest.mark.parametrize('content', [b'', b'{"images": [', b'\xff\xfe\x00', b'PNG'])
+@pytest.mark.parametrize('content', [b'', b'{"images": [', b'PNG'])
 def test_not_json(tmp_path, content):
     path = tmp_path / 'x.json'
     path.write_bytes(content)
