@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -142,8 +144,7 @@ def check_apart(folder: Path, inputs: Iterable[Path], what: str) -> None:
         same = path.resolve() == folder.resolve()
         if same or (folder.exists() and path.exists() and os.path.samefile(folder, path)):
             raise ValueError(
-                f'{folder}: {what} would be written into this folder of inputs; choose another '
-                f'name'
+                f'{folder}: {what} would be written into this folder of inputs; choose another name'
             )
 
 
@@ -197,7 +198,7 @@ def output_file(path: str | Path, *, sync: bool = True) -> Iterator[Path]:
 
 
 def remember(path: str | Path) -> None:
-    """Remember a file that a library has just written.
+    """Remember a file as written here.
 
     Raises:
         OSError: If it cannot be read, or its folder cannot be written.
@@ -230,3 +231,39 @@ def _sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+_PICTURES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
+"""Extensions of the formats that every library here writes."""
+
+
+def picture_path(out: str | os.PathLike[str], image: str | os.PathLike[str]) -> Path:
+    """Return the file that a picture of an image is written to.
+
+    Args:
+        out: What a user asked for: a file, of which the extension may be missing, or a folder,
+            which gets a PNG of the name of the image.
+        image: Path of the image.
+
+    Example:
+        >>> str(picture_path('result', 'a.jpg')), str(picture_path('folder/', 'b/a.jpg'))
+        ('result.png', 'folder/a.png')
+    """
+    path = Path(out)
+    if os.fspath(out).endswith(('/', os.sep)) or path.is_dir():
+        return path / f'{Path(image).stem}.png'
+    return path if path.suffix.lower() in _PICTURES else path.with_name(f'{path.name}.png')
+
+
+@contextmanager
+def output_picture(path: Path) -> Iterator[Path]:
+    """Yield a temporary path with the same extension; what is drawn there becomes the output.
+
+    Raises:
+        OSError: If nothing was drawn, or it cannot be written.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = Path(folder) / f'picture{path.suffix}'
+        yield temporary
+        with output_file(path, sync=False) as target:
+            shutil.copyfile(temporary, target)

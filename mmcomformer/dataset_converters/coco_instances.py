@@ -296,7 +296,9 @@ def _by_image(
     images, annotations = content['images'], content['annotations']
     check_images(str(where), images)
     for position, image in enumerate(images):
-        check_name(image['file_name'], f'{where}, images[{position}] (id {image["id"]!r}): file_name')
+        check_name(
+            image['file_name'], f'{where}, images[{position}] (id {image["id"]!r}): file_name'
+        )
 
     def name(position: int) -> str:
         record = annotations[position]

@@ -72,7 +72,9 @@ def look_like_shares(segmentations: Iterable[Any]) -> bool:
         for polygon in segmentation if isinstance(segmentation, list) else [(2,)]:
             values = polygon if isinstance(polygon, (list, tuple)) else (2,)
             # a number of another type is a fault of its own
-            if not all(isinstance(value, (int, float)) and -0.5 <= value <= 1.5 for value in values):
+            if not all(
+                isinstance(value, (int, float)) and -0.5 <= value <= 1.5 for value in values
+            ):
                 return False
             fraction = fraction or any(value % 1 for value in values)
     return fraction
@@ -90,7 +92,7 @@ def _checked_polygon(polygon: Any, size: tuple[int, int]) -> list[float]:
         raise ValueError(f'{expected}, got {len(polygon)} numbers: {described(polygon)}')
     if len(polygon) == 2:
         raise ValueError(
-            f'{expected}, got {described(polygon)}, which is a single point; is it a list of points?'
+            f'{expected}, got {described(polygon)}, a single point; is it a list of points?'
         )
     _check_extent(polygon, size, expected)
     return polygon

@@ -87,7 +87,9 @@ def summary(reports: Iterable[Report]) -> str:
     lines = [line for report in reports for line in report.lines()]
     if reports and all(report.usable for report in reports):
         missing = sum(len(report.faulty) for report in reports)
-        lines.append(f'complete, without {missing} images that have faults' if missing else 'complete')
+        lines.append(
+            f'complete, without {missing} images that have faults' if missing else 'complete'
+        )
     else:
         lines.append('not complete: correct the faults and run the command again')
     return '\n'.join(lines)

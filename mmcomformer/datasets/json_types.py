@@ -84,7 +84,12 @@ IMAGE: Table = {'id': ID, 'file_name': NAME, 'height': LENGTH, 'width': LENGTH}
 THING: Table = {'id': INTEGER, 'name': NAME}
 STUFF: Table = {'id': PIXEL_VALUE, 'name': NAME}
 CATEGORY: Table = {**THING, 'isthing': FLAG}
-INSTANCE: Table = {'id': OPTIONAL_ID, 'image_id': ID, 'category_id': INTEGER, 'iscrowd': OPTIONAL_FLAG}
+INSTANCE: Table = {
+    'id': OPTIONAL_ID,
+    'image_id': ID,
+    'category_id': INTEGER,
+    'iscrowd': OPTIONAL_FLAG,
+}
 PANOPTIC: Table = {'image_id': ID, 'file_name': NAME, 'segments_info': LIST}
 SEGMENT: Table = {
     'id': SEGMENT_ID, 'category_id': INTEGER, 'iscrowd': OPTIONAL_FLAG, 'area': AREA,
@@ -216,7 +221,9 @@ def read_json(
             f'or the command'
         ) from error
     except IsADirectoryError as error:
-        raise ValueError(f'annotation file {path}: this is a folder; expected {expected}') from error
+        raise ValueError(
+            f'annotation file {path}: this is a folder; expected {expected}'
+        ) from error
     except json.JSONDecodeError as error:
         raise ValueError(
             f'annotation file {path} is not JSON ({error}); expected {expected}'

@@ -108,7 +108,10 @@ FAULTS = {
         lambda c: c['images'].append(c['images'][0]),
         "images: the image id 'id-a' is listed twice",
     ),
-    'no file name': (drop('images', 'file_name'), r"images\[0\] \(id 'id-a'\): 'file_name' is missing"),
+    'no file name': (
+        drop('images', 'file_name'),
+        r"images\[0\] \(id 'id-a'\): 'file_name' is missing",
+    ),
     'no height': (drop('images', 'height'), r"images\[0\] .*: 'height' is missing"),
     'unknown image': (
         lambda c: c['annotations'][0].update(image_id='no'),

@@ -3,6 +3,7 @@
 from .broadcast_buffers_hook import BroadcastBuffersHook
 from .data_pass_hook import DataPassHook
 from .finite_loss_hook import FiniteLossHook
+from .prediction_pictures_hook import PredictionPicturesHook
 from .previous_step_hook import PreviousStepHook
 from .pseudo_label_hook import PseudoLabelHook
 from .safe_checkpoint_hook import SafeCheckpointHook
@@ -13,6 +14,7 @@ __all__ = [
     'BroadcastBuffersHook',
     'DataPassHook',
     'FiniteLossHook',
+    'PredictionPicturesHook',
     'PreviousStepHook',
     'PseudoLabelHook',
     'SafeCheckpointHook',
