@@ -347,7 +347,9 @@ def ordered(argument: str, values: object, expected: str) -> list[Any]:
     # arrays of numpy hold numbers and strings of their own types
     values = values.tolist() if hasattr(values, 'tolist') else values
     if isinstance(values, (str, bytes)) or not isinstance(values, Sequence):
-        what = f' (a {type(values).__name__}, which has no order)' if isinstance(values, Set) else ''
+        what = (
+            f' (a {type(values).__name__}, which has no order)' if isinstance(values, Set) else ''
+        )
         raise TypeError(f'{argument}: expected {expected}, got {values!r}{what}')
     return list(values)
 

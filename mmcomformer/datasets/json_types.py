@@ -56,6 +56,8 @@ class Kind:
             return True
         if self.types == _TEXT:
             return all(map(str.strip, values))
+        if float in self.types and not math.isfinite(math.fsum(values)):
+            return False
         return (self.low is None or min(values) >= self.low) and (
             self.high is None or max(values) <= self.high
         )
@@ -128,6 +130,8 @@ def check_records(
         ValueError: If one is wrong; the message says where, which key, what was expected and
             what was found, with its type.
     """
+    if not set(map(type, records)) <= {dict}:
+        _find_fault(records, table, name)
     columns = {}
     for key, kind in table.items():
         try:
@@ -135,7 +139,7 @@ def check_records(
                 column = list(map(itemgetter(key), records))
             else:
                 column = [record[key] for record in records if key in record]
-        except (KeyError, TypeError, AttributeError, IndexError):
+        except KeyError:
             _find_fault(records, table, name)
             raise
         if not kind.accept_all(column):

@@ -8,6 +8,8 @@ import sys
 import pytest
 from runs import SHAPES_CONFIG, TOOLS, shapes_options
 
+from mmcomformer.outputs import RECORD
+
 pytestmark = pytest.mark.families
 
 
