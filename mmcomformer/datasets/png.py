@@ -128,7 +128,11 @@ def image_size(path: Path) -> tuple[int, int]:
     """
     with _opened(path) as image:
         width, height = image.size
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= _FIRST_TURNED
+        try:
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= _FIRST_TURNED
+        except (OSError, SyntaxError, ValueError, TypeError, struct.error) as error:
+            # those of a PNG are behind its pixels
+            raise ValueError(f'{path} is damaged or truncated ({error}); get it again') from error
         exchanged = turned and _exchanges_sides(image.format or '')
         end = _ENDS.get(image.format or '')
     if end is not None and not _ends_with(path, end) and not _decodes(path):
@@ -136,7 +140,7 @@ def image_size(path: Path) -> tuple[int, int]:
     return (width, height) if exchanged else (height, width)
 
 
-_ENDS = {'JPEG': b'\xff\xd9', 'PNG': b'IEND'}
+_ENDS = {'JPEG': b'\xff\xd9', 'PNG': b'IEND\xaeB`\x82'}
 """What the last bytes of a whole file hold."""
 _TAIL = 64
 """Bytes at the end in which that is looked for; some programs pad."""

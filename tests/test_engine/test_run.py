@@ -288,7 +288,7 @@ class TestEvaluate:
         entry = json.loads((work_dir / 'summary.json').read_text())['steps'][1]
         assert metrics['continual/PQ'] == pytest.approx(entry['metrics']['PQ']['all'])
         assert metrics['continual/PQ_base'] == pytest.approx(entry['metrics']['PQ']['base'])
-        assert len(list((tmp_path / 'show').glob('*.*'))) == 8
+        assert len(list((tmp_path / 'show').glob('*.jpg'))) == 8
 
     def test_wrong_step(self, finished_run):
         work_dir, _, options = finished_run
