@@ -1,4 +1,4 @@
-"""Run every tool on small samples of real data: convert, check, train two short steps, test, report.
+"""Run every tool on small real data: convert, check, train two short steps, test, report.
 
 FOLDER holds a folder per set, in the layout of Cityscapes (gtFine, leftImg8bit), of COCO's panoptic
 annotations (annotations, train2017, val2017), or of section 2 of docs/custom_dataset.md
