@@ -5,11 +5,12 @@ Pure Python: no torch, no OpenMMLab library, no file access.
 
 from __future__ import annotations
 
+import operator
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, SupportsIndex
 
 
 @dataclass(frozen=True)
@@ -314,8 +315,9 @@ def parse_step(value: object, *, num_steps: int | None = None, source: str = 'st
     """
     if isinstance(value, str) and re.fullmatch(r'-?\d+', value.strip()):
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
         raise TypeError(f'{source}: expected an integer that counts from 0, got {value!r}')
+    value = operator.index(value)
     if value < 0 or (num_steps is not None and value >= num_steps):
         allowed = 'at least 0' if num_steps is None else f'0 to {num_steps - 1}'
         raise ValueError(f'{source}: expected {allowed}, got {value}')
@@ -333,14 +335,31 @@ def step_from_environment() -> int | None:
     return None if value is None else parse_step(value, source='environment variable STEP')
 
 
-def _names(argument: str, names: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(names, str) or not isinstance(names, Iterable):
-        raise TypeError(f'scenario.{argument}: expected a list of class names, got {names!r}')
-    names = tuple(names)
-    wrong = [name for name in names if not isinstance(name, str)]
+def ordered(argument: str, values: object, expected: str) -> list[Any]:
+    """Return the members of a list, tuple or array; anything without an order is refused.
+
+    The order of a set of strings differs from process to process; that of a dict or generator is
+    seldom meant.
+
+    Raises:
+        TypeError: If it is something else.
+    """
+    # arrays of numpy hold numbers and strings of their own types
+    values = values.tolist() if hasattr(values, 'tolist') else values
+    if isinstance(values, (str, bytes)) or not isinstance(values, Sequence):
+        what = (
+            f' (a {type(values).__name__}, which has no order)' if isinstance(values, Set) else ''
+        )
+        raise TypeError(f'{argument}: expected {expected}, got {values!r}{what}')
+    return list(values)
+
+
+def _names(argument: str, names: object) -> tuple[str, ...]:
+    found = ordered(f'scenario.{argument}', names, 'a list of class names')
+    wrong = [name for name in found if not isinstance(name, str)]
     if wrong:
         raise TypeError(f'scenario.{argument}: expected class names (strings), got {wrong[:5]}')
-    return names
+    return tuple(map(str, found))
 
 
 def _check_unique(argument: str, names: Sequence[str]) -> None:
@@ -349,15 +368,19 @@ def _check_unique(argument: str, names: Sequence[str]) -> None:
         raise ValueError(f'scenario.{argument}: class names {repeated} are repeated')
 
 
-def _check_increments(increments: Sequence[int]) -> tuple[int, ...]:
-    if not isinstance(increments, (list, tuple)) or not increments:
-        raise TypeError(
-            f'scenario.increments: expected a list of class counts such as [100, 50], '
-            f'got {increments!r}'
-        )
-    for increment in increments:
-        if isinstance(increment, bool) or not isinstance(increment, int):
-            raise TypeError(f'scenario.increments: expected integers, got {increment!r}')
-        if increment < 1:
-            raise ValueError(f'scenario.increments: every step adds a class, got {increment}')
-    return tuple(increments)
+def _check_increments(increments: object) -> tuple[int, ...]:
+    expected = 'a list of class counts such as [100, 50]'
+    found = ordered('scenario.increments', increments, expected)
+    if not found:
+        raise TypeError(f'scenario.increments: expected {expected}, got {increments!r}')
+    return tuple(_increment(value) for value in found)
+
+
+def _increment(value: object) -> int:
+    # numpy's integers are none of Python's
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        raise TypeError(f'scenario.increments: expected integers, got {value!r}')
+    increment = operator.index(value)
+    if increment < 1:
+        raise ValueError(f'scenario.increments: every step adds a class, got {increment}')
+    return increment

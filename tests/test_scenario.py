@@ -1,7 +1,9 @@
 """Steps, settings and the two numberings of the classes, with things and stuff mixed."""
 
 import dataclasses
+import json
 
+import numpy as np
 import pytest
 
 from mmcomformer.scenario import Scenario, parse_step, step_from_environment
@@ -289,3 +291,46 @@ def test_things_may_be_left_out():
     scenario = Scenario.from_config(dict(increments=[1, 1], stuff_classes=['sky', 'sea']))
     assert scenario.thing_classes == ()
     assert scenario.classes == ('sky', 'sea')
+
+
+@pytest.mark.parametrize('key', ['thing_classes', 'stuff_classes', 'class_order', 'increments'])
+@pytest.mark.parametrize('kind', [set, frozenset])
+def test_sets_have_no_order(key, kind):
+    config = scenario().to_dict()
+    config[key] = kind(config.get(key) or ['sea'])
+    with pytest.raises(TypeError, match=rf'scenario.{key}: expected a list .* which has no order'):
+        Scenario.from_config(config)
+
+
+def test_other_things_without_a_given_order():
+    config = scenario().to_dict()
+    for names in ({'cat': 0}, (name for name in ['cat']), {'cat': 0}.keys()):
+        with pytest.raises(TypeError, match='thing_classes: expected a list of class names'):
+            Scenario.from_config({**config, 'thing_classes': names})
+
+
+def test_same_scenario_from_python_json_and_numpy():
+    config = scenario(step=1).to_dict()
+    config['class_order'] = list(scenario().order)
+    expected = Scenario.from_config(config)
+    others = [
+        {key: tuple(value) if isinstance(value, list) else value for key, value in config.items()},
+        json.loads(json.dumps(config)),
+        {
+            key: np.array(value) if isinstance(value, list) else value
+            for key, value in config.items()
+        },
+        {**config, 'increments': [np.int64(value) for value in config['increments']]},
+        {**config, 'step': np.int32(1)},
+        {**config, 'step': '1'},
+    ]
+    for other in others:
+        found = Scenario.from_config(other)
+        assert (found, hash(found)) == (expected, hash(expected))
+        assert json.dumps(found.to_dict()) == json.dumps(expected.to_dict())
+
+
+@pytest.mark.parametrize('increments', [[2.0, 2], np.array([2.0, 2.0]), [True, 2]])
+def test_increments_that_are_no_integers(increments):
+    with pytest.raises(TypeError, match='increments: expected integers, got'):
+        scenario(increments=increments)

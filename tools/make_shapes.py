@@ -7,6 +7,7 @@ import argparse
 from mmengine.utils import ProgressBar
 
 from mmcomformer.datasets.shapes import ShapesParameters, generate_shapes
+from mmcomformer.engine.cli import command_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,6 +25,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--overwrite', action='store_true', help='replace a set with other parameters'
     )
+    parser.add_argument('--debug', action='store_true', help='show where an error was raised')
     return parser.parse_args()
 
 
@@ -43,7 +45,7 @@ class _Progress:
 def main() -> None:
     """Generate the set, or find that it is there."""
     args = parse_args()
-    try:
+    with command_errors(debug=args.debug):
         parameters = ShapesParameters(
             num_train=args.train,
             num_val=args.val,
@@ -57,8 +59,6 @@ def main() -> None:
             overwrite=args.overwrite,
             on_image=_Progress(args.train + args.val),
         )
-    except (ValueError, FileExistsError) as error:
-        raise SystemExit(f'make_shapes: {error}') from error
     print(f'\n{args.out}: written' if written else f'{args.out}: already there')
 
 

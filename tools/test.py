@@ -22,6 +22,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', help='folder for the log (default: that of the config)')
     parser.add_argument('--show-dir', help='write pictures of the predictions into this folder')
     parser.add_argument(
+        '--overwrite', action='store_true', help='replace pictures that this tool did not write'
+    )
+    parser.add_argument(
         '--tta',
         action='store_true',
         help="average over the variants of each image that the config's tta_pipeline makes, such "
@@ -61,6 +64,7 @@ def main() -> None:
             ),
             args.checkpoint,
             show_dir=args.show_dir,
+            overwrite=args.overwrite,
             tta=args.tta,
         )
 

@@ -121,6 +121,7 @@ def convert_ade20k(
     check: bool = False,
     workers: int | None = None,
     skip_faulty: bool = False,
+    overwrite: bool = False,
 ) -> list[Report]:
     """Write ``ade20k_panoptic_{train,val}`` and their JSON files, or check them.
 
@@ -132,23 +133,31 @@ def convert_ade20k(
         check: Whether what was written before is only checked.
         workers: Number of processes; one per core by default.
         skip_faulty: Whether images with faults are left out.
+        overwrite: Whether files that no converter wrote may be replaced.
 
     Raises:
         FileNotFoundError: If the layout is another one.
+        ValueError: If an input would be written over.
+        FileExistsError: If a file is there that no converter wrote.
         PermissionError: If a folder cannot be written.
         RuntimeError: If there is too little room.
     """
     root = Path(root)
     out = root if out is None else Path(out)
     splits = [_panoptic_split(root, out, *names) for names in SPLITS]
-    act = check_split if check else convert_split
-    reports = [act(split, workers=workers, skip_faulty=skip_faulty) for split in splits]
-    if shifted_semantic:
-        act_semantic = check_semantic if check else convert_semantic
-        reports += [
-            act_semantic(_semantic_split(root, out, *names), workers=workers) for names in SPLITS
-        ]
-    return reports
+    semantic = [_semantic_split(root, out, *names) for names in SPLITS] if shifted_semantic else []
+    if check:
+        reports = [check_split(split, workers=workers, skip_faulty=skip_faulty) for split in splits]
+        return reports + [check_semantic(split, workers=workers) for split in semantic]
+    for split in splits:
+        split.check_outputs(overwrite=overwrite)
+    reports = [
+        convert_split(split, workers=workers, skip_faulty=skip_faulty, overwrite=overwrite)
+        for split in splits
+    ]
+    return reports + [
+        convert_semantic(split, workers=workers, overwrite=overwrite) for split in semantic
+    ]
 
 
 def _panoptic_split(

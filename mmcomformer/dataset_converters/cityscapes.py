@@ -94,6 +94,7 @@ def convert_cityscapes(
     check: bool = False,
     workers: int | None = None,
     skip_faulty: bool = False,
+    overwrite: bool = False,
 ) -> list[Report]:
     """Write ``cityscapes_panoptic_{train,val}`` and their JSON files, or check them.
 
@@ -103,17 +104,26 @@ def convert_cityscapes(
         check: Whether what was written before is only checked.
         workers: Number of processes; one per core by default.
         skip_faulty: Whether images with faults are left out.
+        overwrite: Whether files that no converter wrote may be replaced.
 
     Raises:
         FileNotFoundError: If the layout is another one.
+        ValueError: If an input would be written over.
+        FileExistsError: If a file is there that no converter wrote.
         PermissionError: If a folder cannot be written.
         RuntimeError: If there is too little room.
     """
     root = Path(root)
     out = root / 'gtFine' if out is None else Path(out)
     splits = [_split(root, out, name) for name in SPLITS]
-    act = check_split if check else convert_split
-    return [act(split, workers=workers, skip_faulty=skip_faulty) for split in splits]
+    if check:
+        return [check_split(split, workers=workers, skip_faulty=skip_faulty) for split in splits]
+    for split in splits:
+        split.check_outputs(overwrite=overwrite)
+    return [
+        convert_split(split, workers=workers, skip_faulty=skip_faulty, overwrite=overwrite)
+        for split in splits
+    ]
 
 
 def _split(root: Path, out: Path, name: str) -> PanopticSplit:

@@ -1,8 +1,9 @@
 """Instance annotations in COCO's style, with or without a map of stuff, to a panoptic set.
 
-As in COCO's own converter, overlapping instances are an error; two options say which covers
-instead. Instances are pasted over stuff. Crowds stay crowds. Masks without a pixel, and instances
-that others cover wholly, are left out and counted.
+Where instances overlap, the smaller one covers, as annotators mean it nearly always; in COCO's own
+converter an overlap is an error, which an option gives. Instances are pasted over stuff. Crowds
+stay crowds. Instances without a mask or a pixel, and those that others cover wholly, are left out
+and counted.
 """
 
 from __future__ import annotations
@@ -18,8 +19,20 @@ from typing import Any
 
 import numpy as np
 
+from ..datasets.json_types import (
+    INSTANCE,
+    STUFF,
+    THING,
+    Table,
+    check_records,
+    described,
+    read_json,
+    read_sections,
+)
+from ..datasets.panoptic_annotations import check_image_ids, check_images
 from ..datasets.png import check_size, check_values, image_size, read_labels
-from .coco_masks import decode_mask
+from ..outputs import check_name
+from .coco_masks import decode_mask, look_like_shares, why_empty
 from .jobs import Job, Rendered, source_bytes
 from .panoptic_set import PanopticSplit, check_split, convert_split, panoptic_rendered
 from .report import Report
@@ -31,7 +44,7 @@ from .segments import (
     paste_instances,
     stuff_layers,
 )
-from .storage import read_json, require
+from .storage import require
 
 _NO_STUFF = (0, 255)
 """Values of a map of stuff that mean no label, unless a category has them."""
@@ -57,6 +70,11 @@ class CocoInstancesSources:
     stuff_categories: Path | None = None
 
     @property
+    def paths(self) -> tuple[Path | None, ...]:
+        """All of them."""
+        return self.annotations, self.images, self.stuff, self.stuff_categories
+
+    @property
     def layout(self) -> str:
         """What is expected, for messages."""
         lines = [
@@ -76,11 +94,20 @@ class _Stuff:
     table: tuple[int, ...]
 
 
+_COVERS = {
+    'larger-first': 'given to the smaller one',
+    'later': 'given to the later one',
+    'error': 'refused',
+}
+_TINY = 4
+"""Sides of an image up to which shares cannot be told from pixels."""
+
+
 def instances_panoptic(
     annotations: list[dict[str, Any]],
     size: tuple[int, int],
     *,
-    overlap: str,
+    overlap: str = OVERLAP_RULES[0],
     stuff: np.ndarray | None = None,
     stuff_table: tuple[int, ...] = (),
 ) -> PanopticMap:
@@ -102,13 +129,20 @@ def instances_panoptic(
         layers, segments = stuff_layers(stuff, stuff_table)
     num_stuff = len(segments)
     masks, crowds, notes = [], [], Counter[str]()
-    for annotation in annotations:
+    outlines = [annotation.get('segmentation', []) for annotation in annotations]
+    if max(size) > _TINY and look_like_shares(outlines):
+        raise ValueError(
+            f'segmentation: the coordinates look like shares of the image, from 0 to 1, as in '
+            f'YOLO: annotation {annotations[0].get("id")} has {described(outlines[0])}; expected '
+            f'pixels: multiply x by {size[1]} and y by {size[0]}'
+        )
+    for annotation, outline in zip(annotations, outlines, strict=True):
         try:
-            mask = decode_mask(annotation.get('segmentation'), size)
+            mask = decode_mask(outline, size)
         except ValueError as error:
             raise ValueError(f'annotation {annotation.get("id")}: {error}') from error
         if not mask.any():
-            notes['masks without a pixel, left out'] += 1
+            notes[why_empty(annotation.get('segmentation', []))] += 1
             continue
         crowd = bool(annotation.get('iscrowd', 0))
         masks.append(mask)
@@ -117,7 +151,7 @@ def instances_panoptic(
     layers, shared = paste_instances(layers, masks, crowds, first=num_stuff + 1, overlap=overlap)
     panoptic, hidden = make_panoptic_map(layers, segments)
     notes['crowds'] = sum(crowds)
-    notes['pixels of more than one instance'] = shared
+    notes[f'pixels of more than one instance, {_COVERS[overlap]}'] = shared
     notes['instances wholly under others, left out'] = sum(k >= num_stuff for k in hidden)
     notes['stuff wholly under things, left out'] = sum(k < num_stuff for k in hidden)
     panoptic.notes = +notes
@@ -128,10 +162,11 @@ def convert_coco_instances(
     sources: CocoInstancesSources,
     json_path: str | os.PathLike[str],
     *,
-    overlap: str = 'error',
+    overlap: str = OVERLAP_RULES[0],
     check: bool = False,
     workers: int | None = None,
     skip_faulty: bool = False,
+    overwrite: bool = False,
 ) -> list[Report]:
     """Write a panoptic JSON file and, in the folder of its name, the PNGs; or check them.
 
@@ -142,10 +177,13 @@ def convert_coco_instances(
         check: Whether what was written before is only checked.
         workers: Number of processes; one per core by default.
         skip_faulty: Whether images with faults are left out.
+        overwrite: Whether files that no converter wrote may be replaced.
 
     Raises:
         FileNotFoundError: If a file or folder is missing.
-        ValueError: If an annotation file is malformed.
+        ValueError: If an annotation file is malformed, or holds nothing to convert; or an input
+            would be written over, or a file outside the folder of ``json_path``.
+        FileExistsError: If a file is there that no converter wrote.
         PermissionError: If a folder cannot be written.
         RuntimeError: If there is too little room.
     """
@@ -154,30 +192,34 @@ def convert_coco_instances(
     json_path = Path(json_path)
     if json_path.suffix != '.json' or json_path == sources.annotations:
         raise ValueError(f'out: expected the name of another .json file, got {json_path}')
-    for path in (sources.annotations, sources.images, sources.stuff, sources.stuff_categories):
+    for path in sources.paths:
         if path is not None:
             require(path, sources.layout)
     split = _split(sources, json_path, overlap)
-    act = check_split if check else convert_split
-    return [act(split, workers=workers, skip_faulty=skip_faulty)]
+    if check:
+        return [check_split(split, workers=workers, skip_faulty=skip_faulty)]
+    return [convert_split(split, workers=workers, skip_faulty=skip_faulty, overwrite=overwrite)]
 
 
 def _split(sources: CocoInstancesSources, json_path: Path, overlap: str) -> PanopticSplit:
     where = sources.annotations
-    content = read_json(where)
-    for section in ('images', 'annotations', 'categories'):
-        if not isinstance(content, dict) or not isinstance(content.get(section), list):
-            raise ValueError(f'{where} has no list {section!r}; expected COCO instance annotations')
-    things = [_category(where, entry, isthing=1) for entry in content['categories']]
+    sections = ('images', 'annotations', 'categories')
+    content = read_sections(where, sections, expected='COCO instance annotations')
+    things = _categories(where, content['categories'], THING, isthing=1)
     categories, stuff = _with_stuff(sources, things)
     by_image = _by_image(where, content, {entry['id'] for entry in things})
+    _require_masks(where, content, stuff)
     jobs = [
         _job(sources, json_path, overlap, image, by_image[image['id']], stuff)
         for image in content['images']
     ]
     repeated = [name for name, count in Counter(job.target for job in jobs).items() if count > 1]
     if repeated:
-        raise ValueError(f'{where}: two images would have the same PNG {repeated[0]}')
+        names = [job.name for job in jobs if job.target == repeated[0]]
+        raise ValueError(
+            f'{where}: two images would have the same PNG {repeated[0]}: {", ".join(names[:5])}; '
+            f'rename one of them'
+        )
     return PanopticSplit(
         title=json_path.stem,
         json_path=json_path,
@@ -185,15 +227,30 @@ def _split(sources: CocoInstancesSources, json_path: Path, overlap: str) -> Pano
         image_folder=sources.images,
         categories=categories,
         jobs=jobs,
+        inputs=tuple(path for path in sources.paths if path is not None),
+        read=f'{len(jobs)} images, {len(content["annotations"])} annotations',
     )
 
 
-def _category(where: Path, entry: Any, *, isthing: int) -> dict[str, Any]:
-    if not isinstance(entry, dict) or not isinstance(entry.get('id'), int) or 'name' not in entry:
+def _require_masks(where: Path, content: dict[str, list[Any]], stuff: _Stuff | None) -> None:
+    """Check that there is something to convert."""
+    annotations = content['annotations']
+    if not content['images']:
+        raise ValueError(f'{where}: the list of images is empty; there is nothing to convert')
+    if not annotations and stuff is None:
+        raise ValueError(f'{where}: the list of annotations is empty; there is nothing to convert')
+    if annotations and not any(annotation.get('segmentation') for annotation in annotations):
         raise ValueError(
-            f'{where}: expected a category with a number id and a name, got {str(entry)[:100]}'
+            f'{where}: none of {len(annotations)} annotations has a mask (segmentation is missing '
+            f'or empty: boxes only); a panoptic set needs polygons or run lengths'
         )
-    return {'id': entry['id'], 'name': entry['name'], 'isthing': isthing}
+
+
+def _categories(
+    where: Path, records: list[Any], table: Table, *, isthing: int
+) -> list[dict[str, Any]]:
+    check_records(records, table, lambda i: f'{where}, categories[{i}]')
+    return [{'id': entry['id'], 'name': entry['name'], 'isthing': isthing} for entry in records]
 
 
 def _with_stuff(
@@ -207,10 +264,13 @@ def _with_stuff(
         raise ValueError('expected both or neither of a folder of stuff and its categories')
     stuff: list[dict[str, Any]] = []
     if sources.stuff_categories is not None:
-        entries = read_json(sources.stuff_categories)
+        entries = read_json(sources.stuff_categories, expected='a list of categories')
         if not isinstance(entries, list) or not entries:
-            raise ValueError(f'{sources.stuff_categories}: expected a list of categories')
-        stuff = [_category(sources.stuff_categories, entry, isthing=0) for entry in entries]
+            raise ValueError(
+                f'{sources.stuff_categories}: expected a list of categories, such as '
+                f'[{{"id": 1, "name": "sky"}}], got {described(entries)}'
+            )
+        stuff = _categories(sources.stuff_categories, entries, STUFF, isthing=0)
     for key, records in (('name', [*things, *stuff]), ('id', things), ('id', stuff)):
         counts = Counter(record[key] for record in records)
         repeated = [value for value, count in counts.items() if count > 1]
@@ -224,8 +284,6 @@ def _with_stuff(
     for value in _NO_STUFF:
         table[value] = -1
     for entry in stuff:
-        if entry['id'] < 0:
-            raise ValueError(f'{sources.stuff_categories}: the id {entry["id"]} is no pixel value')
         table[entry['id']] = entry['id'] + shift
     categories = [*things, *({**entry, 'id': entry['id'] + shift} for entry in stuff)]
     return categories, _Stuff(sources.stuff, tuple(table))
@@ -235,20 +293,26 @@ def _by_image(
     where: Path, content: dict[str, list[Any]], category_ids: set[int]
 ) -> dict[Any, list[dict[str, Any]]]:
     """Return the annotations of each image."""
-    by_image: dict[Any, list[dict[str, Any]]] = {}
-    for image in content['images']:
-        missing = {'id', 'file_name', 'height', 'width'} - set(image)
-        if missing:
-            raise ValueError(f'{where}: an image lacks {sorted(missing)}: {str(image)[:100]}')
-        if image['id'] in by_image:
-            raise ValueError(f'{where}: the image id {image["id"]!r} is listed twice')
-        by_image[image['id']] = []
-    for annotation in content['annotations']:
-        name = f'{where}: annotation {annotation.get("id")}'
-        if annotation.get('image_id') not in by_image:
-            raise ValueError(f'{name} has the unknown image_id {annotation.get("image_id")!r}')
-        if annotation.get('category_id') not in category_ids:
-            raise ValueError(f'{name} has the unknown category {annotation.get("category_id")!r}')
+    images, annotations = content['images'], content['annotations']
+    check_images(str(where), images)
+    for position, image in enumerate(images):
+        check_name(
+            image['file_name'], f'{where}, images[{position}] (id {image["id"]!r}): file_name'
+        )
+
+    def name(position: int) -> str:
+        record = annotations[position]
+        id_ = f' (id {record.get("id")!r})' if isinstance(record, dict) else ''
+        return f'{where}, annotations[{position}]{id_}'
+
+    columns = check_records(annotations, INSTANCE, name)
+    check_image_ids(str(where), images, annotations, name)
+    if not category_ids.issuperset(columns['category_id']):
+        found = columns['category_id']
+        position = next(i for i, id_ in enumerate(found) if id_ not in category_ids)
+        raise ValueError(f'{name(position)} has the unknown category {found[position]!r}')
+    by_image: dict[Any, list[dict[str, Any]]] = {image['id']: [] for image in images}
+    for annotation in annotations:
         by_image[annotation['image_id']].append(annotation)
     return by_image
 

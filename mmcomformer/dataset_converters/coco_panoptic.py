@@ -15,8 +15,9 @@ from typing import Any
 
 from ..atomic import replaced_file
 from ..datasets.parallel import Progress
+from ..outputs import check_outputs
 from .class_names import COCO_STUFF, COCO_THINGS
-from .panoptic_set import check_images, read_panoptic_json
+from .panoptic_set import check_images, read_annotations
 from .report import Report
 from .storage import prepare_folder, remove_leftovers, require, size_on_disk, writing_failed
 
@@ -35,6 +36,7 @@ def convert_coco_panoptic(
     splits: Sequence[str] = tuple(SPLITS),
     check: bool = False,
     workers: int | None = None,
+    overwrite: bool = False,
 ) -> list[Report]:
     """Unpack the PNGs if their folder is not complete, and check annotations, PNGs and images.
 
@@ -43,10 +45,12 @@ def convert_coco_panoptic(
         splits: Names of the splits.
         check: Whether nothing is unpacked.
         workers: Number of processes; one per core by default.
+        overwrite: Whether files that no converter wrote may be replaced.
 
     Raises:
         FileNotFoundError: If the layout is another one.
         ValueError: If an annotation file is malformed, or a split is unknown.
+        FileExistsError: If a PNG is there that differs from the one in the zip file.
         PermissionError: If the folder cannot be written.
         RuntimeError: If there is too little room.
     """
@@ -54,20 +58,22 @@ def convert_coco_panoptic(
     unknown = [name for name in splits if name not in SPLITS]
     if unknown:
         raise ValueError(f'splits: expected some of {list(SPLITS)}, got {unknown}')
-    return [_convert_split(root, name, check, workers) for name in splits]
+    return [_convert_split(root, name, check, workers, overwrite) for name in splits]
 
 
-def _convert_split(root: Path, name: str, check: bool, workers: int | None) -> Report:
+def _convert_split(
+    root: Path, name: str, check: bool, workers: int | None, overwrite: bool
+) -> Report:
     image_folder = require(root / name, LAYOUT)
     json_path = require(root / 'annotations' / f'panoptic_{name}.json', LAYOUT)
     folder = json_path.with_suffix('')
     archive = folder.with_suffix('.zip')
-    content, images, annotations = read_panoptic_json(json_path)
+    content, images, annotations = read_annotations(json_path)
     report = Report(f'COCO {name}', len(images), SPLITS[name])
     source = folder
     if archive.is_file():
         if not check:
-            _unpack(archive, folder, report)
+            _unpack(archive, folder, report, overwrite)
         elif not folder.is_dir():
             source = archive
             report.outputs.append(
@@ -99,7 +105,7 @@ def _category_faults(path: Path, categories: Sequence[dict[str, Any]]) -> list[s
     ]
 
 
-def _unpack(archive_path: Path, folder: Path, report: Report) -> None:
+def _unpack(archive_path: Path, folder: Path, report: Report, overwrite: bool) -> None:
     """Unpack the PNGs that are missing in the folder, or have another length there."""
     try:
         archive = zipfile.ZipFile(archive_path)
@@ -118,6 +124,12 @@ def _unpack(archive_path: Path, folder: Path, report: Report) -> None:
         report.num_reused = len(entries) - len(missing)
         if not missing:
             return
+        changed = [
+            folder / name
+            for name, entry in missing.items()
+            if name in there and not _is_beginning(folder / name, archive, entry)
+        ]
+        check_outputs(changed, folder=folder, overwrite=overwrite)
         needed = sum(size_on_disk(entry.file_size) for entry in missing.values())
         prepare_folder(folder, needed)
         remove_leftovers(folder)
@@ -127,6 +139,12 @@ def _unpack(archive_path: Path, folder: Path, report: Report) -> None:
             needed -= size_on_disk(entry.file_size)
             report.num_written += 1
             progress.update()
+
+
+def _is_beginning(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
+    """Tell whether a file is what an interrupted unpacking leaves."""
+    with archive.open(entry) as file:
+        return file.read(path.stat().st_size) == path.read_bytes()
 
 
 def _unpack_one(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, needed: int) -> None:

@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from ..datasets.panoptic_annotations import read_panoptic_json
 from ..datasets.panoptic_png import ids_to_rgb, rgb_to_ids
 from ..datasets.parallel import parallel
 from ..datasets.png import image_size, read_labels
+from ..outputs import check_apart, check_outputs
 from .jobs import Job, Rendered, missing_bytes, run_jobs, stray_files
 from .report import Report
 from .segments import PanopticMap
-from .storage import prepare_folder, read_json, size_on_disk, write_json
+from .storage import prepare_folder, size_on_disk, write_json
 
 _JSON_BYTES_PER_IMAGE = 2000
 """Length of the annotation file per image, of about 15 segments."""
@@ -36,6 +38,8 @@ class PanopticSplit:
         categories: The categories as in the annotation file.
         jobs: One per image; see :func:`panoptic_rendered`.
         full_count: Number of images of the split as published.
+        inputs: What is read besides the sources of the jobs: files, and folders of them.
+        read: What was read, in words.
     """
 
     title: str
@@ -45,6 +49,23 @@ class PanopticSplit:
     categories: list[dict[str, Any]]
     jobs: list[Job] = field(default_factory=list)
     full_count: int | None = None
+    inputs: tuple[Path, ...] = ()
+    read: str = ''
+
+    def check_outputs(self, *, overwrite: bool) -> None:
+        """Check, before anything is written, that all of it may be.
+
+        Raises:
+            ValueError: If an input would be written over, or a file outside the folders.
+            FileExistsError: If a file is there that no converter wrote.
+        """
+        sources = [path for job in self.jobs for path in job.sources]
+        folders = [self.image_folder, *(path for path in self.inputs if path.is_dir())]
+        check_apart(self.png_folder, folders, 'the PNGs of segments')
+        targets = [job.target for job in self.jobs]
+        check_outputs(targets, inputs=sources, folder=self.png_folder, overwrite=overwrite)
+        files = [path for path in self.inputs if path.is_file()]
+        check_outputs([self.json_path], inputs=[*sources, *files], overwrite=overwrite)
 
 
 def panoptic_rendered(
@@ -65,7 +86,11 @@ def panoptic_rendered(
 
 
 def convert_split(
-    split: PanopticSplit, *, workers: int | None = None, skip_faulty: bool = False
+    split: PanopticSplit,
+    *,
+    workers: int | None = None,
+    skip_faulty: bool = False,
+    overwrite: bool = False,
 ) -> Report:
     """Write what is missing of a split; the annotation file last.
 
@@ -74,12 +99,18 @@ def convert_split(
         workers: Number of processes; one per core by default.
         skip_faulty: Whether images with faults are left out of the annotation file. By default
             it is not written if there is one.
+        overwrite: Whether files that no converter wrote may be replaced.
 
     Raises:
+        ValueError: If an input would be written over, or a file outside the folders.
+        FileExistsError: If a file is there that no converter wrote.
         PermissionError: If a folder cannot be written.
         RuntimeError: If there is too little room.
     """
+    split.check_outputs(overwrite=overwrite)
     report = Report(split.title, len(split.jobs), split.full_count, left_out=skip_faulty)
+    if split.read:
+        report.outputs.append(f'read: {split.read}')
     json_bytes = size_on_disk(len(split.jobs) * _JSON_BYTES_PER_IMAGE)
     prepare_folder(split.json_path.parent, json_bytes + missing_bytes(split.jobs))
     records = run_jobs(split.jobs, split.png_folder, workers=workers, report=report)
@@ -87,8 +118,13 @@ def convert_split(
     kept = [record for record in records if record is not None]
     if not report.usable or not kept:
         report.left_out = False
+        if not kept and not report.faults:
+            report.shortfalls.append('there is no image')
         report.outputs.append(f'{split.json_path} was not written')
         return report
+    segments = sum(len(record['annotation']['segments_info']) for record in kept)
+    if not segments:
+        report.shortfalls.append('no image has a segment')
     write_json(
         split.json_path,
         {
@@ -97,7 +133,9 @@ def convert_split(
             'categories': split.categories,
         },
     )
-    report.outputs.append(f'{split.json_path}: {len(kept)} of {len(split.jobs)} images')
+    report.outputs.append(
+        f'{split.json_path}: {len(kept)} of {len(split.jobs)} images, {segments} segments'
+    )
     return report
 
 
@@ -121,11 +159,13 @@ def check_split(
     """
     report = Report(split.title, len(split.jobs), split.full_count)
     try:
-        content, images, annotations = read_panoptic_json(split.json_path)
+        content, images, annotations = read_annotations(split.json_path)
     except (FileNotFoundError, ValueError) as error:
         report.faults.append(f'{error}; run the command without --check')
         return report
     report.num_images = len(images)
+    if not images:
+        report.shortfalls.append('there is no image')
     if not skip_faulty:
         report.faults += _missing_images(split, annotations)
     report.faults += _category_faults(split, content['categories'])
@@ -141,28 +181,19 @@ def check_split(
     return report
 
 
-def read_panoptic_json(path: Path) -> tuple[dict[str, Any], list[dict], dict[Any, dict]]:
+def read_annotations(path: Path) -> tuple[dict[str, Any], list[dict], dict[Any, dict]]:
     """Return a panoptic annotation file, its images, and its annotations by image id.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is malformed, or an image is annotated twice.
     """
-    content = read_json(path)
-    for section in ('images', 'annotations', 'categories'):
-        if not isinstance(content, dict) or not isinstance(content.get(section), list):
-            raise ValueError(f'{path} has no list {section!r}')
-    try:
-        images = [
-            {key: image[key] for key in ('id', 'file_name', 'height', 'width')}
-            for image in content['images']
-        ]
-        annotations = {entry['image_id']: entry for entry in content['annotations']}
-    except (KeyError, TypeError) as error:
-        raise ValueError(f'{path}: an image or annotation lacks {error}') from error
-    if len(annotations) != len(content['annotations']):
-        raise ValueError(f'{path}: an image is annotated twice')
-    return content, images, annotations
+    content = read_panoptic_json(path)
+    images = [
+        {key: image[key] for key in ('id', 'file_name', 'height', 'width')}
+        for image in content['images']
+    ]
+    return content, images, {entry['image_id']: entry for entry in content['annotations']}
 
 
 def _missing_images(split: PanopticSplit, annotations: Mapping[Any, dict]) -> list[str]:
@@ -220,16 +251,9 @@ def check_images(
         category_ids=frozenset(category_ids),
     )
     pairs = [(image, annotations.get(image['id'])) for image in images]
-    faults = [
+    return [
         fault for found in parallel(check, pairs, workers=workers, title=title) for fault in found
     ]
-    unlisted = set(annotations) - {image['id'] for image in images}
-    if unlisted:
-        faults.append(
-            f'{len(unlisted)} annotations belong to no image, such as image_id '
-            f'{sorted(unlisted, key=str)[0]!r}'
-        )
-    return faults
 
 
 def _check_image(
@@ -258,8 +282,6 @@ def _check_image(
         faults += _segment_faults(annotation, ids, size, category_ids)
     except (FileNotFoundError, ValueError) as error:
         faults.append(str(error))
-    except (KeyError, TypeError) as error:
-        faults.append(f'the annotation of {image["file_name"]} lacks {error}')
     return faults
 
 

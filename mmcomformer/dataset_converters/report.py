@@ -24,6 +24,7 @@ class Report:
         notes: By kind, what was decided: number of times in each image.
         left_out: Whether images with faults were left out on the user's demand.
         outputs: What was written, for the last line.
+        shortfalls: Why the result is not what a user expects, whatever was left out on demand.
     """
 
     title: str
@@ -36,11 +37,12 @@ class Report:
     notes: dict[str, dict[str, int]] = field(default_factory=dict)
     left_out: bool = False
     outputs: list[str] = field(default_factory=list)
+    shortfalls: list[str] = field(default_factory=list)
 
     @property
     def usable(self) -> bool:
         """Whether a training can use the result."""
-        return not self.faults or self.left_out
+        return not self.shortfalls and (not self.faults or self.left_out)
 
     def add_notes(self, name: str, notes: Mapping[str, int]) -> None:
         """Add what was decided in one image."""
@@ -68,7 +70,7 @@ class Report:
             if len(self.faults) > _SHOWN:
                 lines.append(f'    and {len(self.faults) - _SHOWN} more')
         lines += [f'  {output}' for output in self.outputs]
-        return lines
+        return lines + [f'  nothing to train on: {reason}' for reason in self.shortfalls]
 
     def _counts(self) -> str:
         parts = [f'{self.num_images} images']
@@ -83,8 +85,11 @@ def summary(reports: Iterable[Report]) -> str:
     """Return the lines of several reports, the last of which says whether all is well."""
     reports = list(reports)
     lines = [line for report in reports for line in report.lines()]
-    if all(report.usable for report in reports):
-        lines.append('complete')
+    if reports and all(report.usable for report in reports):
+        missing = sum(len(report.faulty) for report in reports)
+        lines.append(
+            f'complete, without {missing} images that have faults' if missing else 'complete'
+        )
     else:
         lines.append('not complete: correct the faults and run the command again')
     return '\n'.join(lines)

@@ -17,7 +17,8 @@ from scipy.ndimage import find_objects
 
 from ..datasets.panoptic_png import MAX_ID
 
-OVERLAP_RULES = ('error', 'later', 'larger-first')
+OVERLAP_RULES = ('larger-first', 'later', 'error')
+"""What covers where instances overlap; the first one is the default."""
 _COLOUR_STEP = 10368889
 """An odd number, so that the multiples modulo 2**24 differ; they differ to the eye as well."""
 
@@ -120,8 +121,8 @@ def paste_instances(
         masks: Their masks, bool, shape (H, W), in the order of the file.
         crowds: Whether each is a crowd.
         first: What the map holds where the first instance is; the others follow.
-        overlap: ``'error'`` as in COCO's converter, ``'later'``: the later one in the file
-            covers, or ``'larger-first'``: the smaller one covers.
+        overlap: ``'larger-first'``: the smaller one covers, ``'later'``: the later one in the
+            file covers, or ``'error'`` as in COCO's converter.
 
     Returns:
         The new map, and the number of pixels that more than one instance claims.
@@ -138,7 +139,7 @@ def paste_instances(
     if shared and overlap == 'error':
         raise ValueError(
             f'{shared} pixels belong to more than one instance; choose which one covers '
-            f'(--overlap {" or ".join(OVERLAP_RULES[1:])})'
+            f'(--overlap {" or ".join(OVERLAP_RULES[:-1])})'
         )
 
     def order(position: int) -> tuple[bool, int, int]:

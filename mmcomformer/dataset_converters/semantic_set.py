@@ -9,6 +9,7 @@ import numpy as np
 
 from ..datasets.parallel import parallel
 from ..datasets.png import check_size, check_values, image_size, read_labels
+from ..outputs import check_apart, check_outputs
 from .jobs import Job, run_jobs
 from .report import Report
 
@@ -41,16 +42,31 @@ def known_labels(num_classes: int) -> np.ndarray:
     return (values < num_classes) | (values == IGNORED)
 
 
-def convert_semantic(split: SemanticSplit, *, workers: int | None = None) -> Report:
+def convert_semantic(
+    split: SemanticSplit, *, workers: int | None = None, overwrite: bool = False
+) -> Report:
     """Write what is missing of a split.
 
+    Args:
+        split: The split.
+        workers: Number of processes; one per core by default.
+        overwrite: Whether files that no converter wrote may be replaced.
+
     Raises:
+        ValueError: If an input would be written over, or a file outside the folder.
+        FileExistsError: If a file is there that no converter wrote.
         PermissionError: If the folder cannot be written.
         RuntimeError: If there is too little room.
     """
+    sources = [path for job in split.jobs for path in job.sources]
+    check_apart(split.folder, {path.parent for path in sources}, 'the label maps')
+    targets = [job.target for job in split.jobs]
+    check_outputs(targets, inputs=sources, folder=split.folder, overwrite=overwrite)
     report = Report(split.title, len(split.jobs), split.full_count)
     records = run_jobs(split.jobs, split.folder, workers=workers, report=report)
     done = sum(record is not None for record in records)
+    if not done and not report.faults:
+        report.shortfalls.append('there is no image')
     report.outputs.append(f'{split.folder}: {done} of {len(split.jobs)} images')
     return report
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..atomic import replaced_file
+from ..outputs import output_file
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _BLOCK = 4096
@@ -135,21 +135,6 @@ def writing_failed(error: OSError, needed: int, path: Path) -> Exception:
     )
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding='utf-8'))
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f'{path} does not exist') from error
-    except ValueError as error:
-        raise ValueError(f'{path} is not JSON ({error})') from error
-
-
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file; it is complete or as it was.
 
@@ -178,7 +163,7 @@ def write_text(path: Path, text: str) -> None:
         RuntimeError: If there is too little room.
     """
     try:
-        with replaced_file(path) as temporary:
+        with output_file(path) as temporary:
             temporary.write_text(text, encoding='utf-8')
     except OSError as error:
         raise writing_failed(error, size_on_disk(len(text)), path) from error

@@ -14,12 +14,14 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from ..datasets.png import check_size, check_values, image_size, read_labels
+from ..outputs import check_outputs
 from .jobs import Job, Rendered, source_bytes
 from .report import Report
 from .semantic_set import SemanticSplit, check_semantic, convert_semantic, known_labels
@@ -66,6 +68,7 @@ def convert_voc(
     check: bool = False,
     workers: int | None = None,
     skip_faulty: bool = False,
+    overwrite: bool = False,
 ) -> list[Report]:
     """Write ``SegmentationClassAug`` and, with SBD, the augmented lists; or check them.
 
@@ -76,9 +79,12 @@ def convert_voc(
         check: Whether what was written before is only checked.
         workers: Number of processes; one per core by default.
         skip_faulty: Whether images with faults are left out of the lists.
+        overwrite: Whether files that no converter wrote may be replaced.
 
     Raises:
         FileNotFoundError: If the layout is another one.
+        ValueError: If an input would be written over.
+        FileExistsError: If a file is there that no converter wrote.
         PermissionError: If a folder cannot be written.
         RuntimeError: If there is too little room.
     """
@@ -86,16 +92,21 @@ def convert_voc(
     out = root if out is None else Path(out)
     lists = root / 'ImageSets' / 'Segmentation'
     train, val = (_read_list(lists / f'{name}.txt') for name in ('train', 'val'))
-    reports = [_act(_voc_split(root, out, sorted({*train, *val})), check, workers, skip_faulty)]
+    voc = _voc_split(root, out, sorted({*train, *val}))
+    target = out / 'ImageSets' / 'Segmentation'
+    if sbd is not None and not check:
+        written = [target / f'{name}.txt' for name in ('trainaug', 'aug')]
+        check_outputs(written, overwrite=overwrite)
+    options: Any = {'workers': workers, 'skip_faulty': skip_faulty, 'overwrite': overwrite}
+    reports = [_act(voc, check, **options)]
     if sbd is None:
         return reports
     sbd = Path(sbd)
     labelled = [name for split in ('train', 'val') for name in _read_list(sbd / f'{split}.txt')]
     trainaug, aug = augmented_lists(train, val, labelled)
     split = _sbd_split(root, sbd, out, aug)
-    report = _act(split, check, workers, skip_faulty)
+    report = _act(split, check, **options)
     reports.append(report)
-    target = out / 'ImageSets' / 'Segmentation'
     expected = {target / 'trainaug.txt': trainaug, target / 'aug.txt': aug}
     if check:
         report.faults += _list_faults(expected, skip_faulty)
@@ -105,10 +116,13 @@ def convert_voc(
     return reports
 
 
-def _act(split: SemanticSplit, check: bool, workers: int | None, skip_faulty: bool) -> Report:
-    act = check_semantic if check else convert_semantic
-    report = act(split, workers=workers)
-    report.left_out = skip_faulty and not check
+def _act(
+    split: SemanticSplit, check: bool, *, workers: int | None, skip_faulty: bool, overwrite: bool
+) -> Report:
+    if check:
+        return check_semantic(split, workers=workers)
+    report = convert_semantic(split, workers=workers, overwrite=overwrite)
+    report.left_out = skip_faulty
     return report
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,7 +9,6 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-from mmengine import fileio
 from mmengine.logging import MMLogger
 
 from ..registry import DATASETS
@@ -25,6 +23,7 @@ from .file_checks import (
     check_labelled_image,
 )
 from .incremental_dataset import IncrementalDataset
+from .json_types import read_json
 from .label_maps import IGNORE_LABEL, lookup_table
 from .panoptic_images import is_coco_panoptic
 from .parallel import parallel
@@ -271,7 +270,7 @@ def _read_areas(dataset: IncrementalDataset) -> Areas:
     inner = dataset.build_inner()
     if not is_coco_panoptic(inner):
         return {}
-    content = json.loads(fileio.get_text(inner.ann_file, backend_args=inner.backend_args))
+    content = read_json(inner.ann_file, backend_args=inner.backend_args)
     return {
         (annotation['image_id'], segment['id']): segment['area']
         for annotation in content['annotations']

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
 import numpy as np
 from mmengine import fileio
 
 from .label_maps import IGNORE_LABEL, check_values, read_label_map
 from .panoptic_png import VOID_ID, read_panoptic_png, run_starts
+from .png import decoded_picture
 
 _JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
 _JPEG_TAIL = 64
@@ -166,11 +166,14 @@ def _check_picture(
     except OSError as error:
         return '', None, [Finding('unreadable file', path, str(error))]
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
+    image = decoded_picture(content)
+    truncated = content.startswith(_JPEG_START) and _JPEG_END not in content[-_JPEG_TAIL:]
     if image is None:
-        return digest, None, [Finding('unreadable file', path, 'the image cannot be decoded')]
+        reason = '; the JPEG is truncated' if truncated else ''
+        message = f'the image cannot be decoded{reason}'
+        return digest, None, [Finding('unreadable file', path, message)]
     findings = []
-    if content.startswith(_JPEG_START) and _JPEG_END not in content[-_JPEG_TAIL:]:
+    if truncated:
         message = 'the JPEG has no end marker; it is truncated, and its rest would be grey'
         findings.append(Finding('truncated image', path, message, is_fault=False))
     return digest, (int(image.shape[0]), int(image.shape[1])), findings

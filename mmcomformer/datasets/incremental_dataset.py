@@ -13,7 +13,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from ..registry import DATASETS
-from ..scenario import Scenario
+from ..scenario import Scenario, ordered
 from .class_index import ClassIndex
 from .panoptic_images import PanopticImages
 from .semantic_images import SemanticImages
@@ -342,7 +342,7 @@ def _check_classes(scenario: Scenario, metainfo: Mapping[str, Any], *, type_name
         found = metainfo.get(key)
         if found is None and key != 'classes':
             continue
-        found = tuple(found or ())
+        found = tuple(ordered(f'dataset: metainfo {key}', found or (), 'a list of class names'))
         if found == tuple(expected):
             continue
         only_scenario = [name for name in expected if name not in found]
@@ -386,8 +386,9 @@ def _select_images(
                 f'images: {images} does not exist; expected a text file with one image name per '
                 f'line, or a list of names'
             )
-        with open(images, encoding='utf-8') as file:
+        with open(images, encoding='utf-8-sig') as file:
             images = [line.strip() for line in file if line.strip()]
+    images = ordered('images', images, 'a list of image names, or the path of a text file')
     by_name = {info['file_name']: info for info in data_list}
     unknown = [name for name in images if name not in by_name]
     if unknown:

@@ -7,14 +7,24 @@ pixel, forgets ``iscrowd``, and derives the name of the PNG from the name of the
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import bisect
+import itertools
+import posixpath
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from mmengine import fileio
-
-from .panoptic_png import MAX_ID
+from .json_types import (
+    CATEGORY,
+    IMAGE,
+    PANOPTIC,
+    SEGMENT,
+    check_records,
+    described,
+    read_sections,
+)
 
 SECTIONS = ('categories', 'images', 'annotations')
 
@@ -69,40 +79,127 @@ def read_panoptic_annotations(
         ValueError: If it is not JSON, or contradicts itself or the dataset's classes; the message
             names the file and the value.
     """
-    content = _load_json(path, backend_args)
+    content = read_panoptic_json(path, backend_args=backend_args)
     labels = _category_labels(path, content['categories'], classes, thing_classes, category_aliases)
-    images = _read_images(path, content['images'])
+    images = {
+        record['id']: PanopticImage(
+            record['id'], record['file_name'], record['height'], record['width']
+        )
+        for record in content['images']
+    }
     for annotation in content['annotations']:
-        _add_annotation(path, annotation, images, labels)
+        image = images[annotation['image_id']]
+        image.png_name = annotation['file_name']
+        image.segments = _segments(path, annotation, labels)
     return list(images.values())
 
 
-def _load_json(path: str, backend_args: dict[str, Any] | None) -> dict[str, list[Any]]:
-    try:
-        content = json.loads(fileio.get_text(path, backend_args=backend_args))
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f'annotation file {path} does not exist; check data_root and ann_file of the dataset'
-        ) from error
-    except ValueError as error:
-        raise ValueError(
-            f'annotation file {path} is not JSON ({error}); expected COCO panoptic annotations'
-        ) from error
-    for section in SECTIONS:
-        if not isinstance(content, dict) or not isinstance(content.get(section), list):
-            raise ValueError(
-                f'annotation file {path} has no list {section!r}; expected COCO panoptic '
-                f'annotations with the lists {", ".join(SECTIONS)}'
-            )
-    if not content['categories']:
-        raise ValueError(f'annotation file {path}: the list of categories is empty')
+def read_panoptic_json(
+    path: str | Path, *, backend_args: dict[str, Any] | None = None
+) -> dict[str, list[Any]]:
+    """Read a COCO panoptic JSON file and check the types in it, and that it does not repeat.
+
+    Which categories the segments have is not looked at.
+
+    Args:
+        path: Path or URL of the file.
+        backend_args: Arguments of mmengine's file backend.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is malformed; the message names file, entry, key, value and its type.
+    """
+    content = read_sections(
+        path, SECTIONS, expected='COCO panoptic annotations', backend_args=backend_args
+    )
+    categories, images, annotations = (content[section] for section in SECTIONS)
+    where = f'annotation file {path}'
+    if not categories:
+        raise ValueError(f'{where}: the list of categories is empty')
+    check_records(categories, CATEGORY, lambda i: f'{where}, categories[{i}]')
+    check_images(where, images)
+    _check_annotations(where, images, annotations)
     return content
 
 
-def _get(record: Any, key: str, where: str) -> Any:
-    if not isinstance(record, dict) or key not in record:
-        raise ValueError(f'{where}: {key!r} is missing in {str(record)[:200]}')
-    return record[key]
+def check_images(where: str, images: Sequence[Any]) -> None:
+    """Check the images of an annotation file: their types, and that none is listed twice.
+
+    Raises:
+        ValueError: If one is wrong.
+    """
+
+    def name(position: int) -> str:
+        record = images[position]
+        id_ = f' (id {record.get("id")!r})' if isinstance(record, dict) else ''
+        return f'{where}, images[{position}]{id_}'
+
+    columns = check_records(images, IMAGE, name)
+    if len(set(columns['id'])) < len(images):
+        (repeated,) = _first_repeated(columns['id'])
+        raise ValueError(f'{where}, images: the image id {repeated!r} is listed twice')
+    # './a.jpg' and 'a.jpg' are the same file
+    names = list(map(posixpath.normpath, columns['file_name']))
+    if len(set(names)) < len(images):
+        (repeated,) = _first_repeated(names)
+        ids = [columns['id'][i] for i, other in enumerate(names) if other == repeated]
+        raise ValueError(
+            f'{where}, images: {repeated!r} is listed {len(ids)} times, under the ids '
+            f'{", ".join(map(repr, ids[:5]))}; keep one of them, with the annotations of all'
+        )
+
+
+def _first_repeated(values: Iterable[Any]) -> list[Any]:
+    return [value for value, count in Counter(values).items() if count > 1][:1]
+
+
+def check_image_ids(
+    where: str, images: Sequence[Any], annotations: Sequence[Any], name: Callable[[int], str]
+) -> None:
+    """Check that annotations belong to images that are listed; ``1`` and ``'1'`` differ.
+
+    Raises:
+        ValueError: If one does not.
+    """
+    known = {record['id'] for record in images}
+    found = [record['image_id'] for record in annotations]
+    if known.issuperset(found):
+        return
+    position = next(i for i, image_id in enumerate(found) if image_id not in known)
+    image_id = found[position]
+    other: Any = str(image_id) if isinstance(image_id, int) else None
+    if isinstance(image_id, str) and image_id.strip().lstrip('-').isdigit():
+        other = int(image_id)
+    hint = f'; there is {described(other)}' if other in known else ''
+    raise ValueError(
+        f'{name(position)}: the image id {described(image_id)} is not listed in images{hint}'
+    )
+
+
+def _check_annotations(where: str, images: Sequence[Any], annotations: Sequence[Any]) -> None:
+    def name(position: int) -> str:
+        record = annotations[position]
+        image = f' (image {record.get("image_id")!r})' if isinstance(record, dict) else ''
+        return f'{where}, annotations[{position}]{image}'
+
+    columns = check_records(annotations, PANOPTIC, name)
+    check_image_ids(where, images, annotations, name)
+    if len(set(columns['image_id'])) < len(annotations):
+        (repeated,) = _first_repeated(columns['image_id'])
+        image = next(record for record in images if record['id'] == repeated)
+        raise ValueError(
+            f'{where}, annotations of image {image["file_name"]} (id {repeated!r}): the image is '
+            f'annotated twice'
+        )
+    lists = columns['segments_info']
+
+    def segment_name(position: int) -> str:
+        ends = list(itertools.accumulate(map(len, lists)))
+        owner = bisect.bisect_right(ends, position)
+        index = position - (ends[owner - 1] if owner else 0)
+        return f'{name(owner)}, segments_info[{index}]'
+
+    check_records(list(itertools.chain.from_iterable(lists)), SEGMENT, segment_name)
 
 
 def _category_labels(
@@ -117,7 +214,7 @@ def _category_labels(
     class_labels = {name: label for label, name in enumerate(classes)}
     labels: dict[int, int] = {}
     for category in categories:
-        category_id, name = _get(category, 'id', where), _get(category, 'name', where)
+        category_id, name = category['id'], category['name']
         name = (aliases or {}).get(name, name)
         if name not in class_labels:
             raise ValueError(
@@ -126,7 +223,7 @@ def _category_labels(
             )
         if category_id in labels or class_labels[name] in labels.values():
             raise ValueError(f'{where}: {name!r} (id {category_id}) is listed twice')
-        in_file = _kind(bool(_get(category, 'isthing', where)))
+        in_file = _kind(bool(category['isthing']))
         in_dataset = _kind(name in thing_classes)
         if in_file != in_dataset:
             raise ValueError(
@@ -141,56 +238,31 @@ def _kind(is_thing: bool) -> str:
     return 'a thing' if is_thing else 'stuff'
 
 
-def _read_images(path: str, records: Iterable[Any]) -> dict[int | str, PanopticImage]:
-    where = f'annotation file {path}, images'
-    images: dict[int | str, PanopticImage] = {}
-    for record in records:
-        img_id = _get(record, 'id', where)
-        if img_id in images:
-            raise ValueError(f'{where}: the image id {img_id!r} is listed twice')
-        images[img_id] = PanopticImage(
-            img_id=img_id,
-            file_name=_get(record, 'file_name', where),
-            height=_get(record, 'height', where),
-            width=_get(record, 'width', where),
-        )
-    return images
-
-
-def _add_annotation(
-    path: str,
-    annotation: Any,
-    images: Mapping[int | str, PanopticImage],
-    labels: Mapping[int, int],
-) -> None:
-    where = f'annotation file {path}, annotations'
-    img_id = _get(annotation, 'image_id', where)
-    if img_id not in images:
-        raise ValueError(f'{where}: the image id {img_id!r} is not listed in images')
-    image = images[img_id]
-    where = f'{where} of image {image.file_name}'
-    if image.png_name is not None:
-        raise ValueError(f'{where}: the image is annotated twice')
-    image.png_name = _get(annotation, 'file_name', where)
-    seen: set[int] = set()
-    for segment in _get(annotation, 'segments_info', where):
-        segment_id, category_id = _get(segment, 'id', where), _get(segment, 'category_id', where)
-        if not isinstance(segment_id, int) or not 1 <= segment_id <= MAX_ID:
-            raise ValueError(
-                f'{where}: expected segment ids from 1 to {MAX_ID}, got {segment_id!r}'
-            )
-        if segment_id in seen:
-            raise ValueError(f'{where}: the segment id {segment_id} is listed twice')
-        if category_id not in labels:
-            raise ValueError(
-                f'{where}: segment {segment_id} has the category id {category_id!r}, which is not '
-                f'listed in categories'
-            )
-        seen.add(segment_id)
-        image.segments.append(
+def _segments(
+    path: str, annotation: dict[str, Any], labels: Mapping[int, int]
+) -> list[dict[str, Any]]:
+    """Return the segments of an image, whose types have been checked."""
+    segments = annotation['segments_info']
+    try:
+        found = [
             {
-                'id': segment_id,
-                'label': labels[category_id],
-                'iscrowd': bool(segment.get('iscrowd', False)),
+                'id': segment['id'],
+                'label': labels[segment['category_id']],
+                'iscrowd': bool(segment.get('iscrowd')),
             }
+            for segment in segments
+        ]
+    except KeyError as error:
+        segment_id = next(s['id'] for s in segments if s['category_id'] == error.args[0])
+        raise ValueError(
+            f'annotation file {path}, annotation of image {annotation["image_id"]!r}: segment '
+            f'{segment_id} has the category id {described(error.args[0])}, which is not listed in '
+            f'categories'
+        ) from error
+    if len({segment['id'] for segment in found}) < len(found):
+        (repeated,) = _first_repeated(segment['id'] for segment in found)
+        raise ValueError(
+            f'annotation file {path}, annotation of image {annotation["image_id"]!r}: the segment '
+            f'id {repeated} is listed twice'
         )
+    return found

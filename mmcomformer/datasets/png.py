@@ -10,7 +10,9 @@ import errno
 import io
 import json
 import struct
+import warnings
 import zlib
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,9 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ..atomic import replaced_file
+from ..outputs import PNG_CHUNK
 
 _SIGNATURE = b'\x89PNG\r\n\x1a\n'
-_RECORD = b'coMF'
-"""Type of the chunk: ancillary, private, and not to be copied into another picture."""
-
 _FIRST_TURNED = 5
 """From this EXIF orientation on, rows and columns are exchanged."""
 
@@ -55,7 +55,7 @@ def write_png(path: Path, image: np.ndarray, record: dict[str, Any]) -> None:
     content = encoded.tobytes()
     # the header chunk has 13 bytes of data
     end = len(_SIGNATURE) + 12 + 13
-    chunk = _chunk(_RECORD, zlib.compress(json.dumps(record).encode()))
+    chunk = _chunk(PNG_CHUNK, zlib.compress(json.dumps(record).encode()))
     try:
         with replaced_file(path, sync=False) as temporary:
             temporary.write_bytes(content[:end] + chunk + content[end:])
@@ -79,7 +79,7 @@ def read_record(path: Path) -> dict[str, Any] | None:
         data = content[position + 8 : position + 8 + length]
         if content[position : position + 12 + length] != _chunk(kind, data):
             return None
-        if kind == _RECORD:
+        if kind == PNG_CHUNK:
             record = json.loads(zlib.decompress(data))
         if kind == b'IEND':
             return record
@@ -106,7 +106,7 @@ def read_labels(path: Path, *, channels: int = 1, content: bytes | None = None) 
     with _opened(path, content) as image:
         try:
             labels = np.array(image)
-        except (OSError, SyntaxError) as error:
+        except (OSError, SyntaxError, ValueError, zlib.error) as error:
             raise ValueError(f'{path} is damaged ({error}); get it again') from error
     found = 1 if labels.ndim == 2 else labels.shape[2]
     if found != channels or labels.dtype == bool:
@@ -118,26 +118,85 @@ def read_labels(path: Path, *, channels: int = 1, content: bytes | None = None) 
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Return height and width of an image file without reading its pixels.
+    """Return height and width of an image file, those of the picture as OpenCV loads it.
 
-    They are those of the picture as OpenCV loads it, turned as its EXIF data say.
+    The pixels are read only if the end of the file seems to be missing.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no image.
+        ValueError: If it is no image, or one that OpenCV cannot decode.
     """
     with _opened(path) as image:
         width, height = image.size
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= _FIRST_TURNED
-    return (width, height) if turned else (height, width)
+        try:
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= _FIRST_TURNED
+        except (OSError, SyntaxError, ValueError, TypeError, struct.error) as error:
+            # those of a PNG are behind its pixels
+            raise ValueError(f'{path} is damaged or truncated ({error}); get it again') from error
+        exchanged = turned and _exchanges_sides(image.format or '')
+        end = _ENDS.get(image.format or '')
+    if end is not None and not _ends_with(path, end) and not _decodes(path):
+        raise ValueError(f'{path} is truncated and cannot be decoded; get it again')
+    return (width, height) if exchanged else (height, width)
+
+
+_ENDS = {'JPEG': b'\xff\xd9', 'PNG': b'IEND\xaeB`\x82'}
+"""What the last bytes of a whole file hold."""
+_TAIL = 64
+"""Bytes at the end in which that is looked for; some programs pad."""
+
+
+def _ends_with(path: Path, end: bytes) -> bool:
+    with open(path, 'rb') as file:
+        file.seek(max(0, path.stat().st_size - _TAIL))
+        return end in file.read()
+
+
+def _decodes(path: Path) -> bool:
+    return decoded_picture(path.read_bytes()) is not None
+
+
+def decoded_picture(content: bytes) -> np.ndarray | None:
+    """Return a picture, uint8, shape (H, W, 3), BGR; None if OpenCV cannot decode the file."""
+    if not content:
+        return None
+    try:
+        return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        # a picture beyond OpenCV's own limit of pixels
+        return None
+
+
+@lru_cache(maxsize=16)
+def _exchanges_sides(kind: str) -> bool:
+    """Tell whether a picture that EXIF data turn is loaded with Pillow's height as its width.
+
+    Both libraries differ from format to format and from version to version, so it is tried.
+    """
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    file = io.BytesIO()
+    try:
+        Image.new('RGB', (16, 8)).save(file, kind, exif=exif)
+    except (KeyError, OSError, ValueError):
+        return False
+    loaded = decoded_picture(file.getvalue())
+    size = Image.open(file).size
+    return loaded is not None and loaded.shape[1::-1] != size
 
 
 def _opened(path: Path, content: bytes | None = None) -> Image.Image:
     try:
-        return Image.open(path if content is None else io.BytesIO(content))
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+            return Image.open(path if content is None else io.BytesIO(content))
     except FileNotFoundError as error:
         raise FileNotFoundError(f'{path} does not exist') from error
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except Image.DecompressionBombError as error:
+        raise ValueError(
+            f'{path} has too many pixels for one image ({error}); cut it into tiles'
+        ) from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise ValueError(f'{path} cannot be read as an image ({error}); get it again') from error
 
 

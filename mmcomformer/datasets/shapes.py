@@ -9,6 +9,7 @@ from __future__ import annotations
 import colorsys
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable
@@ -36,6 +37,11 @@ _TONES = (
 """Hue, saturation, and darkest and brightest value of each texture."""
 _PARAMETERS_FILE = 'shapes.json'
 _GENERATOR_VERSION = 2
+_OF_A_SET = re.compile(
+    r'shapes\.json|annotations/panoptic_(train|val)\.json|(train|val)/\d{6,}\.jpg|'
+    r'(panoptic|semantic)_(train|val)/\d{6,}\.png|\.mmcomformer/[^/]+\.npz'
+)
+"""Names of the files of a set, and of the indices that a training keeps there."""
 
 
 @dataclass(frozen=True)
@@ -293,7 +299,8 @@ def generate_shapes(
         Whether it was written; False if it was there with the same parameters.
 
     Raises:
-        FileExistsError: If the folder holds a set with other parameters, or other files.
+        FileExistsError: If the folder holds a set with other parameters, or other files, which
+            are never deleted.
     """
     out = Path(out)
     parameters = parameters or ShapesParameters()
@@ -346,7 +353,19 @@ def _is_there(out: Path, parameters: ShapesParameters, overwrite: bool) -> bool:
             f'{out} holds a Shapes set with other parameters: expected {parameters.to_dict()}, '
             f'found {found}; choose another folder, or overwrite it (--overwrite)'
         )
+    _check_nothing_else(out)
     return False
+
+
+def _check_nothing_else(out: Path) -> None:
+    """Check that a folder that is to be replaced holds a set, its caches and nothing else."""
+    for path in sorted(out.rglob('*')):
+        name = path.relative_to(out).as_posix()
+        if path.is_symlink() or not (path.is_dir() or _OF_A_SET.fullmatch(name)):
+            raise FileExistsError(
+                f'{path} is no file of a Shapes set, and would be deleted with it; move it away, '
+                f'or choose another folder'
+            )
 
 
 def _write_split(

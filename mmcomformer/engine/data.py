@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from mmengine.registry import init_default_scope
 
-from ..atomic import replaced_file
 from ..datasets.check_report import DatasetReport
 from ..datasets.checking import check_scenario
+from ..outputs import output_file
 from .request import Request, load_config
 from .scenario_config import default_scope_of, scenario_of
 
@@ -51,5 +50,5 @@ def write_report(path: str, config: str, report: DatasetReport) -> None:
         OSError: If the folder cannot be written.
     """
     text = json.dumps({'config': config, **report.to_dict()}, indent=2, ensure_ascii=False)
-    with replaced_file(Path(path)) as temporary:
+    with output_file(path) as temporary:
         temporary.write_text(f'{text}\n', encoding='utf-8')

@@ -16,7 +16,12 @@ from .scenario_config import scenario_of
 
 
 def evaluate(
-    request: Request, checkpoint: str, *, show_dir: str | None = None, tta: bool = False
+    request: Request,
+    checkpoint: str,
+    *,
+    show_dir: str | None = None,
+    overwrite: bool = False,
+    tta: bool = False,
 ) -> dict[str, float]:
     """Evaluate a checkpoint on the test set of a config.
 
@@ -24,6 +29,7 @@ def evaluate(
         request: Config and options; without a step, that of the checkpoint is used.
         checkpoint: Path of the checkpoint.
         show_dir: Folder for pictures of the predictions.
+        overwrite: Whether pictures there that something else wrote are replaced.
         tta: Whether to average the predictions for the variants of an image that the config's
             ``tta_pipeline`` makes.
 
@@ -35,6 +41,7 @@ def evaluate(
         RuntimeError: If the checkpoint is not one of ours or does not fit.
         ValueError: If the step that was asked for is not the checkpoint's, or the config has no
             test-time augmentation.
+        FileExistsError: If ``show_dir`` holds a picture of the same name of something else.
     """
     continual = continual_meta(read_checkpoint(checkpoint, mmap=True), checkpoint)
     step = requested_step(request.step)
@@ -49,7 +56,10 @@ def evaluate(
     name_run(cfg, request, continual['step'])
     cfg.load_from = checkpoint
     if show_dir is not None:
-        task_of(cfg.model).draw_into(cfg, str(Path(show_dir).resolve()))
+        folder = str(Path(show_dir).resolve())
+        cfg.default_hooks.visualization = dict(
+            type='PredictionPicturesHook', folder=folder, overwrite=overwrite
+        )
     if tta:
         _augment_tests(cfg)
     runner = Runner.from_cfg(cfg)

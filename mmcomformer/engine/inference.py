@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from mmengine.device import get_device
 from torch import Tensor
 
+from ..datasets.png import decoded_picture
+from ..outputs import check_outputs, output_picture, picture_path
 from ..registry import VISUALIZERS
 from ..tasks import task_of
 from .checkpoint import continual_meta, read_checkpoint
@@ -35,7 +36,13 @@ def load_model(config: str, checkpoint: str, *, device: str | None = None) -> An
 
 
 def draw_prediction(
-    image: str, config: str, checkpoint: str, out: str, *, device: str | None = None
+    image: str,
+    config: str,
+    checkpoint: str,
+    out: str | Path,
+    *,
+    device: str | None = None,
+    overwrite: bool = False,
 ) -> list[tuple[str, float]]:
     """Segment an image and write a picture of the result.
 
@@ -43,8 +50,10 @@ def draw_prediction(
         image: Path of the image.
         config: See :func:`load_model`.
         checkpoint: See :func:`load_model`.
-        out: Path of the picture; its folder is created.
+        out: Path of the picture, whose folder is created; or a folder, which gets a PNG of the
+            name of the image (see :func:`~mmcomformer.outputs.picture_path`).
         device: See :func:`load_model`.
+        overwrite: Whether a file that is there, and was not written by these tools, is replaced.
 
     Returns:
         Class name and share of the image in [0, 1] of each segment, largest first; a semantic
@@ -52,11 +61,16 @@ def draw_prediction(
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If the image cannot be read.
+        ValueError: If the image cannot be read, or the picture would be written over an input.
+        FileExistsError: If there is a file that these tools did not write.
     """
+    path = picture_path(out, image)
+    check_outputs([path], inputs=[image, config, checkpoint], overwrite=overwrite)
+    if Path(image).is_dir():
+        raise ValueError(f'image {image}: this is a folder; expected an image such as PNG or JPEG')
     if not Path(image).is_file():
         raise FileNotFoundError(f'image {image}: no such file')
-    pixels = cv2.imread(image)
+    pixels = decoded_picture(Path(image).read_bytes())
     if pixels is None:
         raise ValueError(f'image {image}: cannot be read; expected an image such as PNG or JPEG')
     model = load_model(config, checkpoint, device=device)
@@ -64,10 +78,15 @@ def draw_prediction(
     result = task.predict(model, image)
     visualizer = VISUALIZERS.build({**model.cfg.visualizer, 'vis_backends': None, 'name': 'demo'})
     visualizer.dataset_meta = model.dataset_meta
-    Path(out).parent.mkdir(parents=True, exist_ok=True)
-    visualizer.add_datasample(
-        'prediction', pixels[..., ::-1], result.cpu(), draw_gt=False, show=False, out_file=out
-    )
+    with output_picture(path) as temporary:
+        visualizer.add_datasample(
+            'prediction',
+            pixels[..., ::-1],
+            result.cpu(),
+            draw_gt=False,
+            show=False,
+            out_file=str(temporary),
+        )
     return _list_segments(task.segment_map(result), model.dataset_meta['classes'])
 
 

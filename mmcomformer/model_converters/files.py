@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..atomic import replaced_file
 from ..engine.checkpoint import load_file
+from ..outputs import check_outputs, output_file
 
 _HINT = 'download or copy it again'
 
@@ -145,20 +145,24 @@ def _read_pickle(path: Path) -> Any:
 
 def write_checkpoint(content: dict[str, Any], path: str | Path) -> None:
     """Write a checkpoint; a file that is there stays whole until it is replaced."""
-    with replaced_file(path) as temporary:
+    with output_file(path) as temporary:
         torch.save(content, temporary)
 
 
-def check_destination(source: str | Path, destination: str | Path) -> None:
+def check_destination(
+    source: str | Path, destination: str | Path, *, overwrite: bool = False
+) -> None:
     """Check, before anything is computed, that a destination can be written.
 
     Raises:
         ValueError: If it is a folder, or the source itself.
+        FileExistsError: If it is there, these tools did not write it, and ``overwrite`` is false.
     """
     if Path(destination).is_dir():
         raise ValueError(f'DST {destination}: this is a folder; give the name of a file')
     if Path(destination).resolve() == Path(source).resolve():
         raise ValueError(f'DST {destination}: it is SRC; give another name')
+    check_outputs([destination], inputs=[source], overwrite=overwrite)
 
 
 def with_metadata(model: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:

@@ -57,6 +57,7 @@ def convert_from_detectron2(
     step: int | None = None,
     allow: Sequence[str] = (),
     input_format: str = 'RGB',
+    overwrite: bool = False,
 ) -> Conversion:
     """Convert a checkpoint of CoMFormer, Mask2Former, ECLIPSE (step 0) or BalConpas.
 
@@ -76,6 +77,7 @@ def convert_from_detectron2(
         input_format: Channel order of the images the checkpoint was trained on, ``RGB`` or ``BGR``
             (detectron2's ``INPUT.FORMAT``). Where it is not the config's, the first convolution is
             flipped; mean and standard deviation are the config's.
+        overwrite: Whether a file that is there, and was not written by these tools, is replaced.
 
     Returns:
         What was done.
@@ -87,7 +89,7 @@ def convert_from_detectron2(
     """
     if input_format not in INPUT_FORMATS:
         raise ValueError(f'input_format: expected one of {INPUT_FORMATS}, got {input_format!r}')
-    check_destination(source, destination)
+    check_destination(source, destination, overwrite=overwrite)
     checkpoint = read_detectron2(source)
     model = _upgraded(checkpoint.model, source)
     single = layouts.has_single_classifier(model)

@@ -18,7 +18,11 @@ CLASSIFIERS = ('incremental', 'single')
 
 
 def convert_to_detectron2(
-    source: str | Path, destination: str | Path, *, classifier: str | None = None
+    source: str | Path,
+    destination: str | Path,
+    *,
+    classifier: str | None = None,
+    overwrite: bool = False,
 ) -> int:
     """Convert a checkpoint of this package to detectron2's form.
 
@@ -30,6 +34,7 @@ def convert_to_detectron2(
         destination: Where to write (``.pth``); written only if every tensor has a place.
         classifier: ``incremental`` (CoMFormer's, one layer per step) or ``single`` (Mask2Former's);
             that of the file it was converted from by default, else incremental.
+        overwrite: Whether a file that is there, and was not written by these tools, is replaced.
 
     Returns:
         Number of tensors written.
@@ -42,7 +47,7 @@ def convert_to_detectron2(
     """
     if classifier not in (None, *CLASSIFIERS):
         raise ValueError(f'classifier: expected one of {CLASSIFIERS}, got {classifier!r}')
-    check_destination(source, destination)
+    check_destination(source, destination, overwrite=overwrite)
     checkpoint = read_checkpoint(source)
     meta = checkpoint.get('meta') or {}
     origin = meta.get(ORIGIN_KEY) or {}

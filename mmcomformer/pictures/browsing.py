@@ -14,13 +14,13 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
 
-from ..atomic import replaced_file
 from ..engine.checkpoint import check_previous_step, continual_meta, raw_weights, read_checkpoint
 from ..engine.hooks import PseudoLabelHook
 from ..engine.hooks.previous_step_hook import find_hooks
 from ..engine.request import Request, load_config
 from ..engine.scenario_config import default_scope_of, model_at_step, scenario_of
 from ..models.teacher import FrozenTeacher
+from ..outputs import check_outputs, output_file
 from ..registry import DATASETS, MODELS
 from ..scenario import Scenario
 from ..tasks import Task, task_of
@@ -154,10 +154,11 @@ def _without_type(hook: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in hook.items() if key != 'type'}
 
 
-def write_pictures(request: Browse, out_dir: str) -> list[Path]:
+def write_pictures(request: Browse, out_dir: str, *, overwrite: bool = False) -> list[Path]:
     """Write the pictures as PNG files and return their paths.
 
     Raises:
+        FileExistsError: If one is there that these tools did not write, and ``overwrite`` is false.
         OSError: If the folder cannot be written.
     """
     import cv2
@@ -165,7 +166,8 @@ def write_pictures(request: Browse, out_dir: str) -> list[Path]:
     paths = []
     for name, picture in browse(request):
         path = Path(out_dir) / f'{name}.png'
-        with replaced_file(path) as temporary:
+        check_outputs([path], folder=out_dir, overwrite=overwrite)
+        with output_file(path) as temporary:
             _, content = cv2.imencode('.png', picture[..., ::-1])
             temporary.write_bytes(content.tobytes())
         paths.append(path)

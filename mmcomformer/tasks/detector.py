@@ -39,9 +39,3 @@ class DetectorTask(Task):
             return list(zip(sample.gt_instances.masks.masks > 0, labels, strict=True))
         number = sample.gt_panoptic_seg.sem_seg[0].numpy()
         return [(number == position, label) for position, label in enumerate(labels, start=1)]
-
-    def draw_into(self, cfg: Config, folder: str) -> None:
-        """Let mmdet's hook write the pictures."""
-        cfg.default_hooks.visualization = dict(
-            type='DetVisualizationHook', draw=True, interval=1, test_out_dir=folder
-        )

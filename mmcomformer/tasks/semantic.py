@@ -46,11 +46,3 @@ class SemanticTask(Task):
         # the label of hidden pixels is of no class
         labels = np.unique(label_map[label_map < num_classes]).tolist()
         return [(label_map == label, label) for label in labels]
-
-    def draw_into(self, cfg: Config, folder: str) -> None:
-        """Let mmseg's hook write the pictures.
-
-        The hook leaves the place to the backend, in which a path that is absolute stays what it is.
-        """
-        cfg.default_hooks.visualization = dict(type='SegVisualizationHook', draw=True, interval=1)
-        cfg.visualizer.vis_backends = [dict(type='LocalVisBackend', img_save_dir=folder)]

@@ -58,10 +58,6 @@ class Task(ABC):
     def ground_truth(self, sample: Any, num_classes: int) -> list[tuple[np.ndarray, int]]:
         """Return mask, (H, W), bool, and dataset label of each segment of a training sample."""
 
-    @abstractmethod
-    def draw_into(self, cfg: Config, folder: str) -> None:
-        """Let the test loop of a config write a picture of every prediction into a folder."""
-
 
 def register_task(task: Task) -> None:
     """Make a task known under its name.

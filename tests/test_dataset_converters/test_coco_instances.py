@@ -75,7 +75,9 @@ def test_every_pixel(usual):
     assert (result(usual, 7) == expected).all()
     assert (result(usual, 3) == stuff_map()).all()
     assert report.notes == {
-        'masks without a pixel, left out': {'a.jpg': 2, 'deep/b.jpg': 1},
+        'instances with a box only, left out': {'a.jpg': 1},
+        'outlines of fewer than three points, left out': {'a.jpg': 1},
+        'masks without a pixel, left out': {'deep/b.jpg': 1},
         'crowds': {'a.jpg': 1},
     }
     assert convert(usual, check=True).usable
@@ -101,11 +103,11 @@ class TestOverlap:
         return instances.write()
 
     def test_error(self, overlapping):
-        report = convert(overlapping)
+        report = convert(overlapping, overlap='error')
         assert not report.usable
         (fault,) = report.faults
         assert 'a.jpg: 43 pixels belong to more than one instance' in fault
-        assert '--overlap later or larger-first' in fault
+        assert '--overlap larger-first or later' in fault
         assert not (overlapping.root / 'out' / 'pan.json').exists()
 
     def test_later(self, overlapping):
@@ -118,11 +120,15 @@ class TestOverlap:
         assert report.notes == {
             'crowds': {'a.jpg': 1},
             'instances wholly under others, left out': {'a.jpg': 1},
-            'pixels of more than one instance': {'a.jpg': 43},
+            'pixels of more than one instance, given to the later one': {'a.jpg': 43},
         }
 
-    def test_larger_first(self, overlapping):
-        convert(overlapping, overlap='larger-first')
+    def test_smaller_covers_by_default(self, overlapping):
+        report = convert(overlapping)
+        assert report.notes == {
+            'crowds': {'a.jpg': 1},
+            'pixels of more than one instance, given to the smaller one': {'a.jpg': 43},
+        }
         expected = stuff_map()
         # the crowd is below whatever its area
         fill(expected, 0, 0, 8, 8, (CAT, 0, 1))
@@ -195,15 +201,32 @@ class TestFaults:
     @pytest.mark.parametrize(
         ('segmentation', 'message'),
         [
-            (None, 'expected polygons or run lengths, got'),
-            ([[1, 2, 3, 4, 5]], 'expected a polygon as a list of x, y'),
-            ([[1, 2, 3, 4, 5, 'x']], 'a coordinate that is no number'),
+            (None, 'expected a list of polygons, or run lengths, got null'),
+            ('1 2 3 4', r"a list of polygons, or run lengths, got '1 2 3 4' \(a string\)"),
+            ([1, 2, 3, 4, 5, 6], r'a list of polygons, .*, got a list of 1 \(a number\)'),
+            ([[1, 2], None], 'x, y, x, y, ... of pixels, got .1, 2.*a single point'),
+            ([[1, 2, 3, 4, 5]], 'x, y, x, y, ... of pixels, got 5 numbers'),
+            ([[1, 2, 3, 4, 5, 'x']], r"got a coordinate: 'x' \(a string\)"),
+            ([['1', '2', '3', '4', '5', '6']], r"got a coordinate: '1' \(a string\)"),
+            ([[1, 2, 3, 4, 5, None]], 'got a coordinate: null'),
+            ([[1, 2, 3, 4, 5, True]], 'got a coordinate: True .true or false'),
+            ([[[1, 2], [9, 2], [9, 9]]], r'got a list of points: \[1, 2\] \(a list\)'),
+            ([[{'x': 1, 'y': 2}]], 'got a list of points: .* .an object'),
+            ([[1, 2], [9, 2], [9, 9]], 'a single point; is it a list of points'),
+            ([[1, 1, 2e8, 1, 2e8, 2e8, 1, 2e8]], 'x = 2e.08, y = 1, which is far outside'),
+            ([[1, 1, -5000, 1, 5, 5]], 'x = -5000, y = 1, which is far outside .* 12 x 16 .height'),
+            ([[1, 1, 10**400, 1, 5, 5]], 'a coordinate that is not finite'),
+            ([[0, 0, 900, 900] * 4000], 'an outline of 7200000 pixels with 8000 points'),
             ([[1, 2, 3, 4, 5, float('nan')]], 'a coordinate that is not finite'),
             ({'size': [16, 12], 'counts': [192]}, 'run lengths of size .* do not fit the image'),
             ({'size': [12, 16], 'counts': [100, 80]}, 'do not add up to 12 x 16 pixels'),
             ({'size': [12, 16], 'counts': [200, -8]}, 'do not add up to 12 x 16 pixels'),
             ({'size': [12, 16], 'counts': 'P`'}, 'ends within a number'),
-            ({'size': [12, 16]}, 'do not add up to 12 x 16 pixels'),
+            ({'size': [12, 16]}, 'a list of run lengths, or their text, got null'),
+            ({'size': [12, 16], 'counts': [96.0, 96]}, r'got 96.0 \(a number with a fraction\)'),
+            ({'size': ['12', '16'], 'counts': [192]}, r"size \['12', '16'\] \(a list\) do not fit"),
+            ({'size': [12, 16], 'counts': 'ü'}, 'the text of run lengths, got other characters'),
+            ({'size': [12, 16], 'counts': 'o' * 10**6}, 'do not add up|ends within'),
         ],
     )
     def test_segmentation(self, segmentation, message):
@@ -237,10 +260,16 @@ class TestFaults:
         ('change', 'message'),
         [
             (lambda c: c.pop('images'), "has no list 'images'"),
-            (lambda c: c['images'][0].pop('width'), r"an image lacks \['width'\]"),
+            (lambda c: c['images'][0].pop('width'), r"images\[0\] .id 7.: 'width' is missing"),
             (lambda c: c['images'][0].update(id=3), 'image id 3 is listed twice'),
-            (lambda c: c['annotations'][0].update(image_id=8), '100 has the unknown image_id 8'),
-            (lambda c: c['annotations'][0].update(category_id=2), '100 has the unknown category 2'),
+            (
+                lambda c: c['annotations'][0].update(image_id=8),
+                r'.id 100.: the image id 8 .a number. is not listed in images$',
+            ),
+            (
+                lambda c: c['annotations'][0].update(category_id=2),
+                r'.id 100. has the unknown category 2',
+            ),
             (lambda c: c['categories'][0].update(name='sky'), "the name 'sky' is there twice"),
             (lambda c: c['categories'][0].update(id=5), 'the id 5 is there twice'),
             (lambda c: c['images'][0].update(file_name='deep/b.png'), 'the same PNG'),

@@ -49,7 +49,13 @@ def test_zip(coco):
 
     # the one that is incomplete is written again
     first, second = sorted(folder.iterdir())
-    first.write_bytes(b'half')
+    first.write_bytes(b'of the user')
+    with pytest.raises(FileExistsError, match=f'{first.name} exists, and was not written by'):
+        convert(coco)
+    assert first.read_bytes() == b'of the user'
+    convert(coco, overwrite=True)
+    assert first.read_bytes() == originals[first.name]
+    first.write_bytes(originals[first.name][:20])
     status = second.stat()
     report = convert(coco)[0]
     assert (report.num_written, report.num_reused) == (1, 1)

@@ -22,6 +22,7 @@ from mmcomformer.dataset_converters.panoptic_set import (
 )
 from mmcomformer.dataset_converters.segments import Segment, make_panoptic_map
 from mmcomformer.datasets import png
+from mmcomformer.outputs import remember
 
 COUNT = 120
 
@@ -200,16 +201,17 @@ class TestDisk:
         split = make_split(tmp_path, count=3)
         split.json_path.parent.mkdir()
         split.json_path.write_text('old')
-        real = storage.replaced_file
+        remember(split.json_path)
+        real = storage.output_file
 
         def failing(path, **kwargs):
             raise OSError(errno.ENOSPC, 'No space left on device')
 
-        monkeypatch.setattr(storage, 'replaced_file', failing)
+        monkeypatch.setattr(storage, 'output_file', failing)
         with pytest.raises(RuntimeError, match='pan.json: the disk is full: about 4 KB more'):
             convert_split(split, workers=1)
         assert split.json_path.read_text() == 'old'
-        monkeypatch.setattr(storage, 'replaced_file', real)
+        monkeypatch.setattr(storage, 'output_file', real)
         report = convert_split(split, workers=1)
         assert report.num_reused == 3
 

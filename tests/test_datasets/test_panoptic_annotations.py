@@ -44,7 +44,7 @@ def test_missing_file(tmp_path):
         read_panoptic_annotations(str(tmp_path / 'no.json'), classes=CLASSES, thing_classes=THINGS)
 
 
-@pytest.mark.parametrize('content', [b'', b'{"images": [', b'\xff\xfe\x00', b'PNG'])
+@pytest.mark.parametrize('content', [b'', b'{"images": [', b'PNG'])
 def test_not_json(tmp_path, content):
     path = tmp_path / 'x.json'
     path.write_bytes(content)
@@ -66,7 +66,7 @@ def test_missing_section(hand_made, section, change):
 def test_json_of_another_kind(tmp_path):
     path = tmp_path / 'x.json'
     path.write_text('[1, 2]')
-    with pytest.raises(ValueError, match=r"has no list 'categories'"):
+    with pytest.raises(ValueError, match=r'an object with the lists .*, got \[1, 2\] \(a list\)'):
         read_panoptic_annotations(str(path), classes=CLASSES, thing_classes=THINGS)
 
 
@@ -103,32 +103,35 @@ FAULTS = {
         change_category('isthing', 0),
         "'fox' is stuff in the file .* and a thing in the dataset",
     ),
-    'no isthing': (drop('categories', 'isthing'), "categories: 'isthing' is missing"),
+    'no isthing': (drop('categories', 'isthing'), r"categories\[0\]: 'isthing' is missing"),
     'repeated image': (
         lambda c: c['images'].append(c['images'][0]),
         "images: the image id 'id-a' is listed twice",
     ),
-    'no file name': (drop('images', 'file_name'), "images: 'file_name' is missing"),
-    'no height': (drop('images', 'height'), "images: 'height' is missing"),
+    'no file name': (
+        drop('images', 'file_name'),
+        r"images\[0\] \(id 'id-a'\): 'file_name' is missing",
+    ),
+    'no height': (drop('images', 'height'), r"images\[0\] .*: 'height' is missing"),
     'unknown image': (
         lambda c: c['annotations'][0].update(image_id='no'),
-        "annotations: the image id 'no' is not listed in images",
+        r"annotations\[0\] .*: the image id 'no' \(a string\) is not listed in images$",
     ),
     'annotated twice': (
         lambda c: c['annotations'].append(copy.deepcopy(c['annotations'][0])),
-        r'of image a\.jpg: the image is annotated twice',
+        r"of image a\.jpg \(id 'id-a'\): the image is annotated twice",
     ),
-    'no png name': (drop('annotations', 'file_name'), r"image a\.jpg: 'file_name' is missing"),
+    'no png name': (drop('annotations', 'file_name'), r"\(image 'id-a'\): 'file_name' is missing"),
     'no segments': (drop('annotations', 'segments_info'), "'segments_info' is missing"),
     'repeated segment': (
         change_segment('id', 9),
-        r'of image a\.jpg: the segment id 9 is listed twice',
+        r"of image 'id-a': the segment id 9 is listed twice",
     ),
     'segment id 0': (change_segment('id', 0), 'expected segment ids from 1 to 16777215, got 0'),
     'segment id text': (change_segment('id', '7'), "from 1 to 16777215, got '7'"),
     'unknown category id': (
         change_segment('category_id', 99),
-        'segment 5 has the category id 99, which is not listed',
+        'segment 5 has the category id 99 .* is not listed',
     ),
 }
 

@@ -6,6 +6,7 @@ from PIL import ExifTags, Image
 
 from mmcomformer.datasets.png import (
     check_values,
+    decoded_picture,
     image_size,
     read_labels,
     read_record,
@@ -89,3 +90,51 @@ def test_faults(tmp_path):
         read_labels(path)
     with pytest.raises(ValueError, match=r'a.png: expected 0 or 2, got \[1, 7\]'):
         check_values(path, np.array([0, 1, 2, 7]), np.array([True, False, True]), '0 or 2')
+
+
+@pytest.mark.parametrize('suffix', ['.jpg', '.png', '.webp', '.tif'])
+@pytest.mark.parametrize('orientation', [1, 3, 6, 8])
+def test_size_is_that_of_the_loaded_picture(tmp_path, suffix, orientation):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    path = tmp_path / f'a{suffix}'
+    Image.new('RGB', (24, 16)).save(path, exif=exif)
+    loaded = cv2.imread(str(path))
+    if loaded is None:
+        pytest.skip('this OpenCV does not read the file at all')
+    assert image_size(path) == loaded.shape[:2]
+
+
+@pytest.mark.parametrize('suffix', ['.jpg', '.png'])
+@pytest.mark.parametrize('cut', [2, 0.5])
+def test_truncated_picture(tmp_path, suffix, cut):
+    path = tmp_path / f'a{suffix}'
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: -cut if cut > 1 else int(len(content) * cut)])
+    if decoded_picture(path.read_bytes()) is None:
+        with pytest.raises(ValueError, match='truncated'):
+            image_size(path)
+    else:
+        assert image_size(path) == (64, 64)
+
+
+def test_too_many_pixels(tmp_path, monkeypatch):
+    path = tmp_path / 'a.png'
+    Image.new('L', (30, 30)).save(path)
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 449)
+    for read in (image_size, read_labels):
+        with pytest.raises(ValueError, match=r'a\.png has too many pixels for one image'):
+            read(path)
+    # what Pillow only warns of is read
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 899)
+    assert image_size(path) == (30, 30)
+
+
+def test_picture_that_opencv_refuses(monkeypatch):
+    def refuse(*args):
+        raise cv2.error('too many pixels')
+
+    monkeypatch.setattr(cv2, 'imdecode', refuse)
+    assert decoded_picture(b'x') is None
+    assert decoded_picture(b'') is None

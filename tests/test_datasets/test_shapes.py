@@ -237,3 +237,19 @@ def test_mmdet_reads_it_too(shapes_root):
     info = dataset.get_data_info(0)
     assert info['seg_map_path'].endswith('panoptic_val/000000.png')
     assert len(info['segments_info']) >= 2
+
+
+def test_files_of_the_user_are_not_deleted(tmp_path):
+    out = tmp_path / 'shapes'
+    small = ShapesParameters(num_train=1, num_val=1, size=32)
+    generate_shapes(out, small)
+    (out / '.mmcomformer').mkdir()
+    (out / '.mmcomformer' / 'classes-1.npz').write_bytes(b'a cache')
+    mine = out / 'train' / 'mine.txt'
+    mine.write_text('mine')
+    other = ShapesParameters(num_train=2, num_val=1, size=32)
+    with pytest.raises(FileExistsError, match=r'train/mine\.txt is no file of a Shapes set'):
+        generate_shapes(out, other, overwrite=True)
+    assert mine.read_text() == 'mine'
+    mine.unlink()
+    assert generate_shapes(out, other, overwrite=True)

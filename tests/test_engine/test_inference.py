@@ -1,5 +1,7 @@
 """mmdet's own ways of using a model, and the demo."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -123,6 +125,21 @@ class TestDemo:
     def test_nothing_found(self, small_config, certain_of_nothing, image, tmp_path):
         out = str(tmp_path / 'demo.png')
         assert draw_prediction(image, small_config, certain_of_nothing, out, device='cpu') == []
+
+    def test_nothing_of_the_user_is_replaced(self, small_config, checkpoint, image, tmp_path):
+        foreign = tmp_path / 'theirs.png'
+        foreign.write_bytes(b'theirs')
+        with pytest.raises(FileExistsError, match='theirs.png exists, and was not written by'):
+            draw_prediction(image, small_config, checkpoint, foreign, device='cpu')
+        with pytest.raises(ValueError, match='would be written over the input'):
+            draw_prediction(image, small_config, checkpoint, image, device='cpu', overwrite=True)
+        assert foreign.read_bytes() == b'theirs'
+
+    def test_folder_and_missing_extension(self, small_config, checkpoint, image, tmp_path):
+        for out in (tmp_path, tmp_path / 'picture'):
+            draw_prediction(image, small_config, checkpoint, out, device='cpu')
+        names = {path.name for path in tmp_path.glob('*.png')}
+        assert names == {f'{Path(image).stem}.png', 'picture.png'}
 
     def test_missing_image(self, small_config, checkpoint, tmp_path):
         with pytest.raises(FileNotFoundError, match='image no.png: no such file'):

@@ -492,7 +492,7 @@ class TestEvaluate:
         entry = json.loads((work_dir / 'summary.json').read_text())['steps'][1]
         assert metrics['continual/PQ'] == pytest.approx(entry['metrics']['PQ']['all'])
         assert metrics['continual/PQ_base'] == pytest.approx(entry['metrics']['PQ']['base'])
-        assert len(list((tmp_path / 'show').glob('*.*'))) == 8
+        assert len(list((tmp_path / 'show').glob('*.jpg'))) == 8
 
     def test_another_class_order(self, finished_run, tmp_path):
         """The classes of the checkpoint would be scored under other names."""

@@ -177,7 +177,7 @@ class TestEvaluate:
         # the second time in a process too
         for name in ('first', 'pictures'):
             evaluate(request_of(tmp_path / 'work'), sharp(2), show_dir=str(tmp_path / name))
-        pictures = sorted((tmp_path / 'pictures').iterdir())
+        pictures = sorted((tmp_path / 'pictures').glob('*.jpg'))
         assert len(pictures) == NUM_VAL
         height, width = cv2.imread(str(pictures[0])).shape[:2]
         # ground truth and prediction

@@ -145,6 +145,13 @@ def test_destination(tmp_path):
         check_destination(tmp_path / 'a.pth', tmp_path)
     with pytest.raises(ValueError, match='it is SRC'):
         check_destination(tmp_path / 'a.pth', tmp_path / 'b' / '..' / 'a.pth')
+    foreign = tmp_path / 'theirs.pth'
+    foreign.write_bytes(b'theirs')
+    with pytest.raises(FileExistsError, match=r'theirs.pth exists, and was not written by'):
+        check_destination(tmp_path / 'a.pth', foreign)
+    check_destination(tmp_path / 'a.pth', foreign, overwrite=True)
+    write_checkpoint({'model': torch.ones(1)}, foreign)
+    check_destination(tmp_path / 'a.pth', foreign)
 
 
 def test_failed_writing_leaves_what_was_there(tmp_path):
@@ -154,7 +161,7 @@ def test_failed_writing_leaves_what_was_there(tmp_path):
     with pytest.raises((AttributeError, pickle.PicklingError)):
         write_checkpoint({'model': lambda: None}, path)
     assert path.read_bytes() == before
-    assert os.listdir(path.parent) == ['a.pth']
+    assert sorted(os.listdir(path.parent)) == ['.mmcomformer_written', 'a.pth']
 
 
 def test_metadata():

@@ -80,7 +80,7 @@ def test_the_same_pictures_again(request_of):
 
 def test_files(request_of, tmp_path):
     paths = write_pictures(request_of(0, num=3), str(tmp_path / 'deep' / 'pictures'))
-    assert sorted(paths) == sorted((tmp_path / 'deep' / 'pictures').iterdir())
+    assert sorted(paths) == sorted((tmp_path / 'deep' / 'pictures').glob('*.png'))
     assert len(paths) == 3
 
 

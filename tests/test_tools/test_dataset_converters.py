@@ -74,6 +74,7 @@ def test_out(command, tmp_path):
     before = sorted(root.rglob('*'))
     assert command('ade20k', root, '--out', tmp_path / 'out', '--workers', '1')[0] == 0
     assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == [
+        '.mmcomformer_written',
         'ade20k_panoptic_train',
         'ade20k_panoptic_train.json',
         'ade20k_panoptic_val',
@@ -83,7 +84,7 @@ def test_out(command, tmp_path):
 
 
 def test_faults(command, tmp_path):
-    arguments = instances_arguments(tmp_path)
+    arguments = [*instances_arguments(tmp_path), '--overlap', 'error']
     code, printed = command('coco_instances', *arguments, '--workers', '1')
     assert code == 1
     assert 'a.jpg: 9 pixels belong to more than one instance' in printed

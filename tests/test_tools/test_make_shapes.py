@@ -25,7 +25,7 @@ def test_twice(make_shapes, tmp_path, capsys):
 
 def test_errors_without_traceback(make_shapes, tmp_path):
     (tmp_path / 'file').touch()
-    with pytest.raises(SystemExit, match='make_shapes: .* is not a Shapes set'):
+    with pytest.raises(SystemExit, match='error: .* is not a Shapes set'):
         make_shapes('--out', tmp_path)
-    with pytest.raises(SystemExit, match='make_shapes: num_train: expected at least 1, got 0'):
+    with pytest.raises(SystemExit, match='error: num_train: expected at least 1, got 0'):
         make_shapes('--out', tmp_path / 'set', '--train', 0)

@@ -8,6 +8,8 @@ import sys
 import pytest
 from runs import SHAPES_CONFIG, TOOLS, shapes_options
 
+from mmcomformer.outputs import RECORD
+
 pytestmark = pytest.mark.families
 
 
@@ -36,7 +38,7 @@ class TestCheckDataset:
         report = json.loads(out.read_text())
         assert report['can_train']
         assert [step['step'] for step in report['steps']] == [0, 1, 2]
-        assert list(out.parent.iterdir()) == [out]
+        assert sorted(out.parent.iterdir()) == [out.parent / RECORD, out]
         # no terminal here: one line per set, and none of them rewritten
         text = ''.join(capfd.readouterr())
         assert text.count('reading train: ') == text.count('reading val: ') == 1

@@ -21,6 +21,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--skip-faulty', action='store_true', help='leave out images with faults, and go on'
     )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace files that no converter wrote, too'
+    )
+    parser.add_argument('--debug', action='store_true', help='show where an error was raised')
     return parser.parse_args()
 
 
@@ -32,13 +36,14 @@ def main() -> None:
     from mmcomformer.dataset_converters.report import summary
     from mmcomformer.engine.cli import command_errors
 
-    with command_errors():
+    with command_errors(debug=args.debug):
         reports = convert_cityscapes(
             args.root,
             out=args.out,
             check=args.check,
             workers=args.workers,
             skip_faulty=args.skip_faulty,
+            overwrite=args.overwrite,
         )
     print(summary(reports))
     sys.exit(0 if all(report.usable for report in reports) else 1)

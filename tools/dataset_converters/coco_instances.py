@@ -32,17 +32,21 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--overlap',
-        choices=['error', 'later', 'larger-first'],
-        default='error',
-        help="what happens where instances overlap: an error, as in COCO's converter; the later "
-        'one in the file covers; or the larger ones are pasted first, so that the smaller one '
-        'covers (default: %(default)s)',
+        choices=['larger-first', 'later', 'error'],
+        default='larger-first',
+        help='what happens where instances overlap: the larger ones are pasted first, so that the '
+        "smaller one covers; the later one in the file covers; or an error, as in COCO's converter "
+        '(default: %(default)s)',
     )
     parser.add_argument('--check', action='store_true', help='only check what was written')
     parser.add_argument('--workers', type=int, help='number of processes (default: all cores)')
     parser.add_argument(
         '--skip-faulty', action='store_true', help='leave out images with faults, and go on'
     )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace files that no converter wrote, too'
+    )
+    parser.add_argument('--debug', action='store_true', help='show where an error was raised')
     return parser.parse_args()
 
 
@@ -57,7 +61,7 @@ def main() -> None:
     from mmcomformer.dataset_converters.report import summary
     from mmcomformer.engine.cli import command_errors
 
-    with command_errors():
+    with command_errors(debug=args.debug):
         sources = CocoInstancesSources(
             annotations=Path(args.annotations),
             images=Path(args.images),
@@ -71,6 +75,7 @@ def main() -> None:
             check=args.check,
             workers=args.workers,
             skip_faulty=args.skip_faulty,
+            overwrite=args.overwrite,
         )
     print(summary(reports))
     sys.exit(0 if all(report.usable for report in reports) else 1)

@@ -24,6 +24,10 @@ def parse_args() -> argparse.Namespace:
         '--check', action='store_true', help='unpack nothing; a zip file is checked where it is'
     )
     parser.add_argument('--workers', type=int, help='number of processes (default: all cores)')
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace files that no converter wrote, too'
+    )
+    parser.add_argument('--debug', action='store_true', help='show where an error was raised')
     return parser.parse_args()
 
 
@@ -35,9 +39,13 @@ def main() -> None:
     from mmcomformer.dataset_converters.report import summary
     from mmcomformer.engine.cli import command_errors
 
-    with command_errors():
+    with command_errors(debug=args.debug):
         reports = convert_coco_panoptic(
-            args.root, splits=args.splits, check=args.check, workers=args.workers
+            args.root,
+            splits=args.splits,
+            check=args.check,
+            workers=args.workers,
+            overwrite=args.overwrite,
         )
     print(summary(reports))
     sys.exit(0 if all(report.usable for report in reports) else 1)

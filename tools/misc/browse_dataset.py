@@ -16,6 +16,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='path of the config')
     parser.add_argument('--step', type=int, help='the step (default: STEP, or 0)')
     parser.add_argument('--out-dir', help='write PNG files here; without it, show a window')
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace pictures that this tool did not write'
+    )
     parser.add_argument('--num', type=int, default=20, help='number of pictures (default: 20)')
     parser.add_argument('--checkpoint', help='checkpoint of the step before, for pseudo-labels')
     parser.add_argument(
@@ -46,7 +49,7 @@ def main() -> None:
         if args.out_dir is None:
             show_pictures(request)
             return
-        paths = write_pictures(request, args.out_dir)
+        paths = write_pictures(request, args.out_dir, overwrite=args.overwrite)
     print(f'{len(paths)} pictures in {args.out_dir}')
 
 

@@ -16,6 +16,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('config', help='path of the config')
     parser.add_argument('--json', metavar='FILE', help='write the whole report into this file')
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace a FILE that this tool did not write'
+    )
     parser.add_argument('--workers', type=int, help='number of processes (default: all cores)')
     parser.add_argument(
         '--cfg-options',
@@ -33,8 +36,11 @@ def main() -> int:
     from mmcomformer.datasets.check_report import format_report
     from mmcomformer.engine.cli import command_errors, parse_options
     from mmcomformer.engine.data import check_config, write_report
+    from mmcomformer.outputs import check_outputs
 
     with command_errors():
+        if args.json:
+            check_outputs([args.json], inputs=[args.config], overwrite=args.overwrite)
         report = check_config(
             args.config, cfg_options=parse_options(args.cfg_options), workers=args.workers
         )

@@ -42,6 +42,9 @@ def parse_args() -> argparse.Namespace:
         help="INPUT.FORMAT of the checkpoint's training (default: RGB); the first convolution is "
         "flipped if the config's images are of the other order",
     )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace a DST that no converter wrote'
+    )
     return parser.parse_args()
 
 
@@ -61,6 +64,7 @@ def main() -> None:
             step=requested_step(args.step),
             allow=args.allow,
             input_format=args.input_format,
+            overwrite=args.overwrite,
         )
     print(
         f'{args.dst}: step {done.scenario.step} of 0..{done.scenario.num_steps - 1} '

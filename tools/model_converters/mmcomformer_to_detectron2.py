@@ -19,6 +19,9 @@ def parse_args() -> argparse.Namespace:
         help="one layer per step (CoMFormer's) or one for all classes (Mask2Former's); by default "
         'as in the file that SRC was converted from, else incremental',
     )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace a DST that no converter wrote'
+    )
     return parser.parse_args()
 
 
@@ -30,7 +33,9 @@ def main() -> None:
     from mmcomformer.model_converters import convert_to_detectron2
 
     with command_errors():
-        count = convert_to_detectron2(args.src, args.dst, classifier=args.classifier)
+        count = convert_to_detectron2(
+            args.src, args.dst, classifier=args.classifier, overwrite=args.overwrite
+        )
     print(f'{args.dst}: {count} tensors')
 
 
