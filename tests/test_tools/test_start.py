@@ -11,7 +11,7 @@ from mmcomformer.scenario import Scenario
 
 SLOW = ('torch', 'mmcv', 'mmdet', 'mmseg')
 # the other benchmarks import what they measure
-LIGHT_BENCHMARKS = ('index', 'panoptic_quality', 'pipeline')
+LIGHT_BENCHMARKS = ('index', 'pipeline')
 HELP = [
     *(path for path in sorted(TOOLS.rglob('*.py')) if path.parent.name != 'benchmarks'),
     *(TOOLS / 'benchmarks' / f'{name}.py' for name in LIGHT_BENCHMARKS),
