@@ -28,10 +28,20 @@ def read_checkpoint(path: str | Path, *, mmap: bool = False) -> dict[str, Any]:
         FileNotFoundError: If there is no such file.
         RuntimeError: If it is truncated, not a checkpoint, or would execute code.
     """
+    if Path(path).suffix == '.pkl' and Path(path).is_file():
+        raise RuntimeError(f'checkpoint {path}: {_OF_DETECTRON2}')
     checkpoint = load_file(path, mmap=mmap, hint='use another one, or train its step again')
-    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get('state_dict'), dict):
-        raise RuntimeError(f'checkpoint {path}: not a checkpoint, it has no state_dict')
-    return checkpoint
+    if isinstance(checkpoint, dict) and isinstance(checkpoint.get('state_dict'), dict):
+        return checkpoint
+    if isinstance(checkpoint, dict) and isinstance(checkpoint.get('model'), dict):
+        raise RuntimeError(f'checkpoint {path}: {_OF_DETECTRON2}')
+    raise RuntimeError(f'checkpoint {path}: not a checkpoint, it has no state_dict')
+
+
+_OF_DETECTRON2 = (
+    'it looks like a file of detectron2; convert it first, with '
+    'tools/model_converters/detectron2_to_mmcomformer.py'
+)
 
 
 def load_file(path: str | Path, *, mmap: bool = False, hint: str) -> Any:

@@ -9,10 +9,10 @@ from mmengine.runner import Runner
 
 from ..evaluation.summary_tables import format_evaluation
 from ..tasks import TASKS, task_of
-from .checkpoint import check_seen_classes, continual_meta, read_checkpoint
+from .checkpoint import continual_meta, read_checkpoint
+from .checkpoint_fit import check_fit
 from .launch import prepare_device
 from .request import Request, load_config, name_run, requested_step
-from .scenario_config import scenario_of
 
 
 def evaluate(
@@ -43,7 +43,8 @@ def evaluate(
             test-time augmentation.
         FileExistsError: If ``show_dir`` holds a picture of the same name of something else.
     """
-    continual = continual_meta(read_checkpoint(checkpoint, mmap=True), checkpoint)
+    content = read_checkpoint(checkpoint, mmap=True)
+    continual = continual_meta(content, checkpoint)
     step = requested_step(request.step)
     if step is not None and step != continual['step']:
         raise ValueError(
@@ -51,7 +52,7 @@ def evaluate(
             f'for; leave --step and STEP out, or pass another checkpoint'
         )
     cfg = load_config(request, continual['step'])
-    check_seen_classes(continual, scenario_of(cfg), checkpoint)
+    check_fit(cfg, content, checkpoint)
     prepare_device(cfg, launcher=request.launcher)
     name_run(cfg, request, continual['step'])
     cfg.load_from = checkpoint

@@ -15,6 +15,7 @@ from ..outputs import check_outputs, output_picture, picture_path
 from ..registry import VISUALIZERS
 from ..tasks import task_of
 from .checkpoint import continual_meta, read_checkpoint
+from .checkpoint_fit import check_fit
 from .request import Request, load_config
 
 
@@ -30,8 +31,10 @@ def load_model(config: str, checkpoint: str, *, device: str | None = None) -> An
         FileNotFoundError: If one of the files is missing.
         RuntimeError: If the checkpoint is not one of ours or does not fit the config.
     """
-    step = continual_meta(read_checkpoint(checkpoint, mmap=True), checkpoint)['step']
+    content = read_checkpoint(checkpoint, mmap=True)
+    step = continual_meta(content, checkpoint)['step']
     cfg = load_config(Request(config=config), step)
+    check_fit(cfg, content, checkpoint)
     return task_of(cfg.model).load_model(cfg, checkpoint, device or get_device())
 
 

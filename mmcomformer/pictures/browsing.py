@@ -15,6 +15,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
 
 from ..engine.checkpoint import check_previous_step, continual_meta, raw_weights, read_checkpoint
+from ..engine.checkpoint_fit import check_weights_fit
 from ..engine.hooks import PseudoLabelHook
 from ..engine.hooks.previous_step_hook import find_hooks
 from ..engine.request import Request, load_config
@@ -126,6 +127,7 @@ class _PseudoLabels:
         content = read_checkpoint(checkpoint)
         check_previous_step(continual_meta(content, checkpoint), scenario, checkpoint)
         model = MODELS.build(model_at_step(cfg.model, scenario.step - 1))
+        check_weights_fit(model, content, checkpoint)
         names = [name for name, _ in model.named_parameters()]
         model.load_state_dict(raw_weights(content, names), strict=True)
         self._teacher = FrozenTeacher(model)

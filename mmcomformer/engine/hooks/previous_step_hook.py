@@ -29,6 +29,7 @@ from ..checkpoint import (
     raw_weights,
     read_checkpoint,
 )
+from ..checkpoint_fit import weight_faults
 from ..method_state import STATE_KEY, gather_states
 from ..scenario_config import scenario_of, step_dir_of
 from ..settings import settings_of
@@ -175,24 +176,10 @@ def _check_weights(student: nn.Module, state_dict: dict[str, torch.Tensor], path
     Raises:
         RuntimeError: If a weight is missing, unexpected or of another shape.
     """
-    own, newest = student.state_dict(), newest_parameters(student)
-    missing = sorted(set(own) - set(state_dict) - newest)
-    unexpected = sorted(set(state_dict) - set(own) | set(state_dict) & newest)
-    shapes = [
-        f'{name} {tuple(state_dict[name].shape)} instead of {tuple(own[name].shape)}'
-        for name in sorted(set(own) & set(state_dict))
-        if own[name].shape != state_dict[name].shape
-    ]
-    faults = {'missing': missing, 'unexpected': unexpected, 'of another shape': shapes}
-    found = [f'{kind}: {_shorten(names)}' for kind, names in faults.items() if names]
+    found = weight_faults(student.state_dict(), state_dict, newest_parameters(student))
     if found:
         raise RuntimeError(
             f'checkpoint {path}: its weights do not fit the model of this config ('
             f'{"; ".join(found)}); use the model config that trained it. What a step adds is left '
             f'out where its module defines newest_parameters and initialise_newest'
         )
-
-
-def _shorten(names: list[str], limit: int = 5) -> str:
-    rest = len(names) - limit
-    return ', '.join(names[:limit]) + (f' and {rest} more' if rest > 0 else '')
