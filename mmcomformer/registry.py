@@ -5,6 +5,7 @@ a config finds the components under either ``default_scope``.
 """
 
 from mmengine.registry import (
+    DATA_SAMPLERS,
     DATASETS,
     HOOKS,
     METRICS,
@@ -17,6 +18,7 @@ from mmengine.registry import (
 
 __all__ = [
     'DATASETS',
+    'DATA_SAMPLERS',
     'HOOKS',
     'METRICS',
     'MODELS',

@@ -15,11 +15,11 @@ from typing import Any
 
 from mmdet.datasets import CocoPanopticDataset
 
-from ..atomic import replaced_file
+from ..atomic import remove_leftovers, replaced_file
 from ..datasets.parallel import Progress
 from .panoptic_set import check_images, read_panoptic_json
 from .report import Report
-from .storage import prepare_folder, remove_leftovers, require, size_on_disk, writing_failed
+from .storage import prepare_folder, require, size_on_disk, writing_failed
 
 LAYOUT = """\
   ROOT/

@@ -1,6 +1,7 @@
 """Panoptic and semantic datasets as the steps of a scenario see them."""
 
 from .class_index import ClassIndex
+from .continual_sampler import ContinualSampler
 from .incremental_dataset import IncrementalDataset
 from .shapes import generate_shapes
 from .shapes_panoptic_dataset import ShapesPanopticDataset
@@ -15,6 +16,7 @@ from .transforms import (
 
 __all__ = [
     'ClassIndex',
+    'ContinualSampler',
     'IncrementalDataset',
     'LoadPanopticIdMap',
     'LoadSemanticMap',
