@@ -78,13 +78,14 @@ class ContinualSampler(Sampler[int]):
         self.seed: int = sync_random_seed() if seed is None else seed
         self._draws = 0
         self._iterations = 0
+        self._first = 0
         # torch's loader looks for this attribute before it asks for single images
         dataset.__getitems__ = _SeededImages(dataset)
 
     def __iter__(self) -> Iterator[Draw]:
         """Yield this process's part of the stream."""
         stream = enumerate(self._indices())
-        first = self._draws + self.rank
+        first = self._first + self.rank
         for number, index in itertools.islice(stream, first, None, self.world_size):
             yield Draw(index, (self.seed, number))
 
@@ -103,7 +104,7 @@ class ContinualSampler(Sampler[int]):
 
     def skip(self, num_samples: int) -> None:
         """Begin after so many draws of this process; mmengine calls it when it resumes."""
-        self._draws = num_samples * self.world_size
+        self._first = num_samples * self.world_size
 
     def state_after(self, iterations: int, batch_size: int) -> dict[str, int]:
         """Return what a checkpoint has to keep.
@@ -126,4 +127,5 @@ class ContinualSampler(Sampler[int]):
             iterations: Trained when it was written.
         """
         self.seed, self._draws = int(state['seed']), int(state['draws'])
+        self._first = self._draws
         self._iterations = iterations
