@@ -33,10 +33,16 @@ _HOOKS = {'before_train_iter': 'iteration', 'before_val_iter': 'evaluation', 'be
 
 
 class Kill(NamedTuple):
-    """When a process is killed: at the ``count``-th event of a kind, or after so many seconds."""
+    """When a process is killed.
 
-    kind: str
-    count: float
+    Attributes:
+        event: ``time``; or a kind of event; or how the name of an event begins, such as
+            ``rename step1/.iter_4.pth``.
+        number: Seconds, or which of these events of the process it is, counted from 1.
+    """
+
+    event: str
+    number: float
 
 
 class Trap:
@@ -52,6 +58,7 @@ class Trap:
         self.kill = kill
         # shared with the process that forks this one
         self.counts = multiprocessing.Array('q', len(EVENTS), lock=False)
+        self._met = 0
         self.last = multiprocessing.Array('c', 300, lock=False)
 
     def install(self) -> None:
@@ -62,7 +69,7 @@ class Trap:
 
         def watched(runner: Any, name: str, **kwargs: Any) -> None:
             if name in _HOOKS:
-                self.count(_HOOKS[name], f'{_HOOKS[name]} of {Path(runner.work_dir).name}')
+                self.note(_HOOKS[name], f'{_HOOKS[name]} of {Path(runner.work_dir).name}')
             call_hook(runner, name, **kwargs)
 
         Runner.call_hook = watched
@@ -78,15 +85,16 @@ class Trap:
         path = os.path.abspath(os.fsdecode(args[0])) if isinstance(args[0], (str, bytes)) else ''
         path = os.path.abspath(args[0]) if isinstance(args[0], os.PathLike) else path
         if path.startswith(self.folder):
-            self.count('file', f'{verb} {path[len(self.folder) :]}')
+            self.note('file', f'{verb} {path[len(self.folder) :]}')
 
-    def count(self, kind: str, what: str) -> None:
+    def note(self, kind: str, name: str) -> None:
         """Count an event, and end here if it is the one."""
-        number = EVENTS.index(kind)
-        self.counts[number] += 1
-        self.last.value = what.encode()[-299:]
-        if self.kill == (kind, self.counts[number]):
-            os.kill(os.getpid(), signal.SIGKILL)
+        self.counts[EVENTS.index(kind)] += 1
+        self.last.value = name.encode()[-299:]
+        if self.kill and (self.kill.event == kind or name.startswith(self.kill.event)):
+            self._met += 1
+            if self._met == self.kill.number:
+                os.kill(os.getpid(), signal.SIGKILL)
 
 
 @dataclass
@@ -114,7 +122,7 @@ class Job:
             kill: When to kill it.
             trapped: Rank of the process that the kill hits first; the others follow.
         """
-        trap = Trap(folder, kill if kill and kill.kind in EVENTS else None)
+        trap = Trap(folder, kill)
         idle = Trap(folder, None)
         port = _free_port()
         context = multiprocessing.get_context('fork')
@@ -128,7 +136,7 @@ class Job:
         begun = time.monotonic()
         for process in ranks:
             process.start()
-        limit = kill.count if kill and kill.kind == 'time' else None
+        limit = kill.number if kill and kill.event == 'time' else None
         _wait(ranks, begun, limit)
         codes = [process.exitcode for process in ranks]
         return Outcome(
@@ -219,46 +227,62 @@ class Campaign:
     show: Callable[[str], Any] = print
     wrong: list[str] = field(default_factory=list)
 
-    def run(self, kills: int) -> bool:
-        """Kill so often, and tell whether every run ended as the undisturbed one."""
-        from mmcomformer.engine.run_comparison import compare_runs
+    def run(self, kills: int, at: Sequence[Kill] = ()) -> bool:
+        """Kill, and tell whether every run ended as the undisturbed one.
 
+        Args:
+            kills: How often to kill, at random.
+            at: Where to kill a single run instead, each time it goes on.
+        """
         self.random = random.Random(self.seed)
-        expected = self.folder / 'undisturbed'
-        self.whole = self.job.start(expected, resume=False)
+        self.whole = self.job.start(self.folder / 'undisturbed', resume=False)
         if self.whole.killed or self.whole.failed:
-            raise RuntimeError(f'the undisturbed run failed; see {expected}.rank0.log')
+            sys.exit(_report('undisturbed run', self.folder / 'undisturbed'))
         self.show(f'undisturbed: {self.whole.seconds:.1f} s, {self.whole.counts}')
         self.show('| run | kills | killed at | result |\n| --- | --- | --- | --- |')
-        done = number = 0
-        while done < kills:
-            number += 1
-            work_dir = self.folder / f'killed{number}'
-            places = self._disturb(work_dir, min(kills - done, self.random.randint(1, 6)))
-            done += len(places)
-            different = compare_runs(expected, work_dir)
-            result = f'DIFFERENT: {", ".join(different[:5])}' if different else 'identical'
-            self.show(f'| {number} | {len(places)} | {"; ".join(places)} | {result} |')
-            if different:
-                self.wrong.append(work_dir.name)
-            else:
-                shutil.rmtree(work_dir)
+        if at:
+            done, number = self._check_run(1, list(at)), 1
+        else:
+            done = number = 0
+            while done < kills:
+                number += 1
+                done += self._check_run(number, min(kills - done, self.random.randint(1, 6)))
         self.show(f'{done} kills of {number} runs: {len(self.wrong)} runs differ {self.wrong}')
         return not self.wrong
 
-    def _disturb(self, work_dir: Path, kills: int) -> list[str]:
+    def _check_run(self, number: int, kills: int | list[Kill]) -> int:
+        """Disturb and compare a run; return how often it was killed."""
+        from mmcomformer.engine.run_comparison import compare_runs
+
+        work_dir = self.folder / f'killed{number}'
+        places = self._disturb(work_dir, kills)
+        different = compare_runs(self.folder / 'undisturbed', work_dir)
+        result = f'DIFFERENT: {", ".join(different[:5])}' if different else 'identical'
+        self.show(f'| {number} | {len(places)} | {"; ".join(places)} | {result} |')
+        if different:
+            self.wrong.append(work_dir.name)
+        else:
+            shutil.rmtree(work_dir)
+        return len(places)
+
+    def _disturb(self, work_dir: Path, kills: int | list[Kill]) -> list[str]:
         """Run to the end, killed at most so often; return the places."""
         places: list[str] = []
         left = {'time': self.whole.seconds, **self.whole.counts}
+        fixed = kills if isinstance(kills, list) else []
+        number = kills if isinstance(kills, int) else len(kills)
         while True:
-            kill = self._moment(left) if len(places) < kills else None
-            trapped = self.random.randrange(self.job.processes)
+            kill = None
+            if len(places) < number:
+                kill = fixed[len(places)] if fixed else self._moment(left)
+            trapped = 0 if fixed else self.random.randrange(self.job.processes)
             outcome = self.job.start(work_dir, resume=bool(places), kill=kill, trapped=trapped)
             if outcome.failed:
-                raise RuntimeError(f'a resumed run failed; see {work_dir}.rank{trapped}.log')
+                sys.exit(_report(f'run after {places}', work_dir))
             if not outcome.killed:
                 return places
-            places.append(f'{kill.kind if kill else ""}: {outcome.last}')
+            by_clock = kill is not None and kill.event == 'time'
+            places.append(f'{"clock, after " if by_clock else ""}{outcome.last or "nothing"}')
             left['time'] -= outcome.seconds
             for kind, count in outcome.counts.items():
                 left[kind] -= count
@@ -270,6 +294,17 @@ class Campaign:
         return Kill(kind, self.random.randint(1, max(1, int(left[kind]))))
 
 
+def _report(what: str, work_dir: Path) -> str:
+    logs = sorted(work_dir.parent.glob(f'{work_dir.name}.rank*.log'))
+    ends = [f'{log}: ...\n{log.read_text(errors="replace")[-2000:]}' for log in logs]
+    return '\n'.join([f'error: the {what} failed', *ends])
+
+
+def _parse_kill(text: str) -> Kill:
+    event, _, count = text.partition(':')
+    return Kill(event, int(count or 1))
+
+
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
@@ -278,6 +313,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='path of the config')
     parser.add_argument('--kills', type=int, default=20, help='number of kills')
     parser.add_argument('--seed', type=int, default=0, help='of the moments')
+    parser.add_argument(
+        '--at',
+        nargs='+',
+        type=_parse_kill,
+        metavar='EVENT[:COUNT]',
+        default=[],
+        help='kill one run at these events instead, each time it goes on: "iteration of step0:4", '
+        '"evaluation of step1", "step of step2", "write .summary.json", '
+        '"rename step0/.iter_4.pth"',
+    )
     parser.add_argument(
         '--processes', type=int, default=1, help='number of training processes (on a CPU)'
     )
@@ -297,16 +342,16 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     """Run the command."""
     args = parse_args()
+    folder = Path(args.work_dir)
+    if folder.exists():
+        sys.exit(f'error: --work-dir {folder}: expected a new folder')
     # imported once; each run is a fork
     import mmcomformer.engine.driver  # noqa: F401
     from mmcomformer.engine.cli import command_errors, parse_options
 
     with command_errors():
-        folder = Path(args.work_dir)
-        if folder.exists():
-            sys.exit(f'error: --work-dir {folder}: expected a new folder')
         job = Job(args.config, parse_options(args.cfg_options), args.processes)
-        return int(not Campaign(job, folder, args.seed).run(args.kills))
+        return int(not Campaign(job, folder, args.seed).run(args.kills, args.at))
 
 
 if __name__ == '__main__':

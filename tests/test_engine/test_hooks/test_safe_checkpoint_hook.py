@@ -1,5 +1,7 @@
 """A kill at any moment of saving leaves a checkpoint that can be loaded."""
 
+import functools
+import importlib
 import os
 import random
 import subprocess
@@ -231,7 +233,9 @@ def loader(workers, sampler):
     }
 
 
-def noisy_run(work_dir, *, resume=False, kill=None, workers=0, hooks=(), keep=-1, **settings):
+def noisy_run(
+    work_dir, *, resume=False, kill=None, workers=0, hooks=(), keep=-1, model=Noisy, **settings
+):
     """Train for 9 iterations, with a validation after 4 and 8, and return the last checkpoint."""
     MessageHub._instance_dict.clear()
     arguments = {
@@ -245,7 +249,7 @@ def noisy_run(work_dir, *, resume=False, kill=None, workers=0, hooks=(), keep=-1
     }
     interval = arguments.pop('interval')
     runner = Runner(
-        model=Noisy(),
+        model=model(),
         work_dir=str(work_dir),
         train_dataloader=loader(workers, 'ContinualSampler'),
         val_dataloader=loader(0, 'DefaultSampler'),
@@ -380,3 +384,74 @@ def test_loading_to_fine_tune_takes_nothing_over():
     hook = hook_of()
     hook.after_load_checkpoint(SimpleNamespace(_resume=False), {})
     assert hook._resumed == {}
+
+
+class Overflowing(Noisy):
+    """Its loss is finite; its scaled gradient overflows until the scale has come down."""
+
+    def forward(self, inputs, mode='loss'):
+        outputs = super().forward(inputs, mode)
+        if mode == 'loss':
+            # in float16, a gradient of 2^16 or more is infinite
+            outputs = {'loss': _HalfGradient.apply(outputs['loss'].float())}
+        return outputs
+
+
+class _HalfGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, value):
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient.half().float()
+
+
+@pytest.fixture
+def scaler_on_cpu(monkeypatch):
+    """Let mmengine's AMP wrapper run here, with torch's own scaler for the CPU."""
+    wrapper = importlib.import_module('mmengine.optim.optimizer.amp_optimizer_wrapper')
+    monkeypatch.setattr(wrapper, 'is_cuda_available', lambda: True)
+    monkeypatch.setattr(wrapper, 'GradScaler', functools.partial(torch.amp.GradScaler, 'cpu'))
+
+
+@pytest.mark.usefixtures('scaler_on_cpu')
+class TestOverflow:
+    SETTINGS = {
+        'optim_wrapper': {
+            'type': 'AmpOptimWrapper',
+            'optimizer': {'type': 'AdamW', 'lr': 0.01},
+            'clip_grad': {'max_norm': 1.0},
+            'loss_scale': {'init_scale': 2.0**18, 'growth_interval': 3},
+        },
+        'model': Overflowing,
+        'hooks': [{'type': 'FiniteLossHook'}],
+    }
+
+    def test_step_is_skipped_and_the_run_goes_on(self, tmp_path):
+        noisy_run(tmp_path, **self.SETTINGS)
+        saved = [load_weights_only(tmp_path / f'iter_{i}.pth') for i in range(1, 10)]
+        scales = [checkpoint['optimizer']['loss_scaler']['scale'] for checkpoint in saved]
+        # halved at each overflow, doubled after three steps without one
+        assert scales[:6] == [2.0**17, 2.0**16, 2.0**15, 2.0**15, 2.0**15, 2.0**16]
+        for i, overflow in enumerate([True, True, False], start=1):
+            unchanged = torch.equal(*(saved[j]['state_dict']['weight'] for j in (i - 1, i)))
+            assert unchanged == overflow
+        assert np.isfinite(saved[-1]['message_hub']['log_scalars']['train/loss'].data[0]).all()
+
+    @pytest.mark.parametrize('before', [2, 4])
+    def test_scale_and_skipped_steps_survive(self, tmp_path, before):
+        expected = noisy_run(tmp_path / 'whole', **self.SETTINGS)
+        with pytest.raises(Killed):
+            noisy_run(tmp_path / 'killed', kill={'before': before}, **self.SETTINGS)
+        assert_equal(noisy_run(tmp_path / 'killed', resume=True, **self.SETTINGS), expected)
+
+    def test_loss_that_is_not_finite_stops(self, tmp_path):
+        settings = {**self.SETTINGS, 'model': NotANumber}
+        with pytest.raises(RuntimeError, match='are not finite'):
+            noisy_run(tmp_path, **settings)
+
+
+class NotANumber(Noisy):
+    def forward(self, inputs, mode='loss'):
+        return {'loss': super().forward(inputs, mode)['loss'] * float('nan')}
