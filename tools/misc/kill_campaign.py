@@ -137,11 +137,10 @@ class Job:
         for process in ranks:
             process.start()
         limit = kill.number if kill and kill.event == 'time' else None
-        _wait(ranks, begun, limit)
-        codes = [process.exitcode for process in ranks]
+        killed = _wait(ranks, begun, limit)
         return Outcome(
-            killed=-signal.SIGKILL in codes,
-            failed=any(code not in (0, -signal.SIGKILL) for code in codes),
+            killed=killed,
+            failed=not killed and any(process.exitcode for process in ranks),
             seconds=time.monotonic() - begun,
             counts=dict(zip(EVENTS, trap.counts, strict=True)),
             last=trap.last.value.decode(),
@@ -192,16 +191,30 @@ class Outcome:
     last: str
 
 
-def _wait(ranks: Sequence[BaseProcess], begun: float, limit: float | None) -> None:
-    """Wait until all processes have ended; when one has been killed, or it is time, kill all."""
+def _wait(ranks: Sequence[BaseProcess], begun: float, limit: float | None) -> bool:
+    """Wait until all processes have ended; when one has, or it is time, kill the others.
+
+    Returns:
+        Whether one was killed on purpose.
+    """
+    broken = False
     while any(process.is_alive() for process in ranks):
         late = limit is not None and time.monotonic() - begun >= limit
-        if late or any(process.exitcode not in (None, 0) for process in ranks):
+        if late or any(process.exitcode for process in ranks):
+            # of a killed process, others notice before its exit code is seen here
+            time.sleep(0 if late else 0.3)
+            broken = not late and not _any_killed(ranks)
             for process in ranks:
                 process.kill()
+            break
         ranks[0].join(0.01)
     for process in ranks:
         process.join()
+    return not broken and _any_killed(ranks)
+
+
+def _any_killed(ranks: Sequence[BaseProcess]) -> bool:
+    return any(process.exitcode == -signal.SIGKILL for process in ranks)
 
 
 def _free_port() -> int:
