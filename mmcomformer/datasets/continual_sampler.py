@@ -42,14 +42,15 @@ class _SeededImages:
         self._dataset = dataset
 
     def __call__(self, indices: Sequence[int]) -> list[Any]:
+        if not all(isinstance(index, Draw) for index in indices):
+            return [self._dataset[index] for index in indices]
         # without worker processes, these are the generators of the model
         with kept_host_generators():
-            return [self._load(index) for index in indices]
+            return [self._load(index) for index in indices if isinstance(index, Draw)]
 
-    def _load(self, index: int) -> Any:
-        if isinstance(index, Draw):
-            seed_host_generators(*index.key)
-        return self._dataset[int(index)]
+    def _load(self, draw: Draw) -> Any:
+        seed_host_generators(*draw.key)
+        return self._dataset[int(draw)]
 
 
 @DATA_SAMPLERS.register_module()
