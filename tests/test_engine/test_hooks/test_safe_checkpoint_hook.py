@@ -177,7 +177,7 @@ class Images(Dataset):
     """Each image has noise of its own."""
 
     def __len__(self):
-        return 5
+        return 6
 
     def __getitem__(self, index):
         return {'inputs': torch.tensor([index + random.random() + np.random.rand()])}
@@ -245,13 +245,15 @@ def noisy_run(
         'train_cfg': {'by_epoch': False, 'max_iters': 9, 'val_interval': 4},
         'log_level': 'ERROR',
         'interval': 1,
+        'by_epoch': False,
+        'sampler': 'ContinualSampler',
         **settings,
     }
-    interval = arguments.pop('interval')
+    interval, by_epoch = arguments.pop('interval'), arguments.pop('by_epoch')
     runner = Runner(
         model=model(),
         work_dir=str(work_dir),
-        train_dataloader=loader(workers, 'ContinualSampler'),
+        train_dataloader=loader(workers, arguments.pop('sampler')),
         val_dataloader=loader(0, 'DefaultSampler'),
         val_cfg={},
         val_evaluator=Evaluator(Score()),
@@ -259,7 +261,7 @@ def noisy_run(
             'logger': None,
             'checkpoint': {
                 'type': 'SafeCheckpointHook',
-                'by_epoch': False,
+                'by_epoch': by_epoch,
                 'interval': interval,
                 'max_keep_ckpts': keep,
             },
@@ -270,7 +272,7 @@ def noisy_run(
         **arguments,
     )
     runner.train()
-    return load_weights_only(work_dir / 'iter_9.pth')
+    return load_weights_only(work_dir / ('epoch_3.pth' if by_epoch else 'iter_9.pth'))
 
 
 def assert_equal(checkpoint, expected):
@@ -336,6 +338,22 @@ class TestSameBits:
             noisy_run(tmp_path / 'killed', kill={'before': 7}, interval=3, **settings)
         checkpoint = noisy_run(tmp_path / 'killed', resume=True, interval=3, **settings)
         assert_equal(checkpoint, expected)
+
+    def test_epochs(self, tmp_path):
+        settings = {
+            'sampler': 'DefaultSampler',
+            'by_epoch': True,
+            'train_cfg': {'by_epoch': True, 'max_epochs': 3},
+            'param_scheduler': {'type': 'PolyLR', 'end': 3},
+        }
+        expected = noisy_run(tmp_path / 'whole', **settings)
+        with pytest.raises(Killed):
+            noisy_run(tmp_path / 'killed', kill={'before': 4}, **settings)
+        checkpoint = noisy_run(tmp_path / 'killed', resume=True, **settings)
+        # an epoch has three iterations, and its sampler keeps no place
+        assert DATA_KEY not in checkpoint
+        assert differences(expected['state_dict'], checkpoint['state_dict']) == []
+        assert differences(expected[RANDOM_KEY], checkpoint[RANDOM_KEY]) == []
 
     def test_without_a_seed(self, tmp_path):
         """The seed that was drawn is in the checkpoint, for the data too."""
