@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +18,9 @@ def replaced_file(path: str | Path, *, sync: bool = True) -> Iterator[Path]:
 
     Args:
         path: The file to write; its folder is created.
-        sync: Whether to wait until the content is on the disk, so that not even a power cut
-            leaves an incomplete file; False for many small files that are checked when read.
+        sync: Whether to wait until the content, and then the new name, are on the disk, so that a
+            power cut leaves the old file or the new one; False for many small files that are
+            checked when read.
 
     Raises:
         OSError: If the folder cannot be written.
@@ -41,5 +44,44 @@ def replaced_file(path: str | Path, *, sync: bool = True) -> Iterator[Path]:
                 # a power cut must not rename an empty file into place
                 os.fsync(file.fileno())
         os.replace(temporary, path)
+        if sync:
+            sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: str | Path) -> None:
+    """Wait until the names in a folder are on the disk, where the system can do that."""
+    # Windows opens no folders, and some network file systems flush none
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that killed processes left in a folder.
+
+    This process must not be writing one: in a container it often has the number of a killed one.
+    """
+    for path in folder.glob('.*.tmp'):
+        number = path.suffixes[-2:-1]
+        if number and number[0][1:].isdigit() and not _runs_beside_us(int(number[0][1:])):
+            path.unlink(missing_ok=True)
+
+
+def _runs_beside_us(process: int) -> bool:
+    if process == os.getpid():
+        return False
+    if sys.platform == 'win32':
+        # there, asking for a process ends it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

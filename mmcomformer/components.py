@@ -8,6 +8,7 @@ from . import methods, models  # noqa: F401
 from .compat import libraries  # noqa: F401  (before whatever imports mmdet or mmseg)
 from .compat.inferencer import enable_panoptic_inferencer
 from .datasets import (  # noqa: F401
+    continual_sampler,
     incremental_dataset,
     shapes_panoptic_dataset,
     shapes_semantic_dataset,

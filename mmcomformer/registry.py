@@ -5,6 +5,7 @@ a config finds the components under either ``default_scope``.
 """
 
 from mmengine.registry import (
+    DATA_SAMPLERS,
     DATASETS,
     HOOKS,
     METRICS,
@@ -19,6 +20,7 @@ from .compat import libraries  # noqa: F401  (whoever registers something works 
 
 __all__ = [
     'DATASETS',
+    'DATA_SAMPLERS',
     'HOOKS',
     'METRICS',
     'MODELS',

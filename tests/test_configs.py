@@ -193,7 +193,7 @@ def test_hooks(name):
     hooks_of = {'comformer': 'PseudoLabelHook', 'plop': 'PseudoLabelHook', 'mib': 'TeacherHook'}
     first = hooks_of.get(name.split('_')[0], 'PreviousStepHook')
     assert {first, 'SummaryHook', 'SafeCheckpointHook', 'FiniteLossHook'} <= set(hooks)
-    assert hooks['SafeCheckpointHook'].max_keep_ckpts == 1
+    assert hooks['SafeCheckpointHook'].max_keep_ckpts == 2
     assert hooks['SafeCheckpointHook'].save_last
     assert hooks['SummaryHook'].get('task', 'panoptic') == (
         'semantic' if is_semantic(name) else 'panoptic'

@@ -6,9 +6,10 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
     finite_loss=dict(type='FiniteLossHook'),
-    # the last raw checkpoint of a step is the teacher of the next one
+    # the last raw checkpoint of a step is the teacher of the next one; the one before is there in
+    # case the disk spoils the last
     checkpoint=dict(
-        type='SafeCheckpointHook', by_epoch=False, interval=2000, save_last=True, max_keep_ckpts=1
+        type='SafeCheckpointHook', by_epoch=False, interval=2000, save_last=True, max_keep_ckpts=2
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     buffers=dict(type='BroadcastBuffersHook'),

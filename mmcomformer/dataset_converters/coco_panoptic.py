@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..atomic import replaced_file
+from ..atomic import remove_leftovers, replaced_file
 from ..datasets.parallel import Progress
 from ..outputs import check_outputs
 from .class_names import COCO_STUFF, COCO_THINGS
 from .panoptic_set import check_images, read_annotations
 from .report import Report
-from .storage import prepare_folder, remove_leftovers, require, size_on_disk, writing_failed
+from .storage import prepare_folder, require, size_on_disk, writing_failed
 
 LAYOUT = """\
   ROOT/

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..atomic import remove_leftovers
 from ..datasets.parallel import parallel
 from ..datasets.png import read_record, write_png
 from .report import Report
-from .storage import prepare_folder, remove_leftovers, size_on_disk, writing_failed
+from .storage import prepare_folder, size_on_disk, writing_failed
 
 _VERSION = 1
 """To be increased when the same sources give other files."""

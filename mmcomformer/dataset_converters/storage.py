@@ -90,24 +90,6 @@ def _check_room(folder: Path, needed: int, free: int) -> None:
         )
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files that killed processes left in a folder."""
-    for path in folder.glob('.*.tmp'):
-        number = path.suffixes[-2:-1]
-        if number and number[0][1:].isdigit() and not _runs(int(number[0][1:])):
-            path.unlink(missing_ok=True)
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
 def writing_failed(error: OSError, needed: int, path: Path) -> Exception:
     """Return the error to raise when writing failed; it says where, and how much is needed.
 

@@ -1,4 +1,5 @@
 from .class_index import ClassIndex
+from .continual_sampler import ContinualSampler
 from .incremental_dataset import IncrementalDataset
 from .shapes import generate_shapes
 from .shapes_panoptic_dataset import ShapesPanopticDataset
@@ -13,6 +14,7 @@ from .transforms import (
 
 __all__ = [
     'ClassIndex',
+    'ContinualSampler',
     'IncrementalDataset',
     'LoadPanopticIdMap',
     'LoadSemanticMap',

@@ -88,10 +88,11 @@ class TestWhatARunLeaves:
                 assert teacher['path'] == str(previous.resolve())
             previous = path
 
-    def test_one_checkpoint_is_kept_and_no_temporary_file(self, finished_run):
+    def test_two_checkpoints_are_kept_and_no_temporary_file(self, finished_run):
         for step in range(3):
-            files = sorted(p.name for p in (finished_run[0] / f'step{step}').glob('*.pth*'))
-            assert files == ['iter_3.pth']
+            folder = (finished_run[0] / f'step{step}').iterdir()
+            files = sorted(path.name for path in folder if '.pth' in path.name)
+            assert files == ['iter_2.pth', 'iter_3.pth']
 
     def test_teacher_never_changes(self, finished_run):
         work_dir, records, _ = finished_run

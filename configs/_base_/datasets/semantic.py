@@ -53,7 +53,7 @@ train_dataloader = dict(
     batch_size=16,
     num_workers=4,
     persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
+    sampler=dict(type='ContinualSampler', shuffle=True),
     dataset=dict(
         type='IncrementalDataset',
         dataset=dict(type='BaseSegDataset', backend_args=backend_args),

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import copy
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from ...models.method_state import DataObserver, stateful_modules
+from ...random_state import kept_host_generators
 from ...registry import HOOKS
 from ..method_state import gather_states
 from .previous_step_hook import unwrap_model
@@ -67,18 +64,6 @@ class DataPassHook(Hook):
                 _show(student, student.data_preprocessor(batch, True))
         student.train(was_training)
         gather_states(student)
-
-
-@contextmanager
-def kept_host_generators() -> Iterator[None]:
-    """Give Python's, NumPy's and torch's CPU generator back as they were."""
-    python, numpy_state, host = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy_state)
-        torch.set_rng_state(host)
 
 
 def _loader_in_order(runner: Runner) -> Any:

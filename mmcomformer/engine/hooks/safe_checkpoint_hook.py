@@ -1,31 +1,65 @@
-"""Save checkpoints so that a kill at any moment leaves one that can be loaded."""
+"""Save checkpoints that survive a kill, and from which training goes on bit for bit."""
 
 from __future__ import annotations
 
-import os
+import logging
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import is_main_process
+from mmengine.dist import all_gather_object, get_rank, is_main_process
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
-from mmengine.runner import BaseLoop, Runner
+from mmengine.logging import print_log
+from mmengine.optim import OptimWrapper
+from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
 
-from ...atomic import replaced_file
+from ...atomic import remove_leftovers, replaced_file
+from ...random_state import random_state, restore_random_state
 from ...registry import HOOKS
+from ..resumed_data import data_position, resume_data
+
+RANDOM_KEY = 'random_states'
+DATA_KEY = 'data_position'
 
 
 @HOOKS.register_module()
 class SafeCheckpointHook(CheckpointHook):
-    """mmengine's checkpoint hook, with another order of writing.
+    """mmengine's checkpoint hook, with another order of writing, and more to continue from.
 
-    A checkpoint is written under a temporary name and renamed; then ``last_checkpoint`` points to
-    it; then the outdated ones are deleted. The stock hook deletes first and writes to the final
-    name. Arguments are those of ``CheckpointHook``.
+    A checkpoint is written under a temporary name, flushed to the disk and renamed; then
+    ``last_checkpoint`` points to it; then the outdated ones are deleted. The stock hook deletes
+    first and writes to the final name.
+
+    A checkpoint also holds the random generators of every process and the position in the stream
+    of images of a :class:`~mmcomformer.datasets.ContinualSampler`; a resumed training takes them
+    up, and a validation leaves the generators as they were. While gradients are being accumulated,
+    saving waits for the update that ends it.
+
+    Arguments are those of ``CheckpointHook``.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._saved_states: list[dict[str, Any]] | None = None
+        self._before_val: dict[str, Any] | None = None
+        self._resumed: dict[str, Any] = {}
+        self._waiting = False
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Keep what a training that resumes goes on with."""
+        if not runner._resume:
+            return
+        self._resumed = {key: checkpoint.get(key) for key in (RANDOM_KEY, DATA_KEY)}
+        if self._resumed[RANDOM_KEY] is None:
+            print_log(
+                'the checkpoint has no states of random generators, as those of earlier versions: '
+                'training goes on, but with other random numbers than without the interruption',
+                logger='current',
+                level=logging.WARNING,
+            )
+
     def before_train(self, runner: Runner) -> None:
-        """Look for the checkpoints of before in the present folder.
+        """Find the place in the stream of images, and tidy up after killed processes.
 
         A checkpoint remembers the paths of the best and the last one. In a copied run these are
         files of the original, which are not ours to remove.
@@ -36,6 +70,53 @@ class SafeCheckpointHook(CheckpointHook):
                     present = str(Path(runner.work_dir) / Path(value).name)
                     runner.message_hub.update_info(key, present)
         super().before_train(runner)
+        loop = runner.train_loop
+        position = self._resumed.pop(DATA_KEY, None)
+        if position is not None and isinstance(loop, IterBasedTrainLoop):
+            resume_data(loop, position)
+        if is_main_process() and isinstance(self.file_backend, LocalBackend):
+            remove_leftovers(Path(self.out_dir))
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Restore the generators of an epoch-based training, which begins an epoch here."""
+        if not isinstance(runner.train_loop, IterBasedTrainLoop):
+            self._restore_generators()
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Restore the generators once the loader, which draws a seed for itself, has started."""
+        self._restore_generators()
+
+    def _restore_generators(self) -> None:
+        states = self._resumed.pop(RANDOM_KEY, None)
+        if states is not None:
+            # all processes begin with the same seed, so more of them than before share states
+            restore_random_state(states[get_rank() % len(states)])
+
+    def before_val(self, runner: Runner) -> None:
+        """Note the state of the generators."""
+        self._before_val = random_state()
+
+    def after_val(self, runner: Runner) -> None:
+        """Give training the random numbers that it would have had without validation."""
+        if self._before_val is not None:
+            restore_random_state(self._before_val)
+        self._before_val = None
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Save if a checkpoint is due, or one that had to wait can be written."""
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+        if self._waiting and not _has_pending_gradients(runner):
+            self._save_checkpoint(runner)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Add the states of the generators and the position in the stream of images."""
+        if self._saved_states is not None:
+            checkpoint[RANDOM_KEY] = self._saved_states
+        position = data_position(runner.train_dataloader, checkpoint['meta']['iter'])
+        if position is not None:
+            checkpoint[DATA_KEY] = position
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
         """Save the best checkpoint; an evaluation alone has no training to save."""
@@ -48,35 +129,42 @@ class SafeCheckpointHook(CheckpointHook):
             )
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
+        self._waiting = not self.by_epoch and _has_pending_gradients(runner)
+        if self._waiting:
+            return
         # a point of the life cycle that mmengine lacks: its before_save_checkpoint is reached by
         # the first process alone, which cannot gather
         runner.call_hook('gather_for_checkpoint')
-        if not isinstance(self.file_backend, LocalBackend):
+        self._saved_states = all_gather_object(self._before_val or random_state())
+        if isinstance(self.file_backend, LocalBackend):
+            self._replace_checkpoint(runner, step, meta)
+        else:
             # object stores replace a file in one go
             super()._save_checkpoint_with_step(runner, step, meta)
-            return
+        self._saved_states = None
+
+    def _replace_checkpoint(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
         outdated = self._outdated(runner, step)
-        filename = self.filename_tmpl.format(step)
-        self.last_ckpt = self.file_backend.join_path(self.out_dir, filename)
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(step))
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
-        temporary = Path(self.out_dir) / f'{filename}.tmp'
-        runner.save_checkpoint(
-            self.out_dir,
-            temporary.name,
-            self.file_client_args,
-            save_optimizer=self.save_optimizer,
-            save_param_scheduler=self.save_param_scheduler,
-            meta=meta,
-            by_epoch=self.by_epoch,
-            backend_args=self.backend_args,
-            **self.args,
-        )
-        if is_main_process():
-            os.replace(temporary, self.last_ckpt)
-            with replaced_file(Path(runner.work_dir) / 'last_checkpoint') as pointer:
-                pointer.write_text(self.last_ckpt, encoding='utf-8')
-            for path in outdated:
-                path.unlink(missing_ok=True)
+        if not is_main_process():
+            return
+        with replaced_file(self.last_ckpt) as temporary:
+            runner.save_checkpoint(
+                self.out_dir,
+                temporary.name,
+                self.file_client_args,
+                save_optimizer=self.save_optimizer,
+                save_param_scheduler=self.save_param_scheduler,
+                meta=meta,
+                by_epoch=self.by_epoch,
+                backend_args=self.backend_args,
+                **self.args,
+            )
+        with replaced_file(Path(runner.work_dir) / 'last_checkpoint') as pointer:
+            pointer.write_text(self.last_ckpt, encoding='utf-8')
+        for path in outdated:
+            path.unlink(missing_ok=True)
 
     def _outdated(self, runner: Runner, step: int) -> list[Path]:
         """Note that ``step`` is kept from now on, and return the files that no longer are."""
@@ -88,3 +176,9 @@ class SafeCheckpointHook(CheckpointHook):
         self.keep_ckpt_ids.append(step)
         runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
         return [Path(self.out_dir) / filename for filename in outdated]
+
+
+def _has_pending_gradients(runner: Runner) -> bool:
+    """Tell whether gradients were computed that the next update adds to; no checkpoint has them."""
+    wrapper = runner.optim_wrapper
+    return isinstance(wrapper, OptimWrapper) and not wrapper.should_update()

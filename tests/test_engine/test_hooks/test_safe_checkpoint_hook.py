@@ -1,17 +1,30 @@
 """A kill at any moment of saving leaves a checkpoint that can be loaded."""
 
+import functools
+import importlib
+import os
+import random
 import shutil
+import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
 from mmengine.runner import Runner, find_latest_checkpoint
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
+from mmcomformer.compat import load_weights_only
 from mmcomformer.engine.hooks import SafeCheckpointHook
+from mmcomformer.engine.hooks import safe_checkpoint_hook as module
+from mmcomformer.engine.hooks.safe_checkpoint_hook import DATA_KEY, RANDOM_KEY
+from mmcomformer.engine.run_comparison import differences
+from mmcomformer.random_state import random_state, restore_random_state
 
 pytestmark = pytest.mark.families
 
@@ -128,13 +141,11 @@ def test_a_copied_run_leaves_the_best_checkpoint_of_the_original(tmp_path):
 
 def test_a_kill_before_the_pointer(tmp_path, monkeypatch):
     """Between renaming and pointing: the pointer names the older one, which still exists."""
-    import mmcomformer.engine.hooks.safe_checkpoint_hook as module
-
     calls = []
 
     def replaced(path):
         calls.append(path)
-        if len(calls) == 2:
+        if Path(path).name == 'last_checkpoint' and len(calls) == 4:
             raise Killed
         return original(path)
 
@@ -145,3 +156,363 @@ def test_a_kill_before_the_pointer(tmp_path, monkeypatch):
     latest = find_latest_checkpoint(str(tmp_path))
     assert Path(latest).name == 'iter_2.pth'
     assert Path(latest).is_file()
+
+
+def test_written_to_last(tmp_path, monkeypatch):
+    """The file is on the disk before it gets its name, and the name before the old file goes."""
+    events = []
+    flush, rename, unlink = os.fsync, os.replace, Path.unlink
+
+    def note(verb, path):
+        path = Path(path)
+        name = 'folder' if path == tmp_path else path.name.replace(f'.{os.getpid()}.tmp', '')
+        events.append((verb, name.lstrip('.')))
+
+    def fsync(descriptor):
+        note('flush', os.readlink(f'/proc/self/fd/{descriptor}'))
+        flush(descriptor)
+
+    def replace(source, target):
+        note('rename', target)
+        rename(source, target)
+
+    def removed(path, missing_ok=False):
+        if path.exists():
+            note('remove', path)
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(os, 'fsync', fsync)
+    monkeypatch.setattr(os, 'replace', replace)
+    monkeypatch.setattr(Path, 'unlink', removed)
+    run(tmp_path, hook_of(max_keep_ckpts=1), iters=4)
+    expected = []
+    for name in ('iter_4.pth', 'last_checkpoint'):
+        expected += [('flush', name), ('rename', name), ('flush', 'folder')]
+    assert events[-7:] == [*expected, ('remove', 'iter_2.pth')]
+
+
+def test_leftovers_of_killed_processes(tmp_path):
+    """A run removes what a kill left half written, but nothing that another process writes."""
+    killed = subprocess.Popen(['true'])
+    killed.wait()
+    for process in (killed.pid, os.getpid(), os.getppid()):
+        (tmp_path / f'.iter_3.pth.{process}.tmp').touch()
+    run(tmp_path, hook_of())
+    assert [path.name for path in tmp_path.glob('.*')] == [f'.iter_3.pth.{os.getppid()}.tmp']
+
+
+def test_two_runs_write_different_temporary_files(tmp_path, monkeypatch):
+    names = []
+    original = Runner.save_checkpoint
+
+    def save(self, out_dir, filename, *args, **kwargs):
+        names.append(filename)
+        original(self, out_dir, filename, *args, **kwargs)
+
+    monkeypatch.setattr(Runner, 'save_checkpoint', save)
+    for number, process in enumerate((11, 12)):
+        monkeypatch.setattr(os, 'getpid', lambda process=process: process)
+        run(tmp_path / 'run', hook_of(), iters=2, name=f'run{number}')
+    assert names == ['.iter_2.pth.11.tmp', '.iter_2.pth.12.tmp']
+
+
+class Images(Dataset):
+    """Each image has noise of its own."""
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, index):
+        return {'inputs': torch.tensor([index + random.random() + np.random.rand()])}
+
+
+class Noisy(BaseModel):
+    """Uses every generator in training, and in validation too."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(2))
+        self.norm = torch.nn.BatchNorm1d(1)
+
+    def forward(self, inputs, mode='loss'):
+        noise = torch.rand(2) + random.random() + np.random.rand()
+        value = self.norm(inputs.reshape(-1, 1)).sum()
+        if mode == 'predict':
+            return [value]
+        return {'loss': ((self.weight * noise).sum() * value - 1).square()}
+
+
+class Score(BaseMetric):
+    def process(self, data_batch, data_samples):
+        self.results.append(float(data_samples[0]))
+
+    def compute_metrics(self, results):
+        return {'score': results[0]}
+
+
+class KillHook(Hook):
+    """Ends the run before an iteration, or in a validation."""
+
+    def __init__(self, before=None, in_validation_at=None):
+        self.before, self.in_validation_at = before, in_validation_at
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == self.before:
+            raise Killed
+
+    def before_val_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == self.in_validation_at:
+            raise Killed
+
+
+def loader(workers, sampler):
+    return {
+        'dataset': Images(),
+        'sampler': {'type': sampler},
+        'batch_size': 2,
+        'num_workers': workers,
+        'persistent_workers': False,
+        'collate_fn': {'type': 'default_collate'},
+    }
+
+
+def noisy_run(
+    work_dir, *, resume=False, kill=None, workers=0, hooks=(), keep=-1, model=Noisy, **settings
+):
+    """Train for 9 iterations, with a validation after 4 and 8, and return the last checkpoint."""
+    MessageHub._instance_dict.clear()
+    arguments = {
+        'optim_wrapper': {'optimizer': {'type': 'AdamW', 'lr': 0.01}},
+        'param_scheduler': {'type': 'PolyLR', 'by_epoch': False, 'end': 9},
+        'randomness': {'seed': 5},
+        'train_cfg': {'by_epoch': False, 'max_iters': 9, 'val_interval': 4},
+        'log_level': 'ERROR',
+        'interval': 1,
+        'by_epoch': False,
+        'sampler': 'ContinualSampler',
+        **settings,
+    }
+    interval, by_epoch = arguments.pop('interval'), arguments.pop('by_epoch')
+    runner = Runner(
+        model=model(),
+        work_dir=str(work_dir),
+        train_dataloader=loader(workers, arguments.pop('sampler')),
+        val_dataloader=loader(0, 'DefaultSampler'),
+        val_cfg={},
+        val_evaluator=Evaluator(Score()),
+        default_hooks={
+            'logger': None,
+            'checkpoint': {
+                'type': 'SafeCheckpointHook',
+                'by_epoch': by_epoch,
+                'interval': interval,
+                'max_keep_ckpts': keep,
+            },
+        },
+        custom_hooks=[KillHook(**(kill or {})), *hooks],
+        experiment_name=f'{work_dir}-{len(list(work_dir.glob("*")))}'.replace('/', '-'),
+        resume=resume,
+        **arguments,
+    )
+    runner.train()
+    return load_weights_only(work_dir / ('epoch_3.pth' if by_epoch else 'iter_9.pth'))
+
+
+def assert_equal(checkpoint, expected):
+    """Compare bit by bit all that a training goes on with."""
+    keys = ('state_dict', 'optimizer', 'param_schedulers', 'ema_state_dict', RANDOM_KEY, DATA_KEY)
+    parts = [{key: file.get(key) for key in keys} for file in (expected, checkpoint)]
+    assert differences(*parts) == []
+    assert None not in (parts[0][RANDOM_KEY], parts[0][DATA_KEY])
+    losses = [
+        file['message_hub']['log_scalars']['train/loss'].data[0] for file in (expected, checkpoint)
+    ]
+    assert len(losses[0]) == 9
+    assert differences(*losses) == []
+
+
+KILLS = [{'before': 1}, {'in_validation_at': 4}, {'before': 7}, {'in_validation_at': 8}]
+
+
+class TestSameBits:
+    @pytest.mark.parametrize(('workers', 'kills'), [(0, KILLS), (2, KILLS[1:2])])
+    def test_killed_again_and_again(self, tmp_path, workers, kills):
+        expected = noisy_run(tmp_path / 'whole')
+        for number, kill in enumerate(kills):
+            with pytest.raises(Killed):
+                noisy_run(tmp_path / 'killed', resume=number > 0, kill=kill, workers=workers)
+        assert_equal(noisy_run(tmp_path / 'killed', resume=True, workers=workers), expected)
+
+    @pytest.mark.parametrize('interval', [2, 3])
+    def test_with_checkpoints_now_and_then(self, tmp_path, interval):
+        expected = noisy_run(tmp_path / 'whole', interval=interval)
+        with pytest.raises(Killed):
+            noisy_run(tmp_path / 'killed', kill={'before': 5}, interval=interval)
+        assert_equal(noisy_run(tmp_path / 'killed', resume=True, interval=interval), expected)
+
+    def test_validation_changes_nothing(self, tmp_path):
+        expected = noisy_run(tmp_path / 'whole')
+        checkpoint = noisy_run(
+            tmp_path / 'blind', train_cfg={'by_epoch': False, 'max_iters': 9, 'val_interval': 100}
+        )
+        assert_equal(checkpoint, expected)
+
+    def test_moving_average(self, tmp_path):
+        ema = {'type': 'EMAHook', 'momentum': 0.1, 'update_buffers': True}
+        expected = noisy_run(tmp_path / 'whole', hooks=[ema])
+        with pytest.raises(Killed):
+            noisy_run(tmp_path / 'killed', kill={'before': 5}, hooks=[ema])
+        checkpoint = noisy_run(tmp_path / 'killed', resume=True, hooks=[ema])
+        assert_equal(checkpoint, expected)
+        weights = (
+            checkpoint['state_dict']['weight'],
+            checkpoint['ema_state_dict']['module.weight'],
+        )
+        assert not torch.equal(*weights)
+
+    def test_accumulated_gradients(self, tmp_path):
+        """No checkpoint holds gradients, so it waits for the update."""
+        settings = {
+            'optim_wrapper': {'optimizer': {'type': 'SGD', 'lr': 0.01}, 'accumulative_counts': 4}
+        }
+        expected = noisy_run(tmp_path / 'whole', interval=3, **settings)
+        assert files(tmp_path / 'whole') == ['iter_4.pth', 'iter_8.pth', 'iter_9.pth']
+        with pytest.raises(Killed):
+            noisy_run(tmp_path / 'killed', kill={'before': 7}, interval=3, **settings)
+        checkpoint = noisy_run(tmp_path / 'killed', resume=True, interval=3, **settings)
+        assert_equal(checkpoint, expected)
+
+    def test_epochs(self, tmp_path):
+        settings = {
+            'sampler': 'DefaultSampler',
+            'by_epoch': True,
+            'train_cfg': {'by_epoch': True, 'max_epochs': 3},
+            'param_scheduler': {'type': 'PolyLR', 'end': 3},
+        }
+        expected = noisy_run(tmp_path / 'whole', **settings)
+        with pytest.raises(Killed):
+            noisy_run(tmp_path / 'killed', kill={'before': 4}, **settings)
+        checkpoint = noisy_run(tmp_path / 'killed', resume=True, **settings)
+        # an epoch has three iterations, and its sampler keeps no place
+        assert DATA_KEY not in checkpoint
+        assert differences(expected['state_dict'], checkpoint['state_dict']) == []
+        assert differences(expected[RANDOM_KEY], checkpoint[RANDOM_KEY]) == []
+
+    def test_without_a_seed(self, tmp_path):
+        """The seed that was drawn is in the checkpoint, for the data too."""
+        settings = {'randomness': {'seed': None}}
+        with pytest.raises(Killed):
+            noisy_run(tmp_path / 'killed', kill={'before': 5}, **settings)
+        seed = load_weights_only(tmp_path / 'killed' / 'iter_5.pth')['meta']['seed']
+        expected = noisy_run(tmp_path / 'whole', randomness={'seed': seed})
+        np.random.seed(77)
+        checkpoint = noisy_run(tmp_path / 'killed', resume=True, **settings)
+        assert_equal(checkpoint, expected)
+
+    def test_checkpoint_of_before(self, tmp_path, capfd):
+        with pytest.raises(Killed):
+            noisy_run(tmp_path, kill={'before': 5})
+        path = tmp_path / 'iter_5.pth'
+        checkpoint = load_weights_only(path)
+        del checkpoint[RANDOM_KEY], checkpoint[DATA_KEY]
+        torch.save(checkpoint, path)
+        capfd.readouterr()
+        checkpoint = noisy_run(tmp_path, resume=True, log_level='WARNING')
+        assert 'the checkpoint has no states of random generators' in ''.join(capfd.readouterr())
+        # the place in the data follows from the iterations
+        assert checkpoint[DATA_KEY] == {'seed': 5, 'draws': 18}
+
+
+def test_every_process_is_restored(monkeypatch):
+    """A process takes its own state; of more processes than before, some share one."""
+    states = []
+    for _ in range(2):
+        states.append(random_state())
+        torch.rand(1)
+    expected = []
+    for state in states:
+        restore_random_state(state)
+        expected.append(torch.rand(1))
+    for rank, number in ((0, 0), (1, 1), (2, 0)):
+        monkeypatch.setattr(module, 'get_rank', lambda rank=rank: rank)
+        hook = hook_of()
+        hook.after_load_checkpoint(SimpleNamespace(_resume=True), {RANDOM_KEY: states})
+        hook.before_train_iter(None, 0)
+        assert torch.rand(1) == expected[number]
+
+
+def test_loading_to_fine_tune_takes_nothing_over():
+    hook = hook_of()
+    hook.after_load_checkpoint(SimpleNamespace(_resume=False), {})
+    assert hook._resumed == {}
+
+
+class Overflowing(Noisy):
+    """Its loss is finite; its scaled gradient overflows until the scale has come down."""
+
+    def forward(self, inputs, mode='loss'):
+        outputs = super().forward(inputs, mode)
+        if mode == 'loss':
+            # in float16, a gradient of 2^16 or more is infinite
+            outputs = {'loss': _HalfGradient.apply(outputs['loss'].float())}
+        return outputs
+
+
+class _HalfGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, value):
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient.half().float()
+
+
+@pytest.fixture
+def scaler_on_cpu(monkeypatch):
+    """Let mmengine's AMP wrapper run here, with torch's own scaler for the CPU."""
+    wrapper = importlib.import_module('mmengine.optim.optimizer.amp_optimizer_wrapper')
+    monkeypatch.setattr(wrapper, 'is_cuda_available', lambda: True)
+    monkeypatch.setattr(wrapper, 'GradScaler', functools.partial(torch.amp.GradScaler, 'cpu'))
+
+
+@pytest.mark.usefixtures('scaler_on_cpu')
+class TestOverflow:
+    SETTINGS = {
+        'optim_wrapper': {
+            'type': 'AmpOptimWrapper',
+            'optimizer': {'type': 'AdamW', 'lr': 0.01},
+            'clip_grad': {'max_norm': 1.0},
+            'loss_scale': {'init_scale': 2.0**18, 'growth_interval': 3},
+        },
+        'model': Overflowing,
+        'hooks': [{'type': 'FiniteLossHook'}],
+    }
+
+    def test_step_is_skipped_and_the_run_goes_on(self, tmp_path):
+        noisy_run(tmp_path, **self.SETTINGS)
+        saved = [load_weights_only(tmp_path / f'iter_{i}.pth') for i in range(1, 10)]
+        scales = [checkpoint['optimizer']['loss_scaler']['scale'] for checkpoint in saved]
+        # halved at each overflow, doubled after three steps without one
+        assert scales[:6] == [2.0**17, 2.0**16, 2.0**15, 2.0**15, 2.0**15, 2.0**16]
+        for i, overflow in enumerate([True, True, False], start=1):
+            unchanged = torch.equal(*(saved[j]['state_dict']['weight'] for j in (i - 1, i)))
+            assert unchanged == overflow
+        assert np.isfinite(saved[-1]['message_hub']['log_scalars']['train/loss'].data[0]).all()
+
+    @pytest.mark.parametrize('before', [2, 4])
+    def test_scale_and_skipped_steps_survive(self, tmp_path, before):
+        expected = noisy_run(tmp_path / 'whole', **self.SETTINGS)
+        with pytest.raises(Killed):
+            noisy_run(tmp_path / 'killed', kill={'before': before}, **self.SETTINGS)
+        assert_equal(noisy_run(tmp_path / 'killed', resume=True, **self.SETTINGS), expected)
+
+    def test_loss_that_is_not_finite_stops(self, tmp_path):
+        settings = {**self.SETTINGS, 'model': NotANumber}
+        with pytest.raises(RuntimeError, match='are not finite'):
+            noisy_run(tmp_path, **settings)
+
+
+class NotANumber(Noisy):
+    def forward(self, inputs, mode='loss'):
+        return {'loss': super().forward(inputs, mode)['loss'] * float('nan')}
