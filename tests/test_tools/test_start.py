@@ -55,7 +55,9 @@ def test_tools_without_a_model_are_fast(tmp_path, monkeypatch):
     run = tmp_path / 'run'
     scenario = Scenario([1, 1], ['cat'], ['sky'])
     write_summary(run / 'summary.json', new_summary(scenario, config='toy', method='M'))
-    instances = downloads.Instances(tmp_path / 'own').write()
+    instances = downloads.Instances(tmp_path / 'own')
+    instances.add(7, 1, downloads.box(1, 1, 4, 4))
+    instances.write()
     converters = 'dataset_converters'
     one = ('--workers', 1)
     commands = [
