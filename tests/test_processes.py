@@ -24,8 +24,15 @@ def fail(message):
 
 def test_the_first_decides_for_all(tmp_path):
     """The second would find something else, and is not asked."""
-    seen = run_two(lambda rank: on_first_process(lambda: {'found by': rank}), tmp_path)
+
+    def find(rank):
+        (tmp_path / f'asked{rank}').touch()
+        return {'found by': rank}
+
+    seen = run_two(lambda rank: on_first_process(lambda: find(rank)), tmp_path)
     assert seen == [{'found by': 0}, {'found by': 0}]
+    assert (tmp_path / 'asked0').exists()
+    assert not (tmp_path / 'asked1').exists()
 
 
 def test_all_get_the_error_of_the_first(tmp_path):

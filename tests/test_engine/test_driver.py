@@ -2,6 +2,7 @@
 
 import logging
 import os
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -214,6 +215,23 @@ class TestDevice:
         prepare_device(cfg, launcher='slurm')
         assert calls[0]['mp_start_method'] == 'fork'
         assert calls[1] == {'backend': 'nccl', 'timeout': 77}
+
+    def test_process_group_on_a_cpu_has_it_too(self, monkeypatch):
+        monkeypatch.setattr('mmcomformer.engine.launch.get_device', lambda: 'cpu')
+        monkeypatch.setenv('RANK', '0')
+        calls = []
+        group = SimpleNamespace(
+            is_initialized=lambda: False,
+            init_process_group=lambda *args, **kwargs: calls.append((args, kwargs)),
+            get_world_size=lambda: 1,
+        )
+        monkeypatch.setattr('mmcomformer.engine.launch.distributed', group)
+        cfg = load_config(request_(cfg_options={'env_cfg.dist_cfg.timeout': 77}), 0)
+        prepare_device(cfg, launcher='pytorch')
+        assert calls == [(('gloo',), {'timeout': timedelta(seconds=77)})]
+
+    def test_default_timeout_is_longer_than_an_index_takes(self):
+        assert load_config(request_(), 0).env_cfg.dist_cfg.timeout == 1800
 
 
 class TestEpochs:
