@@ -223,7 +223,7 @@ class Images(Dataset):
         return 6
 
     def __getitem__(self, index):
-        return {'inputs': torch.tensor([index + random.random() + np.random.rand()])}
+        return {'inputs': index + random.random() + np.random.rand()}
 
 
 class Noisy(BaseModel):
@@ -236,7 +236,7 @@ class Noisy(BaseModel):
 
     def forward(self, inputs, mode='loss'):
         noise = torch.rand(2) + random.random() + np.random.rand()
-        value = self.norm(inputs.reshape(-1, 1)).sum()
+        value = self.norm(torch.tensor(inputs, dtype=torch.float32)[:, None]).sum()
         if mode == 'predict':
             return [value]
         return {'loss': ((self.weight * noise).sum() * value - 1).square()}
@@ -272,7 +272,7 @@ def loader(workers, sampler):
         'batch_size': 2,
         'num_workers': workers,
         'persistent_workers': False,
-        'collate_fn': {'type': 'default_collate'},
+        'collate_fn': {'type': 'pseudo_collate'},
     }
 
 
@@ -307,6 +307,7 @@ def noisy_run(
                 'by_epoch': by_epoch,
                 'interval': interval,
                 'max_keep_ckpts': keep,
+                **arguments.pop('saving', {}),
             },
         },
         custom_hooks=[KillHook(**(kill or {})), *hooks],
@@ -314,7 +315,11 @@ def noisy_run(
         resume=resume,
         **arguments,
     )
-    runner.train()
+    try:
+        runner.train()
+    finally:
+        # ends worker processes at once; the garbage collector lets them wait for seconds
+        runner.train_loop.dataloader_iterator = None
     return load_weights_only(work_dir / ('epoch_3.pth' if by_epoch else 'iter_9.pth'))
 
 
@@ -382,6 +387,15 @@ class TestSameBits:
         checkpoint = noisy_run(tmp_path / 'killed', resume=True, interval=3, **settings)
         assert_equal(checkpoint, expected)
 
+    def test_saved_again_in_a_validation(self, tmp_path):
+        """With a best checkpoint the last one is written anew, by which time data were loaded."""
+        settings = {'saving': {'save_best': 'score', 'rule': 'less'}}
+        expected = noisy_run(tmp_path / 'whole', **settings)
+        with pytest.raises(Killed):
+            noisy_run(tmp_path / 'killed', kill={'before': 4}, **settings)
+        assert list((tmp_path / 'killed').glob('best_score_iter_4.pth'))
+        assert_equal(noisy_run(tmp_path / 'killed', resume=True, **settings), expected)
+
     def test_epochs(self, tmp_path):
         settings = {
             'sampler': 'DefaultSampler',
@@ -439,6 +453,13 @@ def test_every_process_is_restored(monkeypatch):
         hook.after_load_checkpoint(SimpleNamespace(_resume=True), {RANDOM_KEY: states})
         hook.before_train_iter(None, 0)
         assert torch.rand(1) == expected[number]
+
+
+def test_every_process_is_saved(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, 'all_gather_object', lambda state: [state, 'of the second'])
+    states = noisy_run(tmp_path)[RANDOM_KEY]
+    assert states[1] == 'of the second'
+    assert states[0].keys() == random_state().keys()
 
 
 def test_loading_to_fine_tune_takes_nothing_over():
