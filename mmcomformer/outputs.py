@@ -86,10 +86,10 @@ def check_outputs(
         ValueError: If one is an input, a folder, or outside ``folder``.
         FileExistsError: If one is there and was not written by these tools.
     """
-    outputs = [Path(path) for path in paths]
+    targets = [Path(path) for path in paths]
     if folder is not None:
-        _check_inside(outputs, Path(folder))
-    there = [path for path in outputs if os.path.lexists(path)]
+        _check_inside(targets, Path(folder))
+    there = [path for path in targets if os.path.lexists(path)]
     read = _identities(inputs) if there else {}
     recorded = {parent: _recorded(parent) for parent in {path.parent for path in there}}
     foreign = []

@@ -92,9 +92,10 @@ def tool(name: str, *arguments: object, log: Path) -> None:
 def prepare(root: Path, work_dir: Path, log: Path) -> tuple[Split, Split] | None:
     """Convert a set if need be, and return its splits; None if the layout is none of those."""
     if (root / 'gtFine').is_dir():
-        tool('dataset_converters/cityscapes.py', root, '--out', work_dir / 'gtFine', log=log)
+        out = work_dir / 'gtFine'
+        tool('dataset_converters/cityscapes_panoptic.py', root, '--out', out, log=log)
         names = ('train', 'val')
-        jsons = [work_dir / 'gtFine' / f'cityscapes_panoptic_{name}.json' for name in names]
+        jsons = [out / f'cityscapes_panoptic_{name}.json' for name in names]
         images = [root / 'leftImg8bit' / name for name in names]
         pngs = [path.with_suffix('') for path in jsons]
     elif (root / 'annotations').is_dir():
