@@ -32,7 +32,7 @@ class PanopticImages:
     """
 
     task: ClassVar[str] = 'panoptic'
-    option: ClassVar[str] = 'category_aliases'
+    options: ClassVar[tuple[str, ...]] = ('category_aliases',)
     nothing: ClassVar[str] = 'no segment'
     reads_maps: ClassVar[bool] = False
 
@@ -50,12 +50,16 @@ class PanopticImages:
         cls,
         inner: BaseDataset,
         scenario: Scenario,
-        option: Mapping[str, str] | None,
         *,
         show_all: bool,
+        category_aliases: Mapping[str, str] | None = None,
     ) -> PanopticImages:
         """Return the source of a lazily built dataset, with its category aliases."""
-        return cls(scenario, option, show_all=show_all)
+        return cls(scenario, category_aliases, show_all=show_all)
+
+    def left_out(self, inner: BaseDataset, images: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Return nothing: an annotation file says which images there are."""
+        return []
 
     def load(self, inner: BaseDataset) -> list[dict[str, Any]]:
         """Return what the annotations of a lazily built dataset say about every image.
