@@ -19,6 +19,7 @@ from .label_maps import (
     read_coded_map,
 )
 from .panoptic_png import VOID_ID, read_panoptic_png, run_starts
+from .png import exif_orientation
 
 _JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
 _JPEG_TAIL = 64
@@ -197,7 +198,7 @@ def _check_picture(
 
 def _is_turned(content: bytes, image: np.ndarray) -> bool:
     """Tell whether EXIF data turn a picture without a size that shows it."""
-    if not any(mark in content for mark in _EXIF_MARKS):
+    if not any(mark in content for mark in _EXIF_MARKS) or exif_orientation(content) == 1:
         return False
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     stored = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
@@ -205,8 +206,8 @@ def _is_turned(content: bytes, image: np.ndarray) -> bool:
     return stored is not None and stored.shape == image.shape and bool((stored != image).any())
 
 
-_EXIF_MARKS = (b'Exif\0\0', b'EXIF', b'eXIf')
-"""What precedes EXIF data in JPEG, WebP and PNG."""
+_EXIF_MARKS = (b'Exif\0\0', b'EXIF', b'eXIf', b'II*\0', b'MM\0*')
+"""What precedes EXIF data in JPEG, WebP, PNG and TIFF."""
 
 
 def _size_findings(files: ImageFiles, size: tuple[int, int] | None) -> Iterator[Finding]:

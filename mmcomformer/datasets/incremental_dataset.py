@@ -43,7 +43,9 @@ class _Source(Protocol):
         """Tell whether a dataset is of the kind."""
 
     @classmethod
-    def of(cls, inner: BaseDataset, scenario: Scenario, *, show_all: bool, **options: Any) -> Any:
+    def of(
+        cls, inner: BaseDataset, scenario: Scenario, options: Mapping[str, Any], *, show_all: bool
+    ) -> _Source:
         """Return the source of a lazily built dataset."""
 
     def load(self, inner: BaseDataset) -> list[dict[str, Any]]:
@@ -202,7 +204,7 @@ class IncrementalDataset(BaseDataset):
                     f'dataset, got {value!r}'
                 )
         own = {key: options[key] for key in kind.options}
-        return kind.of(inner, self.scenario, show_all=self.test_mode, **own)
+        return kind.of(inner, self.scenario, own, show_all=self.test_mode)
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Return what the annotations say about every image, what is hidden included."""

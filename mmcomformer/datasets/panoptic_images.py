@@ -47,15 +47,10 @@ class PanopticImages:
 
     @classmethod
     def of(
-        cls,
-        inner: BaseDataset,
-        scenario: Scenario,
-        *,
-        show_all: bool,
-        category_aliases: Mapping[str, str] | None = None,
+        cls, inner: BaseDataset, scenario: Scenario, options: Mapping[str, Any], *, show_all: bool
     ) -> PanopticImages:
         """Return the source of a lazily built dataset, with its category aliases."""
-        return cls(scenario, category_aliases, show_all=show_all)
+        return cls(scenario, options.get('category_aliases'), show_all=show_all)
 
     def left_out(self, inner: BaseDataset, images: Sequence[Mapping[str, Any]]) -> list[str]:
         """Return nothing: an annotation file says which images there are."""

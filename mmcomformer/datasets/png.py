@@ -158,8 +158,9 @@ def _check_lossless(path: Path, image: Image.Image) -> None:
         )
     tags = getattr(image, 'tag_v2', {})
     if image.format == 'TIFF' and image.mode in ('1', 'L') and tags.get(_PHOTOMETRIC_OF_TIFF) == 0:
-        raise ValueError(f'{path} is a TIFF in which 0 is white, so that values are turned round; '
-                         f'save it as PNG')
+        raise ValueError(
+            f'{path} is a TIFF in which 0 is white, so that values are turned round; save it as PNG'
+        )
 
 
 def _scale(image: Image.Image, path: Path, content: bytes | None) -> int:
@@ -180,6 +181,19 @@ def _png_depth(path: Path, content: bytes | None) -> int:
     else:
         header = content[: _KIND_OF_PNG + 1]
     return header[_DEPTH_OF_PNG] if header[_KIND_OF_PNG] == 0 else 8
+
+
+def exif_orientation(content: bytes) -> int:
+    """Return how a picture has to be turned to be shown, from 1 (not at all) to 8.
+
+    Args:
+        content: The file, whose EXIF data may be missing or damaged.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError):
+        return 1
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -57,22 +57,16 @@ class SemanticImages:
 
     @classmethod
     def of(
-        cls,
-        inner: BaseDataset,
-        scenario: Scenario,
-        *,
-        show_all: bool,
-        index_cache: str | None = None,
-        ignore_values: Sequence[int] | None = None,
+        cls, inner: BaseDataset, scenario: Scenario, options: Mapping[str, Any], *, show_all: bool
     ) -> SemanticImages:
         """Take over the rules of a lazily built dataset.
 
         Args:
             inner: The dataset.
             scenario: The scenario with its current step.
+            options: ``index_cache``, the file that keeps the class index, and ``ignore_values``,
+                values in the maps that stand for no class, as 255 does.
             show_all: Whether every label is visible.
-            index_cache: File that keeps the class index.
-            ignore_values: Values in the maps that stand for no class, as 255 does.
 
         Raises:
             TypeError: If ``ignore_values`` is no list of integers.
@@ -85,13 +79,15 @@ class SemanticImages:
         label_map = inner.label_map
         if label_map is None:
             label_map = {label: label for label in range(scenario.num_classes)}
-        ignored = _ignored_labels(ignore_values or (), label_map, inner.reduce_zero_label)
+        ignored = _ignored_labels(
+            options.get('ignore_values') or (), label_map, inner.reduce_zero_label
+        )
         return cls(
             scenario=scenario,
             inner_label_map={**label_map, **ignored},
             reduce_zero_label=inner.reduce_zero_label,
             root=inner.data_root,
-            index_cache=index_cache,
+            index_cache=options.get('index_cache'),
             show_all=show_all,
         )
 
@@ -217,12 +213,12 @@ def _ignored_labels(
             f'{[label + int(reduce_zero_label) for label in classes]}, which stand for classes; '
             f'leave classes out of the scenario with metainfo=dict(classes=...) of the dataset'
         )
-    return {label: IGNORE_LABEL for label in labels if label + int(reduce_zero_label) < IGNORE_LABEL}
+    return {
+        label: IGNORE_LABEL for label in labels if label + int(reduce_zero_label) < IGNORE_LABEL
+    }
 
 
-def _cleaned(
-    images: Sequence[dict[str, Any]], inner: BaseSegDataset
-) -> Iterator[dict[str, Any]]:
+def _cleaned(images: Sequence[dict[str, Any]], inner: BaseSegDataset) -> Iterator[dict[str, Any]]:
     """Yield the images of a list, without blank lines and a byte order mark.
 
     Raises:

@@ -214,9 +214,7 @@ def _differences(old: Any, new: Any, key: str) -> Iterator[tuple[str, Any, Any]]
             if name == 'type' or name in _TRAINING or str(name).startswith(_DROPPING):
                 continue
             default = defaults.get(name)
-            yield from _differences(
-                old.get(name, default), new.get(name, default), f'{key}.{name}'
-            )
+            yield from _differences(old.get(name, default), new.get(name, default), f'{key}.{name}')
     elif _of_components(old) and _of_components(new) and len(old) == len(new):
         for index, pair in enumerate(zip(old, new, strict=True)):
             yield from _differences(*pair, f'{key}[{index}]')
@@ -250,5 +248,3 @@ def _defaults(kind: Any) -> dict[str, Any]:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f'{text[:60]}...'
-
-
