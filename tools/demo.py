@@ -13,6 +13,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='path of the checkpoint')
     parser.add_argument('--out', default='demo.png', help='picture to write (default: demo.png)')
     parser.add_argument('--device', help='such as cuda:0 or cpu (default: what is there)')
+    parser.add_argument('--debug', action='store_true', help='show where an error was raised')
     return parser.parse_args()
 
 
@@ -22,7 +23,7 @@ def main() -> None:
     from mmcomformer.engine.cli import command_errors
     from mmcomformer.engine.inference import draw_prediction
 
-    with command_errors():
+    with command_errors(debug=args.debug):
         segments = draw_prediction(
             args.image, args.config, args.checkpoint, args.out, device=args.device
         )

@@ -18,6 +18,7 @@ from .checkpoint import (
 )
 from .hooks.previous_step_hook import find_hooks
 from .launch import is_first_process, prepare_device
+from .pretrained import fetch_pretrained
 from .request import Request, load_config, name_run, requested_step
 from .scenario_config import scenario_of, step_dir_of
 from .state import step_state
@@ -79,6 +80,8 @@ def _run_step(request: Request, step: int, teacher: str | None) -> None:
         Runner.from_cfg(cfg).val()
         return
     _check_start(cfg)
+    if step == 0 and state == 'new' and is_first_process(request.launcher):
+        fetch_pretrained(cfg)
     cfg.resume = state == 'resume'
     Runner.from_cfg(cfg).train()
 

@@ -24,6 +24,7 @@ def parse_args() -> argparse.Namespace:
         default=[],
         help='settings that override the config',
     )
+    parser.add_argument('--debug', action='store_true', help='show where an error was raised')
     return parser.parse_args()
 
 
@@ -34,7 +35,7 @@ def main() -> int:
     from mmcomformer.engine.cli import command_errors, parse_options
     from mmcomformer.engine.data import check_config, write_report
 
-    with command_errors():
+    with command_errors(debug=args.debug):
         report = check_config(
             args.config, cfg_options=parse_options(args.cfg_options), workers=args.workers
         )
