@@ -21,6 +21,7 @@ def parse_args() -> argparse.Namespace:
         '--overwrite', action='store_true', help='replace a file that this tool did not write'
     )
     parser.add_argument('--device', help='such as cuda:0 or cpu (default: what is there)')
+    parser.add_argument('--debug', action='store_true', help='show where an error was raised')
     return parser.parse_args()
 
 
@@ -31,7 +32,7 @@ def main() -> None:
     from mmcomformer.engine.inference import draw_prediction
     from mmcomformer.outputs import picture_path
 
-    with command_errors():
+    with command_errors(debug=args.debug):
         out = picture_path(args.out, args.image)
         segments = draw_prediction(
             args.image,

@@ -40,6 +40,7 @@ def parse_args() -> argparse.Namespace:
         default=[],
         help='settings that override the config',
     )
+    parser.add_argument('--debug', action='store_true', help='show where an error was raised')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
@@ -53,7 +54,7 @@ def main() -> None:
     from mmcomformer.engine.evaluate import evaluate
     from mmcomformer.engine.request import Request
 
-    with command_errors():
+    with command_errors(debug=args.debug):
         evaluate(
             Request(
                 config=args.config,

@@ -41,6 +41,7 @@ def parse_args() -> argparse.Namespace:
         default=[],
         help='settings that override the config, such as train_dataloader.batch_size=4',
     )
+    parser.add_argument('--debug', action='store_true', help='show where an error was raised')
     # torch.distributed.launch passes one spelling or the other
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -56,7 +57,7 @@ def main() -> None:
     from mmcomformer.engine.driver import run
     from mmcomformer.engine.request import Request
 
-    with command_errors():
+    with command_errors(debug=args.debug):
         run(
             Request(
                 config=args.config,

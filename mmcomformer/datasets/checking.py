@@ -136,10 +136,10 @@ class _Reader:
     def _annotations(
         self, dataset: IncrementalDataset, config: Mapping[str, Any], split: str
     ) -> tuple[Images, Areas, Reports | None] | None:
-        key = repr(config['dataset'])
+        key = repr((config['dataset'], config.get('ignore_values')))
         if key not in self._known:
             try:
-                images, areas = dataset.load_data_list(), _read_areas(dataset)
+                images, areas = self._load(dataset), _read_areas(dataset)
                 reports = (
                     self._read_maps(dataset, images, split) if dataset.source.reads_maps else None
                 )
@@ -148,6 +148,14 @@ class _Reader:
                 self._known[key] = None
                 self._report.add('annotation file', _ann_file(dataset), error)
         return self._known[key]
+
+    def _load(self, dataset: IncrementalDataset) -> Images:
+        """Return what the annotations say, and add what the folders hold besides."""
+        inner = dataset.build_inner()
+        images = dataset.source.load(inner)
+        for message in dataset.source.left_out(inner, images):
+            self._report.add('files left out', _ann_file(dataset), message, is_fault=False)
+        return images
 
     def _read_maps(self, dataset: IncrementalDataset, images: Images, split: str) -> Reports:
         """Read the pictures and label maps of a whole set, which say what images a step has.
@@ -165,6 +173,9 @@ class _Reader:
         message = _doubt_convention(reports, table, dataset)
         if message:
             self._report.add('reduce_zero_label', _ann_file(dataset), message, is_fault=False)
+        message = _palettes_differ(files, reports)
+        if message:
+            self._report.add('palettes differ', _ann_file(dataset), message, is_fault=False)
         return {file.img_path: report for file, report in zip(files, reports, strict=True)}
 
     def _read(self, check: Callable[[Any], ImageReport], files: Any, split: str) -> Any:
@@ -256,6 +267,31 @@ def _doubt_convention(
             f'is no class; if 0 is the first class in your maps, set reduce_zero_label=False'
         )
     return ''
+
+
+def _palettes_differ(files: Sequence[LabelledImage], reports: Sequence[ImageReport]) -> str:
+    """Return where one value has two colours, empty if nowhere.
+
+    A program that makes a palette for each file gives a class another index in each of them.
+    """
+    first: dict[int, tuple[tuple[int, ...], str]] = {}
+    others = 0
+    example = ''
+    for file, report in zip(files, reports, strict=True):
+        known = [first.setdefault(v, (c, file.seg_map_path)) for v, c in report.colours.items()]
+        pairs = zip(report.colours.items(), known, strict=True)
+        differing = [(v, c, k) for (v, c), k in pairs if c != k[0]]
+        others += bool(differing)
+        if differing and not example:
+            value, colour, (before, path) = differing[0]
+            example = f'{value} is {before} in {path} and {colour} in {file.seg_map_path}'
+    if not others:
+        return ''
+    return (
+        f'{others} label maps have another colour for a value than those before: {example}; if '
+        f'each has a palette of its own, their values are no labels: save them anew, in one '
+        f'channel of class numbers'
+    )
 
 
 def _ann_file(dataset: IncrementalDataset) -> str:

@@ -16,11 +16,12 @@ from ..version import __version__
 from .array_cache import Arrays, cached_arrays, files_key
 from .label_maps import (
     IGNORE_LABEL,
+    check_palette,
     check_values,
     lookup_table,
     missing_label_map,
     present_values,
-    read_label_map,
+    read_coded_map,
 )
 from .parallel import parallel
 
@@ -165,7 +166,9 @@ _NO_LABELS: np.ndarray = np.zeros(0, dtype=np.int64)
 
 def _labels_in(path: str | Path, *, table: np.ndarray) -> np.ndarray:
     """Return the dataset labels of a label map, int64, ascending."""
-    values = present_values(read_label_map(path))
+    label_map, palette = read_coded_map(path)
+    values = present_values(label_map)
+    check_palette(path, values, palette, table)
     check_values(path, values, table)
     labels = np.unique(table[values].astype(np.int64))
     return labels[labels != IGNORE_LABEL]

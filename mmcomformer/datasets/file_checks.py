@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import cv2
 import numpy as np
 from mmengine import fileio
 
-from .label_maps import IGNORE_LABEL, check_values, read_label_map
+from .label_maps import (
+    IGNORE_LABEL,
+    check_palette,
+    check_values,
+    colours_of,
+    read_coded_map,
+)
 from .panoptic_png import VOID_ID, read_panoptic_png, run_starts
-from .png import decoded_picture
+from .png import decoded_picture, exif_orientation
 
 _JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
 _JPEG_TAIL = 64
@@ -90,6 +97,7 @@ class ImageReport:
         findings: What is wrong.
         labels: Dataset labels that a label map holds, ascending.
         values: Values that a label map holds, ascending.
+        colours: Colour of each of them in its palette, empty without one.
     """
 
     digest: str = ''
@@ -98,6 +106,7 @@ class ImageReport:
     findings: tuple[Finding, ...] = field(default=())
     labels: tuple[int, ...] = ()
     values: tuple[int, ...] = ()
+    colours: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
 
 def check_files(files: ImageFiles) -> ImageReport:
@@ -122,7 +131,7 @@ def check_labelled_image(files: LabelledImage) -> ImageReport:
     digest, size, findings = _check_picture(files.img_path, files.backend_args)
     path = files.seg_map_path
     try:
-        values = read_label_map(path, backend_args=files.backend_args)
+        values, palette = read_coded_map(path, backend_args=files.backend_args)
     except FileNotFoundError as error:
         findings.append(Finding('missing file', path, str(error)))
     except (ValueError, OSError) as error:
@@ -131,6 +140,10 @@ def check_labelled_image(files: LabelledImage) -> ImageReport:
         findings += _sizes_differ(files, values.shape, size)
         counts = np.bincount(values.ravel(), minlength=files.table.size)
         present = np.flatnonzero(counts)
+        try:
+            check_palette(path, present, palette, files.table)
+        except ValueError as error:
+            findings.append(Finding('palette in doubt', path, str(error)))
         try:
             check_values(path, present, files.table)
         except ValueError as error:
@@ -143,6 +156,7 @@ def check_labelled_image(files: LabelledImage) -> ImageReport:
             tuple(findings),
             labels=tuple(pixels),
             values=tuple(present.tolist()),
+            colours=colours_of(present, palette),
         )
     return ImageReport(digest, size, findings=tuple(findings))
 
@@ -173,10 +187,30 @@ def _check_picture(
         message = f'the image cannot be decoded{reason}'
         return digest, None, [Finding('unreadable file', path, message)]
     findings = []
+    if _is_turned(content, image):
+        message = (
+            'its EXIF data turn it when it is loaded, but labels are read as they are stored; if '
+            'they were drawn on the pixels as stored, take the orientation out of the image'
+        )
+        findings.append(Finding('EXIF orientation', path, message, is_fault=False))
     if truncated:
         message = 'the JPEG has no end marker; it is truncated, and its rest would be grey'
         findings.append(Finding('truncated image', path, message, is_fault=False))
     return digest, (int(image.shape[0]), int(image.shape[1])), findings
+
+
+def _is_turned(content: bytes, image: np.ndarray) -> bool:
+    """Tell whether EXIF data turn a picture without a size that shows it."""
+    if not any(mark in content for mark in _EXIF_MARKS) or exif_orientation(content) == 1:
+        return False
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    stored = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    # of another shape the map has another size than one of both, which is a fault of its own
+    return stored is not None and stored.shape == image.shape and bool((stored != image).any())
+
+
+_EXIF_MARKS = (b'Exif\0\0', b'EXIF', b'eXIf', b'II*\0', b'MM\0*')
+"""What precedes EXIF data in JPEG, WebP, PNG and TIFF."""
 
 
 def _size_findings(files: ImageFiles, size: tuple[int, int] | None) -> Iterator[Finding]:

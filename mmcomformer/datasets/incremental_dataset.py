@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import gc
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,13 +28,13 @@ class _Source(Protocol):
 
     Attributes:
         task: Name of the task that a dataset of the kind is for.
-        option: Argument of ``IncrementalDataset`` that is for the kind alone.
+        options: Arguments of ``IncrementalDataset`` that are for the kind alone.
         nothing: What an image without labels is said to hold.
         reads_maps: Whether only the label maps say what classes an image holds.
     """
 
     task: ClassVar[str]
-    option: ClassVar[str]
+    options: ClassVar[tuple[str, ...]]
     nothing: ClassVar[str]
     reads_maps: ClassVar[bool]
 
@@ -42,11 +43,16 @@ class _Source(Protocol):
         """Tell whether a dataset is of the kind."""
 
     @classmethod
-    def of(cls, inner: BaseDataset, scenario: Scenario, option: Any, *, show_all: bool) -> _Source:
+    def of(
+        cls, inner: BaseDataset, scenario: Scenario, options: Mapping[str, Any], *, show_all: bool
+    ) -> _Source:
         """Return the source of a lazily built dataset."""
 
     def load(self, inner: BaseDataset) -> list[dict[str, Any]]:
         """Return what is known of every image, its ``file_name`` and ``seg_map_path`` included."""
+
+    def left_out(self, inner: BaseDataset, images: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Return in words which files in the folders of a dataset are not used."""
 
     def index(self, images: Sequence[Mapping[str, Any]]) -> ClassIndex:
         """Return the classes of each image."""
@@ -91,6 +97,8 @@ class IncrementalDataset(BaseDataset):
         index_cache: File (``.npz``) that keeps which classes the label maps of a semantic dataset
             hold; by default one in the hidden folder ``.mmcomformer`` of the dataset's
             ``data_root``. A file that cannot be written costs a warning.
+        ignore_values: Values in the label maps of a semantic dataset that stand for no class, as
+            255 does; ``dataset`` may name them instead.
         pipeline: Transforms.
         test_mode: Whether the dataset is for evaluation.
         lazy_init: Whether to put off reading the annotations.
@@ -116,6 +124,7 @@ class IncrementalDataset(BaseDataset):
         images: Sequence[str] | str | None = None,
         category_aliases: Mapping[str, str] | None = None,
         index_cache: str | None = None,
+        ignore_values: Sequence[int] | None = None,
         pipeline: Sequence[dict[str, Any] | Callable] = (),
         test_mode: bool = False,
         lazy_init: bool = False,
@@ -140,7 +149,12 @@ class IncrementalDataset(BaseDataset):
         inner = self.build_inner()
         metainfo = inner.metainfo
         _check_classes(self.scenario, metainfo, type_name=str(dataset['type']))
-        self.source = self._choose_source(inner, category_aliases, index_cache)
+        self.source = self._choose_source(
+            inner,
+            category_aliases=category_aliases,
+            index_cache=index_cache,
+            ignore_values=ignore_values or _ignored_by(dataset),
+        )
         self._metainfo = {
             **metainfo,
             'classes': self.scenario.classes,
@@ -182,29 +196,25 @@ class IncrementalDataset(BaseDataset):
                 f'data_prefix {config.get("data_prefix")}'
             ) from error
 
-    def _choose_source(
-        self,
-        inner: BaseDataset,
-        category_aliases: Mapping[str, str] | None,
-        index_cache: str | None,
-    ) -> _Source:
+    def _choose_source(self, inner: BaseDataset, **options: Any) -> _Source:
         kind = next(kind for kind in SOURCES if kind.accepts(inner))
-        options: dict[str, Any] = {
-            'category_aliases': category_aliases,
-            'index_cache': index_cache,
-        }
         for key, value in options.items():
-            if value and key != kind.option:
+            if value and key not in kind.options:
                 raise ValueError(
                     f'{key}: expected None, because {type(inner).__name__} is a {kind.task} '
                     f'dataset, got {value!r}'
                 )
-        return kind.of(inner, self.scenario, options[kind.option], show_all=self.test_mode)
+        own = {key: options[key] for key in kind.options}
+        return kind.of(inner, self.scenario, own, show_all=self.test_mode)
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Return what the annotations say about every image, what is hidden included."""
         # built for this call only, so that its data are freed afterwards
-        return self.source.load(self.build_inner())
+        inner = self.build_inner()
+        images = self.source.load(inner)
+        for message in self.source.left_out(inner, images):
+            print_log(message, logger='current', level=logging.WARNING)
+        return images
 
     def filter_data(self) -> list[dict[str, Any]]:
         """Return the images of the step as the pipeline receives them."""
@@ -320,7 +330,12 @@ def _check_inner_config(config: Mapping[str, Any]) -> dict[str, Any]:
             f'dataset: {owned} have to be left out, because IncrementalDataset chooses the images '
             f'and owns the pipeline; give it pipeline, test_mode, images or indices instead'
         )
-    return {key: value for key, value in config.items() if key not in _OWNED}
+    return {key: value for key, value in config.items() if key not in (*_OWNED, 'ignore_values')}
+
+
+def _ignored_by(config: Mapping[str, Any]) -> Any:
+    """Return ``ignore_values`` of an inner dataset's config, which several wrappers can share."""
+    return config.get('ignore_values')
 
 
 def _check_pipeline(transforms: Sequence[Any]) -> None:

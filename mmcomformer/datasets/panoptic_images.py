@@ -32,7 +32,7 @@ class PanopticImages:
     """
 
     task: ClassVar[str] = 'panoptic'
-    option: ClassVar[str] = 'category_aliases'
+    options: ClassVar[tuple[str, ...]] = ('category_aliases',)
     nothing: ClassVar[str] = 'no segment'
     reads_maps: ClassVar[bool] = False
 
@@ -47,15 +47,14 @@ class PanopticImages:
 
     @classmethod
     def of(
-        cls,
-        inner: BaseDataset,
-        scenario: Scenario,
-        option: Mapping[str, str] | None,
-        *,
-        show_all: bool,
+        cls, inner: BaseDataset, scenario: Scenario, options: Mapping[str, Any], *, show_all: bool
     ) -> PanopticImages:
         """Return the source of a lazily built dataset, with its category aliases."""
-        return cls(scenario, option, show_all=show_all)
+        return cls(scenario, options.get('category_aliases'), show_all=show_all)
+
+    def left_out(self, inner: BaseDataset, images: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Return nothing: an annotation file says which images there are."""
+        return []
 
     def load(self, inner: BaseDataset) -> list[dict[str, Any]]:
         """Return what the annotations of a lazily built dataset say about every image.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from typing import Any, TextIO, TypeVar
 
 import cv2
@@ -101,7 +103,7 @@ def _pooled(
     )
     chunk = max(1, min(32, len(items) // (8 * workers)))
     try:
-        yield from executor.map(function, items, chunksize=chunk)
+        yield from executor.map(partial(_call, function), items, chunksize=chunk)
     except BrokenProcessPool as error:
         raise RuntimeError(
             f'one of {workers} processes was killed, perhaps for want of memory; run the command '
@@ -109,6 +111,23 @@ def _pooled(
         ) from error
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+def _call(function: Callable[[_Item], _Result], item: _Item) -> _Result:
+    """Call a function in a worker; what it raises can be sent to the parent.
+
+    Raises:
+        RuntimeError: In place of an error that cannot, such as one that is constructed with other
+            arguments than it keeps; it would end the whole pool.
+    """
+    try:
+        return function(item)
+    except Exception as error:
+        try:
+            pickle.loads(pickle.dumps(error))  # noqa: S301 - what this process made
+        except Exception:  # noqa: BLE001 - a class may fail in any way
+            raise RuntimeError(f'{item}: {type(error).__name__}: {error}') from None
+        raise
 
 
 def _context() -> Any:

@@ -28,6 +28,14 @@ _FIRST_TURNED = 5
 """From this EXIF orientation on, rows and columns are exchanged."""
 
 
+_LOSSY = frozenset(('JPEG', 'MPO', 'JPEG2000'))
+"""Formats of which a pixel need not be read as it was written."""
+_LOSSY_TIFF = frozenset(('jpeg', 'tiff_jpeg', 'webp'))
+_BITS_OF_TIFF, _PHOTOMETRIC_OF_TIFF = 258, 262
+_DEPTH_OF_PNG, _KIND_OF_PNG = 24, 25
+"""Bytes of a PNG that say how many bits a value has, and whether it is grey (0)."""
+
+
 class ChannelError(ValueError):
     """A picture cannot be labels, because of how many channels it has, or of which type."""
 
@@ -88,7 +96,9 @@ def read_record(path: Path) -> dict[str, Any] | None:
 
 
 def read_labels(path: Path, *, channels: int = 1, content: bytes | None = None) -> np.ndarray:
-    """Read a PNG of labels; of a picture with a palette the indices are read.
+    """Read a picture of labels, as they are stored.
+
+    Of a picture with a palette the indices are read, and values of 1, 2 or 4 bits are not scaled.
 
     Args:
         path: The file.
@@ -100,21 +110,90 @@ def read_labels(path: Path, *, channels: int = 1, content: bytes | None = None) 
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ChannelError: If it has another number of channels, or one bit per pixel.
-        ValueError: If it is damaged.
+        ChannelError: If it has another number of channels.
+        ValueError: If it is damaged, or in a lossy format.
+    """
+    return read_coded_labels(path, channels=channels, content=content)[0]
+
+
+def read_coded_labels(
+    path: Path, *, channels: int = 1, content: bytes | None = None
+) -> tuple[np.ndarray, bytes]:
+    """Read a picture of labels, see :func:`read_labels`, and its palette.
+
+    Returns:
+        The labels, and the red, green and blue of each index, empty without a palette.
+
+    Raises:
+        FileNotFoundError, ChannelError, ValueError: See :func:`read_labels`.
     """
     with _opened(path, content) as image:
+        _check_lossless(path, image)
         try:
             labels = np.array(image)
         except (OSError, SyntaxError, ValueError, zlib.error) as error:
             raise ValueError(f'{path} is damaged ({error}); get it again') from error
+        palette = image.palette if image.mode == 'P' else None
+        scale = _scale(image, path, content)
+        if labels.dtype == bool:
+            labels = labels.astype(np.uint8)
+        elif scale > 1:
+            labels //= np.uint8(scale)
+    colours = palette.tobytes() if palette is not None and palette.mode == 'RGB' else b''
     found = 1 if labels.ndim == 2 else labels.shape[2]
-    if found != channels or labels.dtype == bool:
+    if found != channels:
         raise ChannelError(
             f'{path}: expected a picture of {channels} channel(s) with labels, got {found} '
             f'channel(s) of mode {image.mode}'
         )
-    return labels
+    return labels, colours
+
+
+def _check_lossless(path: Path, image: Image.Image) -> None:
+    compression = image.info.get('compression') if image.format == 'TIFF' else None
+    if image.format in _LOSSY or compression in _LOSSY_TIFF:
+        raise ValueError(
+            f'{path} is in a lossy format ({compression or image.format}), in which labels change '
+            f'at the borders of segments; make it again from the source, as PNG'
+        )
+    tags = getattr(image, 'tag_v2', {})
+    if image.format == 'TIFF' and image.mode in ('1', 'L') and tags.get(_PHOTOMETRIC_OF_TIFF) == 0:
+        raise ValueError(
+            f'{path} is a TIFF in which 0 is white, so that values are turned round; save it as PNG'
+        )
+
+
+def _scale(image: Image.Image, path: Path, content: bytes | None) -> int:
+    """Return by what Pillow has multiplied grey values of 2 or 4 bits; 1 if by nothing."""
+    bits = 8
+    if image.mode == 'L' and image.format == 'PNG':
+        bits = _png_depth(path, content)
+    elif image.mode == 'L' and image.format == 'TIFF':
+        found = getattr(image, 'tag_v2', {}).get(_BITS_OF_TIFF, (8,))
+        bits = found[0] if isinstance(found, tuple) else found
+    return 255 // (2**bits - 1) if bits in (2, 4) else 1
+
+
+def _png_depth(path: Path, content: bytes | None) -> int:
+    if content is None:
+        with open(path, 'rb') as file:
+            header = file.read(_KIND_OF_PNG + 1)
+    else:
+        header = content[: _KIND_OF_PNG + 1]
+    return header[_DEPTH_OF_PNG] if header[_KIND_OF_PNG] == 0 else 8
+
+
+def exif_orientation(content: bytes) -> int:
+    """Return how a picture has to be turned to be shown, from 1 (not at all) to 8.
+
+    Args:
+        content: The file, whose EXIF data may be missing or damaged.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError):
+        return 1
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -6,9 +6,9 @@ import hashlib
 import inspect
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,7 +39,7 @@ class SemanticImages:
     """
 
     task: ClassVar[str] = 'semantic'
-    option: ClassVar[str] = 'index_cache'
+    options: ClassVar[tuple[str, ...]] = ('index_cache', 'ignore_values')
     nothing: ClassVar[str] = 'no class'
     reads_maps: ClassVar[bool] = True
 
@@ -57,11 +57,19 @@ class SemanticImages:
 
     @classmethod
     def of(
-        cls, inner: BaseDataset, scenario: Scenario, option: str | None, *, show_all: bool
+        cls, inner: BaseDataset, scenario: Scenario, options: Mapping[str, Any], *, show_all: bool
     ) -> SemanticImages:
         """Take over the rules of a lazily built dataset.
 
+        Args:
+            inner: The dataset.
+            scenario: The scenario with its current step.
+            options: ``index_cache``, the file that keeps the class index, and ``ignore_values``,
+                values in the maps that stand for no class, as 255 does.
+            show_all: Whether every label is visible.
+
         Raises:
+            TypeError: If ``ignore_values`` is no list of integers.
             ValueError: If they contradict each other or the scenario; the message names the key.
         """
         _check_reduce_zero_label(inner, scenario)
@@ -71,12 +79,15 @@ class SemanticImages:
         label_map = inner.label_map
         if label_map is None:
             label_map = {label: label for label in range(scenario.num_classes)}
+        ignored = _ignored_labels(
+            options.get('ignore_values') or (), label_map, inner.reduce_zero_label
+        )
         return cls(
             scenario=scenario,
-            inner_label_map=label_map,
+            inner_label_map={**label_map, **ignored},
             reduce_zero_label=inner.reduce_zero_label,
             root=inner.data_root,
-            index_cache=option,
+            index_cache=options.get('index_cache'),
             show_all=show_all,
         )
 
@@ -89,14 +100,28 @@ class SemanticImages:
             ValueError: If there is no image, or ``data_prefix`` lacks a folder.
         """
         _check_paths(inner)
-        inner.full_init()
-        if not len(inner):
+        try:
+            inner.full_init()
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f'dataset: {inner.ann_file} is not in UTF-8 ({error.reason} at byte '
+                f'{error.start}); save the list as UTF-8, one name per line'
+            ) from error
+        prefix = inner.data_prefix['img_path']
+        images = [_describe(info, prefix) for info in inner.data_list]
+        if inner.ann_file:
+            images = list(_cleaned(images, inner))
+        if not images:
             raise ValueError(
                 f'dataset: {inner.ann_file or inner.data_prefix["img_path"]} names no image; '
                 f'expected files that end in {inner.img_suffix!r}; check img_suffix'
+                f'{" ".join(["", *left_out(inner, images)])}'
             )
-        prefix = inner.data_prefix['img_path']
-        return [_describe(info, prefix) for info in inner.data_list]
+        return images
+
+    def left_out(self, inner: BaseSegDataset, images: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Return in words which files in the folders of a dataset are not used."""
+        return left_out(inner, images)
 
     def index(self, images: Sequence[Mapping[str, Any]]) -> ClassIndex:
         """Return the classes of each image: all maps are read, unless the index is in its file.
@@ -156,8 +181,8 @@ def _check_limits(inner: BaseSegDataset, scenario: Scenario) -> None:
     if inner.ignore_index != IGNORE_LABEL:
         raise ValueError(
             f'dataset.ignore_index: expected {IGNORE_LABEL}, which marks the pixels without a '
-            f'label everywhere in this package, got {inner.ignore_index}; leave it out, and save '
-            f'label maps that use another value with {IGNORE_LABEL} instead'
+            f'label everywhere in this package, got {inner.ignore_index}; leave it out, and name '
+            f'other values in ignore_values=[...]'
         )
     most = IGNORE_LABEL - inner.reduce_zero_label
     if scenario.num_classes > most:
@@ -165,6 +190,101 @@ def _check_limits(inner: BaseSegDataset, scenario: Scenario) -> None:
             f'scenario: expected at most {most} classes, because {IGNORE_LABEL} marks the pixels '
             f'without a label in 8-bit label maps, got {scenario.num_classes}'
         )
+
+
+def _ignored_labels(
+    values: Sequence[int], label_map: Mapping[int, int], reduce_zero_label: bool
+) -> dict[int, int]:
+    """Return what makes values of the maps stand for no class, as a part of a label map."""
+    if isinstance(values, (str, bytes, set, frozenset, Mapping)) or not isinstance(
+        values, Sequence
+    ):
+        raise TypeError(f'ignore_values: expected a list of values such as [11], got {values!r}')
+    for value in values:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise TypeError(f'ignore_values: expected integers, got {value!r}')
+        if not 0 <= value <= IGNORE_LABEL:
+            raise ValueError(f'ignore_values: expected values from 0 to 255, got {value}')
+    labels = {value - int(reduce_zero_label) for value in values} - {-1}
+    classes = sorted(label for label in labels if label_map.get(label, IGNORE_LABEL) < IGNORE_LABEL)
+    if classes:
+        raise ValueError(
+            f'ignore_values: expected values that stand for no class, got '
+            f'{[label + int(reduce_zero_label) for label in classes]}, which stand for classes; '
+            f'leave classes out of the scenario with metainfo=dict(classes=...) of the dataset'
+        )
+    return {
+        label: IGNORE_LABEL for label in labels if label + int(reduce_zero_label) < IGNORE_LABEL
+    }
+
+
+def _cleaned(images: Sequence[dict[str, Any]], inner: BaseSegDataset) -> Iterator[dict[str, Any]]:
+    """Yield the images of a list, without blank lines and a byte order mark.
+
+    Raises:
+        ValueError: If the names of the list have a suffix already.
+    """
+    for info in images:
+        name = info['file_name'].removeprefix(_MARK)
+        if name in (inner.img_suffix, os.curdir):
+            continue
+        if inner.img_suffix and name.endswith(inner.img_suffix * 2):
+            raise ValueError(
+                f'dataset: {inner.ann_file}: expected names without {inner.img_suffix!r}, which '
+                f'img_suffix adds, got {name.removesuffix(inner.img_suffix)!r}; take it away, or '
+                f"set img_suffix=''"
+            )
+        paths = {key: info[key].replace(_MARK, '', 1) for key in ('img_path', 'seg_map_path')}
+        yield {**info, **paths, 'file_name': name, 'img_id': info['img_id'].replace(_MARK, '', 1)}
+
+
+_MARK = '\ufeff'
+"""The byte order mark, with which some editors begin a file."""
+_PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.jp2', '.gif')
+
+
+def left_out(inner: BaseSegDataset, images: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return in words which files in the folders of a dataset without a list are not used.
+
+    Args:
+        inner: The dataset.
+        images: Its images, with ``img_path`` and ``seg_map_path``.
+    """
+    if inner.ann_file:
+        return []
+    folder, maps = inner.data_prefix['img_path'], inner.data_prefix['seg_map_path']
+    read = partial(_pictures_in, backend_args=inner.backend_args)
+    others = [name for name in read(folder) if not name.endswith(inner.img_suffix)]
+    found = read(maps)
+    if os.path.normpath(folder) == os.path.normpath(maps):
+        others = [name for name in others if not name.endswith(inner.seg_map_suffix)]
+        found = [name for name in found if not name.endswith(inner.img_suffix)]
+    used = {os.path.normpath(info['seg_map_path']) for info in images}
+    matching = [name for name in found if name.endswith(inner.seg_map_suffix)]
+    lonely = [name for name in matching if os.path.normpath(os.path.join(maps, name)) not in used]
+    # a suffix such as _labelIds.png tells maps apart from other files on purpose
+    plain = inner.seg_map_suffix.startswith('.')
+    strange = [name for name in found if plain and not name.endswith(inner.seg_map_suffix)]
+    return [
+        *_counted(others, f'images in {folder} do not end in img_suffix {inner.img_suffix!r}'),
+        *_counted(strange, f'maps in {maps} do not end in seg_map_suffix {inner.seg_map_suffix!r}'),
+        *_counted(lonely, f'label maps in {maps} have no image'),
+    ]
+
+
+def _counted(names: Sequence[str], what: str) -> list[str]:
+    return [f'{len(names)} {what} and are left out, such as {min(names)}'] if names else []
+
+
+def _pictures_in(folder: str, backend_args: dict[str, Any] | None) -> list[str]:
+    """Return the pictures in a folder and below it, by their paths in it."""
+    try:
+        names = fileio.list_dir_or_file(
+            folder, list_dir=False, recursive=True, backend_args=backend_args
+        )
+        return [name for name in names if name.lower().endswith(_PICTURES)]
+    except (OSError, NotImplementedError):
+        return []
 
 
 def _check_local(inner: BaseSegDataset) -> None:

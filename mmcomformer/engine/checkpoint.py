@@ -198,7 +198,7 @@ def previous_checkpoint(step_dir: str | Path) -> Path:
             f'{step_dir.name.removeprefix("step")}), or pass --teacher CHECKPOINT'
         )
     # it may hold the absolute path of where the folder used to be
-    checkpoint = step_dir / Path(pointer.read_text().strip()).name
+    checkpoint = step_dir / Path(pointer.read_text(encoding='utf-8').strip()).name
     if not checkpoint.is_file():
         raise FileNotFoundError(f'{pointer} names {checkpoint.name}, which is not in its folder')
     return checkpoint

@@ -25,6 +25,7 @@ from .checkpoint import (
 )
 from .hooks.previous_step_hook import find_hooks
 from .launch import prepare_device
+from .pretrained import fetch_pretrained
 from .request import Request, load_config, name_run, requested_step
 from .run_lock import owned_run
 from .scenario_config import scenario_of, step_dir_of
@@ -155,6 +156,8 @@ def _run_step(plan: _Plan, begin: Callable[[], None]) -> None:
         # known from the start, so that the sampler has it too
         cfg.randomness = {**cfg.get('randomness', {}), 'seed': point.seed}
     _check_start(cfg)
+    if step == 0 and point.state == 'new' and is_main_process():
+        fetch_pretrained(cfg)
     runner = Runner.from_cfg(cfg)
     _count_accumulation(runner)
     runner.register_hook(_BeginHook(begin))

@@ -16,6 +16,7 @@ from ..registry import VISUALIZERS
 from ..tasks import task_of
 from .checkpoint import continual_meta, read_checkpoint
 from .checkpoint_fit import check_fit
+from .devices import check_device
 from .request import Request, load_config
 
 
@@ -30,7 +31,9 @@ def load_model(config: str, checkpoint: str, *, device: str | None = None) -> An
     Raises:
         FileNotFoundError: If one of the files is missing.
         RuntimeError: If the checkpoint is not one of ours or does not fit the config.
+        ValueError: If there is no such device.
     """
+    check_device(device)
     content = read_checkpoint(checkpoint, mmap=True)
     step = continual_meta(content, checkpoint)['step']
     cfg = load_config(Request(config=config), step)

@@ -18,6 +18,7 @@ from mmengine.logging import MMLogger
 from ..compat import libraries  # noqa: F401  (a wrong version is reported before the config is)
 from ..scenario import parse_step, step_from_environment
 from ..tasks import task_of
+from .config_check import check_config
 from .scenario_config import check_options, scenario_of, step_dir_of
 
 
@@ -71,7 +72,8 @@ def load_config(request: Request, step: int) -> Config:
     Raises:
         FileNotFoundError: If there is no such config.
         TypeError: If it has no scenario.
-        ValueError: If an option or the config contradicts the step, or the model is of no task.
+        ValueError: If an option or the config contradicts the step, the model is of no task, or a
+            component has a key, name or value that it does not know.
     """
     if not Path(request.config).is_file():
         raise FileNotFoundError(f'config {request.config}: no such file')
@@ -87,6 +89,7 @@ def load_config(request: Request, step: int) -> Config:
     if root is not None:
         cfg.work_dir = str(Path(root) / f'step{scenario.step}')
     step_dir_of(cfg, scenario)
+    check_config(cfg)
     return cfg
 
 

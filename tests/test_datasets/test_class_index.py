@@ -135,7 +135,7 @@ class TestLabelMaps:
         cache = tmp_path / 'index.npz'
         first = self.rows(maps, cache=cache, workers=1)
         with monkeypatch.context() as patched:
-            patched.setattr(class_index, 'read_label_map', None)
+            patched.setattr(class_index, 'read_coded_map', None)
             assert self.rows(maps, cache=cache, workers=1) == first == [[1, 3], [0, 2], []]
 
     def test_stale_cache(self, maps, tmp_path):

@@ -85,3 +85,21 @@ class TestProgress:
         assert text.count('\n') == 1
         assert text.endswith('\n')
         assert 300 < text.count('\r') <= 500
+
+
+class TwoArgumentsError(Exception):
+    """Pickled with one argument, and built with two."""
+
+    def __init__(self, first, second):
+        super().__init__(f'{first} and {second}')
+
+
+def fail_with_two_arguments(number):
+    if number == 3:
+        raise TwoArgumentsError('a', 'b')
+    return number
+
+
+def test_error_that_cannot_be_sent():
+    with pytest.raises(RuntimeError, match='^3: TwoArgumentsError: a and b$'):
+        list(parallel(fail_with_two_arguments, range(50), workers=2, title=''))

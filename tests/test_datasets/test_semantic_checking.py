@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from mmengine.registry import DATASETS, DefaultScope
+from PIL import ExifTags, Image
 
 from mmcomformer.datasets.check_report import format_report
 from mmcomformer.datasets.checking import check_scenario
@@ -178,6 +179,81 @@ FAULTS = {
         lambda x: x.map_path('d', 'val').unlink(), 'missing file', 'd.png does not exist',
     ),
 }  # fmt: skip
+
+
+def in_jpeg(data):
+    path = data.map_path('a')
+    Image.fromarray(np.zeros((6, 8), np.uint8)).save(path, format='JPEG')
+
+
+def with_palette(data, palette, name='a'):
+    image = Image.fromarray(np.tile(np.uint8([0, 0, 1, 1, 2, 2, 0, 0]), (6, 1)))
+    image.putpalette(palette)
+    image.save(data.map_path(name))
+
+
+FAULTS |= {
+    'map in a lossy format': (in_jpeg, 'unreadable label map', 'a.png is in a lossy format'),
+    'greys in another order': (
+        lambda x: with_palette(x, [2, 2, 2, 0, 0, 0, 1, 1, 1]),
+        'palette in doubt',
+        'a.png: its palette holds greys in another order than their values',
+    ),
+}
+
+
+class TestWarnings:
+    def test_a_palette_for_each_file(self, data):
+        with_palette(data, [0, 0, 0, 200, 0, 0, 0, 200, 0], 'a')
+        with_palette(data, [0, 0, 0, 0, 200, 0, 200, 0, 0], 'b')
+        (warning,) = data.check().warnings
+        assert warning.kind == 'palettes differ'
+        assert warning.message.startswith('1 label maps have another colour for a value')
+        assert '1 is (200, 0, 0) in' in warning.message
+
+    def test_one_palette_for_all(self, data):
+        """Colours of classes that a file does not show do not matter."""
+        with_palette(data, [0, 0, 0, 200, 0, 0, 0, 200, 0, 9, 9, 9], 'a')
+        with_palette(data, [0, 0, 0, 200, 0, 0, 0, 200, 0, 8, 8, 8], 'b')
+        assert 'palettes differ' not in kinds(data.check().warnings)
+
+    @pytest.mark.parametrize(
+        ('orientation', 'warned'), [(1, False), (2, True), (3, True), (4, True), (0, False)]
+    )
+    @pytest.mark.parametrize('kind', ['JPEG', 'WEBP'])
+    def test_turned_pictures(self, data, orientation, warned, kind):
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = orientation
+        path = data.image_path('a')
+        with Image.open(path) as image:
+            image.convert('RGB').save(path, format=kind, exif=exif)
+        stored = np.asarray(Image.open(path).convert('RGB'))
+        loaded = cv2.imread(str(path))[..., ::-1]
+        # OpenCV of some versions does not turn WebP
+        turned = abs(stored.astype(int) - loaded).max() > 30
+        assert turned == warned or kind == 'WEBP'
+        found = [x for x in data.check().warnings if x.kind == 'EXIF orientation']
+        assert [x.file for x in found] == ([str(path)] if turned else [])
+
+    def test_files_left_out(self, data):
+        data.image_path('c').rename(data.image_path('c').with_suffix('.JPG'))
+        found = [x.message for x in data.check().warnings if x.kind == 'files left out']
+        assert found == [
+            f"1 images in {data.root}/train do not end in img_suffix '.jpg' and are left out, such "
+            'as c.JPG',
+            f'1 label maps in {data.root}/train_maps have no image and are left out, such as c.png',
+        ]
+
+    def test_ignored_values(self, data):
+        unknown(data)
+        assert data.check(ignore_values=[9]).faults == []
+
+    def test_ignored_values_are_those_in_the_file(self, tmp_path):
+        shifted = Data(tmp_path / 'shifted', offset=1)
+        shifted.write('train', 'a', np.tile(np.repeat([1, 1, 2, 9], 2), (6, 1)))
+        found = shifted.check(reduce_zero_label=True, ignore_values=[0, 9])
+        assert found.faults == []
+        assert found.datasets['train']['classes']['wall']['pixels'] == 36
 
 
 @pytest.mark.parametrize('name', FAULTS)

@@ -12,7 +12,7 @@ from mmengine.registry import DATASETS
 from mmseg.datasets import ADE20KDataset, BaseSegDataset
 from PIL import Image
 
-from mmcomformer.datasets import IncrementalDataset, class_index
+from mmcomformer.datasets import IncrementalDataset, class_index, incremental_dataset
 from mmcomformer.scenario import Scenario
 
 pytestmark = [pytest.mark.families, pytest.mark.usefixtures('mmseg_scope')]
@@ -202,7 +202,7 @@ class TestIndexFile:
         build(maps)
         (path,) = maps.caches
         assert path.name.startswith('class_index_')
-        monkeypatch.setattr(class_index, 'read_label_map', None)
+        monkeypatch.setattr(class_index, 'read_coded_map', None)
         assert names(build(maps, step=1, setting='disjoint')) == ['a', 'deep/c']
         assert maps.caches == [path]
 
@@ -407,6 +407,127 @@ class TestBadConfig:
             build(maps, inner={'reduce_zero_label': value}, lazy_init=True)
 
 
+class TestIgnoredValues:
+    VALUE = 77
+
+    @pytest.fixture
+    def unlabelled(self, maps):
+        """Maps in which another value than 255 stands for no class."""
+        maps.write('b', [[SKY, self.VALUE, 255, SKY, 0, 0, 0, 0, 0, 0]] * 8)
+        return maps
+
+    @pytest.mark.parametrize('place', ['wrapper', 'inner'])
+    @pytest.mark.parametrize('test_mode', [False, True])
+    def test_is_no_class(self, unlabelled, place, test_mode):
+        ignored = {'ignore_values': [self.VALUE]}
+        options = ignored if place == 'wrapper' else {'inner': ignored}
+        dataset = build(unlabelled, test_mode=test_mode, **options)
+        index = names(dataset).index('b')
+        row = dataset[index]['data_samples'].gt_sem_seg.data[0, 0].tolist()
+        assert row[:4] == [SKY, 255, 255, SKY]
+
+    def test_another_one_is_refused(self, unlabelled):
+        with pytest.raises(ValueError, match=r'got \[77\]; .* set ignore_values=\[77\]'):
+            build(unlabelled, ignore_values=[78])
+
+    @pytest.mark.parametrize(
+        ('values', 'error', 'match'),
+        [
+            ([SKY], ValueError, rf'stand for no class, got \[{SKY}\], which stand for classes'),
+            ([256], ValueError, 'values from 0 to 255, got 256'),
+            ({77}, TypeError, 'expected a list of values'),
+            (77, TypeError, 'expected a list of values'),
+            ('77', TypeError, 'expected a list of values'),
+            (['77'], TypeError, "expected integers, got '77'"),
+            ([True], TypeError, 'expected integers, got True'),
+        ],
+    )
+    def test_mistakes(self, maps, values, error, match):
+        with pytest.raises(error, match=match):
+            build(maps, ignore_values=values, lazy_init=True)
+
+
+class TestLists:
+    """A file of names, as editors leave it."""
+
+    def build(self, maps, content, **inner):
+        (maps.root / 'list.txt').write_bytes(content)
+        return build(maps, test_mode=True, inner={'ann_file': 'list.txt', **inner})
+
+    @pytest.mark.parametrize(
+        'content',
+        [
+            b'a\nb\n',
+            b'a\nb\n\n',
+            b'\n\na\n  \nb',
+            b'\xef\xbb\xbfa\nb',
+            b'\xef\xbb\xbf\r\na\r\nb\r\n',
+        ],
+    )
+    def test_names(self, maps, content):
+        dataset = self.build(maps, content)
+        assert names(dataset) == ['a', 'b']
+        assert dataset[0]['data_samples'].gt_sem_seg.shape == (8, 10)
+
+    def test_nothing(self, maps):
+        with pytest.raises(ValueError, match='names no image'):
+            self.build(maps, b'\n\n')
+
+    def test_suffix(self, maps):
+        with pytest.raises(ValueError, match=r"expected names without '.jpg', .* got 'a.jpg'"):
+            self.build(maps, b'a.jpg\nb.jpg\n')
+
+    def test_another_encoding(self, maps):
+        with pytest.raises(ValueError, match=r'list.txt is not in UTF-8 .* save the list as UTF-8'):
+            self.build(maps, 'a\nb'.encode('utf-16'))
+
+
+class TestFilesLeftOut:
+    @pytest.fixture
+    def warnings(self, maps, monkeypatch):
+        def run(**inner):
+            found = []
+            monkeypatch.setattr(
+                incremental_dataset,
+                'print_log',
+                lambda message, logger, level=0: found.append(message) if level > 20 else None,
+            )
+            build(maps, inner=inner)
+            return found
+
+        return run
+
+    def test_none(self, warnings):
+        assert warnings() == []
+
+    def test_images_and_maps(self, maps, warnings):
+        (maps.root / 'img' / 'a.jpg').rename(maps.root / 'img' / 'a.JPG')
+        (maps.root / 'img' / 'x.bmp').write_bytes(b'')
+        (maps.root / 'img' / 'notes.txt').write_bytes(b'')
+        maps.write('lonely', np.zeros((8, 10)))
+        (maps.root / 'map' / 'c.tif').write_bytes(b'')
+        assert [message.split(', such')[0] for message in warnings()] == [
+            f"2 images in {maps.root}/img do not end in img_suffix '.jpg' and are left out",
+            f"1 maps in {maps.root}/map do not end in seg_map_suffix '.png' and are left out",
+            f'2 label maps in {maps.root}/map have no image and are left out',
+        ]
+
+    def test_no_image_at_all(self, maps):
+        match = "names no image; .* check img_suffix 5 images .* do not end in img_suffix '.tif'"
+        with pytest.raises(ValueError, match=match):
+            build(maps, inner={'img_suffix': '.tif'})
+
+    def test_a_list_says_what_is_used(self, maps, warnings):
+        (maps.root / 'list.txt').write_text('a\nb')
+        assert warnings(ann_file='list.txt') == []
+
+    def test_one_folder(self, maps, monkeypatch, warnings):
+        for path in sorted((maps.root / 'map').rglob('*.png')):
+            path.rename(maps.root / 'img' / path.relative_to(maps.root / 'map'))
+        folders = {'img_path': 'img', 'seg_map_path': 'img'}
+        assert warnings(data_prefix=folders) == []
+
+
 class TestBadFiles:
     """Training meets them when the maps are indexed, evaluation when an image is loaded."""
 
@@ -421,8 +542,8 @@ class TestBadFiles:
     def test_unknown_label(self, maps):
         maps.write('b', [[SKY, 5, 150, 4, 0, 0, 0, 0, 0, 0]] * 8)
         match = (
-            r'b\.png: expected labels from 0 to 4 and 255, got \[5, 150\]; check the classes of '
-            r'the dataset, and reduce_zero_label'
+            r'b\.png: expected labels from 0 to 4 and 255, got \[5, 150\]; if they stand for no '
+            r'class, set ignore_values=\[5, 150\] in the config of the dataset; else check'
         )
         self.assert_refused(maps, ValueError, match)
 
@@ -438,9 +559,8 @@ class TestBadFiles:
             maps, ValueError, r'map/b\.png: expected a picture of 1 channel.* got 3 channel'
         )
 
-    @pytest.mark.parametrize('dtype', [np.uint16, bool])
-    def test_type(self, maps, dtype):
-        Image.fromarray(np.ones((8, 10), dtype)).save(maps.map('b'))
+    def test_type(self, maps):
+        Image.fromarray(np.ones((8, 10), np.uint16)).save(maps.map('b'))
         self.assert_refused(maps, ValueError, r'map/b\.png: expected')
 
     def test_unreadable(self, maps):

@@ -8,7 +8,11 @@ import sys
 import cv2
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
+from mmcomformer.datasets.class_index import ClassIndex
+from mmcomformer.datasets.label_maps import read_label_map
 from mmcomformer.datasets.parallel import parallel
 from mmcomformer.datasets.png import image_size
 from mmcomformer.engine.cli import command_errors
@@ -74,3 +78,38 @@ def test_names_that_the_terminal_cannot_show(monkeypatch):
         sys.stdout.write('bär \udcff')
     terminal.flush()
     assert terminal.buffer.getvalue() == rb'b\xe4r \udcff'
+
+
+class Maps(torch.utils.data.Dataset):
+    """Label maps, as a worker of a data loader reads them."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return read_label_map(self.path)
+
+
+@pytest.fixture
+def lossy(tmp_path):
+    path = tmp_path / 'a.jpg'
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(path)
+    return path
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_data_loader(lossy, workers):
+    loader = torch.utils.data.DataLoader(Maps(lossy), num_workers=workers)
+    line = line_of(lambda: next(iter(loader)))
+    assert line.startswith(f'error: label map {lossy} is in a lossy format')
+
+
+@pytest.mark.parametrize('workers', [1, 2])
+def test_pool(lossy, workers):
+    def index():
+        ClassIndex.from_label_maps([lossy] * 4, num_classes=2, workers=workers)
+
+    assert line_of(index).startswith(f'error: label map {lossy} is in a lossy format')

@@ -453,5 +453,5 @@ class TestExportThatDoesNotFit:
 
     def test_detectron2_checkpoint(self, tmp_path):
         source = official.checkpoint_path(0)
-        with pytest.raises(RuntimeError, match='not a checkpoint, it has no state_dict'):
+        with pytest.raises(RuntimeError, match='it looks like a file of detectron2'):
             convert_to_detectron2(source, tmp_path / 'out.pth')

@@ -28,6 +28,7 @@ def parse_args() -> argparse.Namespace:
         default=[],
         help='settings that override the config',
     )
+    parser.add_argument('--debug', action='store_true', help='show where an error was raised')
     return parser.parse_args()
 
 
@@ -38,7 +39,7 @@ def main() -> None:
     from mmcomformer.engine.request import requested_step
     from mmcomformer.pictures.browsing import Browse, show_pictures, write_pictures
 
-    with command_errors():
+    with command_errors(debug=args.debug):
         request = Browse(
             config=args.config,
             step=requested_step(args.step) or 0,

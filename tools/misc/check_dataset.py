@@ -27,6 +27,7 @@ def parse_args() -> argparse.Namespace:
         default=[],
         help='settings that override the config',
     )
+    parser.add_argument('--debug', action='store_true', help='show where an error was raised')
     return parser.parse_args()
 
 
@@ -38,7 +39,7 @@ def main() -> int:
     from mmcomformer.engine.data import check_config, write_report
     from mmcomformer.outputs import check_outputs
 
-    with command_errors():
+    with command_errors(debug=args.debug):
         if args.json:
             check_outputs([args.json], inputs=[args.config], overwrite=args.overwrite)
         report = check_config(

@@ -9,7 +9,13 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from ...registry import TRANSFORMS
-from ..label_maps import check_values, lookup_table, present_values, read_label_map
+from ..label_maps import (
+    check_palette,
+    check_values,
+    lookup_table,
+    present_values,
+    read_coded_map,
+)
 
 
 @TRANSFORMS.register_module()
@@ -32,7 +38,8 @@ class LoadSemanticMap(BaseTransform):
     Raises:
         FileNotFoundError: If the label map does not exist.
         ValueError: If it is unreadable, not of one 8-bit channel, of another size than the image,
-            or holds a value that is no label.
+            holds a value that is no label, or has a palette that leaves in doubt what its labels
+            are.
     """
 
     def __init__(self, *, backend_args: dict[str, Any] | None = None) -> None:
@@ -43,14 +50,16 @@ class LoadSemanticMap(BaseTransform):
         path = results.get('seg_map_path')
         if path is None:
             return results
-        values = read_label_map(path, backend_args=self.backend_args)
+        values, palette = read_coded_map(path, backend_args=self.backend_args)
         if values.shape != tuple(results['ori_shape']):
             raise ValueError(
                 f'label map {path}: its size (height, width) is {values.shape}, but the image '
                 f'{results["img_path"]} has {tuple(results["ori_shape"])}'
             )
         table = lookup_table(results['label_map'], reduce_zero_label=results['reduce_zero_label'])
-        check_values(path, present_values(values), table)
+        present = present_values(values)
+        check_palette(path, present, palette, table)
+        check_values(path, present, table)
         # what is no label does not occur, so that its place in the table does not matter
         results['gt_seg_map'] = cv2.LUT(values, table.astype(np.uint8))
         results['seg_fields'].append('gt_seg_map')

@@ -1,0 +1,194 @@
+"""Mistakes in a config: one line that names the key, before anything is built."""
+
+import pytest
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from small_runs import CONFIG
+
+from mmcomformer.engine.config_check import check_config
+from mmcomformer.engine.request import Request, load_config
+
+pytestmark = pytest.mark.families
+
+SEMANTIC = CONFIG.replace('shapes', 'shapes_semantic')
+HEAD = 'model.panoptic_head'
+DATA = 'train_dataloader.dataset'
+GONE = object()
+
+
+@pytest.fixture(scope='module')
+def configs():
+    return {path: load_config(Request(config=path), 0) for path in (CONFIG, SEMANTIC)}
+
+
+def changed(cfg, key, value):
+    """Return a copy of a config with another value of a key; of lists, an index is a part."""
+    copied = Config(cfg.to_dict())
+    node = copied._cfg_dict
+    *parents, last = (int(part) if part.isdigit() else part for part in key.split('.'))
+    for part in parents:
+        node = node[part]
+    if value is GONE:
+        del node[last]
+    else:
+        node[last] = value
+    return copied
+
+
+MISTAKES = [
+    # unknown keys
+    ('model.backbone.depht', 50, 'model.backbone.depht: ResNet has no such', 'depth'),
+    ('model.backbone.norm_cfg.epsilon', 1, 'model.backbone.norm_cfg.epsilon: ', None),
+    (f'{HEAD}.num_querys', 9, f'{HEAD}.num_querys: ComFormerHead has no such', 'num_queries'),
+    (f'{HEAD}.loss_clss', {}, f'{HEAD}.loss_clss: ComFormerHead has no such', 'loss_cls'),
+    (f'{HEAD}.loss_mask.weight', 5, f'{HEAD}.loss_mask.weight: ', None),
+    (f'{HEAD}.pixel_decoder.num_out', 5, f'{HEAD}.pixel_decoder.num_out: ', 'num_outs'),
+    ('model.test_cfg.object_mask_threshold', 1, 'model.test_cfg.obj', 'object_mask_thr'),
+    ('model.test_cfg.iou_thresh', 1, 'model.test_cfg.iou_thresh: nothing reads it', 'iou_thr'),
+    ('model.train_cfg.num_point', 1, 'model.train_cfg.num_point: nothing reads', 'num_points'),
+    ('model.data_preprocessor.men', 1, 'model.data_preprocessor.men: ', 'mean'),
+    ('optim_wrapper.optimiser', {}, 'optim_wrapper.optimiser: OptimWrapper has', 'optimizer'),
+    ('optim_wrapper.optimizer.weight_deacy', 0.1, 'optim_wrapper.opt', 'weight_decay'),
+    ('train_cfg.max_iter', 3, 'train_cfg.max_iter: IterBasedTrainLoop has no', 'max_iters'),
+    ('train_dataloader.batchsize', 3, 'train_dataloader.batchsize: nothing', 'batch_size'),
+    ('train_dataloader.sampler.shufle', True, 'train_dataloader.sampler.shufle: ', 'shuffle'),
+    (f'{DATA}.image', [], f'{DATA}.image: IncrementalDataset has no such', 'images'),
+    (f'{DATA}.dataset.data_rot', '', f'{DATA}.dataset.data_rot: ', 'data_root'),
+    (f'{DATA}.pipeline.0.colour', 1, f'{DATA}.pipeline[0].colour: Load', None),
+    ('custom_hooks.0.intervall', 1, 'custom_hooks[0].intervall: ', None),
+    ('default_hooks.logger.intervall', 1, 'default_hooks.logger.intervall: ', 'interval'),
+    ('randomness.sead', 1, 'randomness.sead: nothing reads it', 'seed'),
+    ('env_cfg.cudnn_benchmak', 1, 'env_cfg.cudnn_benchmak: nothing', 'cudnn_benchmark'),
+    ('val_evaluator.clases', 1, 'val_evaluator.clases: ', None),
+    ('optim_wrapper.paramwise_cfg.backbone_lr_mul', 1, 'optim_wrapper.p', 'backbone_lr_mult'),
+    ('optim_wrapper.clip_grad.maxnorm', 1, 'optim_wrapper.clip_grad.maxnorm: ', 'max_norm'),
+    (
+        f'{HEAD}.transformer_decoder.num_layer',
+        3,
+        f'{HEAD}.transformer_decoder.num_layer: nothing reads it',
+        'num_layers',
+    ),
+    (
+        f'{HEAD}.transformer_decoder.layer_cfg.self_attn_cfg.num_head',
+        3,
+        f'{HEAD}.transformer_decoder.layer_cfg.self_attn_cfg.num_head: nothing reads it',
+        'num_heads',
+    ),
+    # unknown names, and none
+    ('model.type', 'ComFormr', "model.type: nothing is called 'ComFormr'", None),
+    ('model.backbone.type', 'ResNett', 'model.backbone.type: nothing is called', 'ResNet'),
+    (f'{HEAD}.loss_dice.type', 'DiceLos', f'{HEAD}.loss_dice.type: nothing', 'DiceLoss'),
+    ('optim_wrapper.optimizer.type', 'AdmW', 'optim_wrapper.optimizer.type: ', 'AdamW'),
+    (f'{DATA}.type', 'IncrementDataset', f'{DATA}.type: ', 'IncrementalDataset'),
+    (f'{DATA}.pipeline.2.type', 'Resise', f'{DATA}.pipeline[2].type: ', 'Resize'),
+    ('custom_hooks.0.type', 'SumaryHook', 'custom_hooks[0].type: ', 'SummaryHook'),
+    ('train_cfg.type', 'IterTrainLoop', 'train_cfg.type: nothing is called', None),
+    ('model.backbone.type', GONE, 'model.backbone: it has no type', None),
+    (f'{HEAD}.type', GONE, f'{HEAD}: it has no type', None),
+    ('optim_wrapper.optimizer.type', GONE, 'optim_wrapper.optimizer: it has no type', None),
+    (f'{DATA}.pipeline.0.type', GONE, f'{DATA}.pipeline[0]: it has no type', None),
+    ('custom_hooks.0.type', GONE, 'custom_hooks[0]: it has no type', None),
+    # values
+    ('optim_wrapper.optimizer.lr', '1e-4', 'optim_wrapper.optimizer.lr: expected a num', None),
+    ('model.backbone', 'ResNet', 'model.backbone: expected a dict with a type', None),
+    ('model.backbone', None, 'model.backbone: expected a dict with a type, got None', None),
+    ('optim_wrapper.optimizer', 'AdamW', 'optim_wrapper.optimizer: expected a dict', None),
+    (f'{DATA}.pipeline.1', 'Resize', f'{DATA}.pipeline[1]: expected a dict with a type', None),
+    ('custom_hooks.0', None, 'custom_hooks[0]: expected a dict with a type, got None', None),
+    ('optim_wrapper.clip_grad', 1, 'optim_wrapper.clip_grad: expected a dict', None),
+    ('optim_wrapper.optimizer.lr', -1, 'optim_wrapper.optimizer.lr: expected at least 0', None),
+    ('randomness.seed', '0', "randomness.seed: expected an integer or None, got '0'", None),
+    ('train_dataloader.batch_size', 0, 'train_dataloader.batch_size: expected an integer', None),
+    ('train_dataloader.num_workers', -1, 'train_dataloader.num_workers: expected an int', None),
+    (f'{HEAD}.num_queries', 0, f'{HEAD}.num_queries: expected an integer of at least 1', None),
+    (f'{HEAD}.num_queries', '20', f'{HEAD}.num_queries: expected a', None),
+    ('train_cfg.max_iters', 1.5, 'train_cfg.max_iters: expected an integer', None),
+    (
+        f'{HEAD}.feat_channels',
+        '64',
+        f"{HEAD}.feat_channels: expected a number (int), got '64'",
+        None,
+    ),
+    (
+        f'{HEAD}.in_channels',
+        [64, 128, 256, 512],
+        f'{HEAD}.in_channels: expected [32, 64, 128, 256], which model.backbone gives',
+        None,
+    ),
+]
+
+
+@pytest.mark.parametrize(('key', 'value', 'expected', 'meant'), MISTAKES)
+def test_mistake(configs, key, value, expected, meant):
+    with pytest.raises(ValueError, match=': ') as error:
+        check_config(changed(configs[CONFIG], key, value))
+    message = str(error.value)
+    assert message.startswith(expected)
+    assert '\n' not in message
+    assert meant is None or message.endswith(f'; did you mean {meant}?')
+
+
+@pytest.mark.parametrize(
+    ('key', 'value', 'expected'),
+    [
+        ('model.decode_head.num_querys', 9, r'model\.decode_head\.num_querys: .*num_queries\?'),
+        ('model.test_cfg.mod', 'whole', r'model\.test_cfg\.mod: nothing reads it; .*mode\?'),
+        ('model.decode_head.in_channels', [1, 2, 3, 4], 'decode_head.in_channels: expected .32'),
+        (f'{DATA}.dataset.img_sufix', '.png', 'img_sufix: Shapes.* has no .*img_suffix'),
+    ],
+)
+def test_mistake_of_a_semantic_config(configs, key, value, expected):
+    with pytest.raises(ValueError, match=expected):
+        check_config(changed(configs[SEMANTIC], key, value))
+
+
+def test_loading_checks(tmp_path):
+    options = {'model.backbone.depht': 50}
+    with pytest.raises(ValueError, match='^model.backbone.depht: .* did you mean depth?'):
+        load_config(Request(config=CONFIG, cfg_options=options, work_dir=str(tmp_path)), 0)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    'backbone',
+    [
+        dict(type='SwinTransformer', embed_dims=96, depths=(2, 2, 6, 2), window_size=7),
+        dict(type='mmdet.ResNeXt', depth=50, groups=32, base_width=4, norm_eval=True),
+        dict(type='ResNet', depth=50, dcn=dict(type='DCNv2', deform_groups=1)),
+        dict(type='PyramidVisionTransformerV2', embed_dims=32, num_layers=[2, 2, 2, 2]),
+    ],
+)
+def test_stock_backbones_pass(configs, backbone):
+    cfg = changed(configs[CONFIG], 'model.backbone', backbone)
+    cfg.model.panoptic_head.in_channels = None
+    check_config(cfg)
+
+
+@pytest.mark.parametrize(
+    ('backbone', 'channels'),
+    [
+        (dict(type='SwinTransformer', embed_dims=96, depths=(1, 1, 1, 1)), [96, 192, 384, 768]),
+        (dict(type='ResNet', depth=50, out_indices=(1, 3)), [512, 2048]),
+    ],
+)
+def test_channels_of_stock_backbones(configs, backbone, channels):
+    cfg = changed(configs[CONFIG], 'model.backbone', backbone)
+    cfg.model.panoptic_head.in_channels = channels
+    check_config(cfg)
+    cfg.model.panoptic_head.in_channels = [channels[0] + 1, *channels[1:]]
+    with pytest.raises(ValueError, match=rf'in_channels: expected \[{channels[0]}, '):
+        check_config(cfg)
+
+
+def test_a_dumped_config_passes(configs, tmp_path):
+    configs[CONFIG].dump(tmp_path / 'a.py')
+    check_config(Config.fromfile(tmp_path / 'a.py'))
+
+
+def test_draws_no_random_number(configs):
+    import torch
+
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        before = torch.get_rng_state()
+        check_config(configs[CONFIG])
+    assert torch.equal(before, torch.get_rng_state())
