@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
+from ..recipe import find_scenarios
 from ..scenario import Scenario
 from ..tasks import task_of
 
@@ -29,21 +30,6 @@ def scenario_of(cfg: Config) -> Scenario:
                 f'scenario=_base_.scenario in every component'
             )
     return scenario
-
-
-def find_scenarios(node: Any, prefix: str = '') -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each scenario dict below a config node, with its dotted key."""
-    # a Config is no mapping
-    if isinstance(node, (Mapping, Config)):
-        for key, value in node.items():
-            name = f'{prefix}.{key}' if prefix else str(key)
-            if key == 'scenario' and isinstance(value, dict):
-                yield name, value
-            else:
-                yield from find_scenarios(value, name)
-    elif isinstance(node, (list, tuple)):
-        for index, value in enumerate(node):
-            yield from find_scenarios(value, f'{prefix}[{index}]')
 
 
 def model_at_step(model_cfg: Mapping[str, Any], step: int) -> dict[str, Any]:
