@@ -2,5 +2,5 @@ _base_ = ['_base_/ade20k_panoptic_r50_order-b.py', '_base_/methods/{{$METHOD:com
 from mmcomformer.recipe import complete
 
 scenario = dict(increments=[100, 50])
-model = dict(panoptic_head=dict(loss_distill=dict(loss_weight=5.0)))
+per_method = dict(comformer=dict(head=dict(loss_distill=dict(loss_weight=5.0))))
 complete(globals(), '{{fileBasenameNoExtension}}')

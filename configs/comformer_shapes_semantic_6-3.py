@@ -2,5 +2,5 @@ _base_ = ['_base_/shapes_semantic_tiny.py', '_base_/methods/{{$METHOD:comformer}
 from mmcomformer.recipe import complete
 
 scenario = dict(increments=[6, 3, 3])
-model = dict(decode_head=dict(loss_distill=dict(loss_weight=1.0)))
+per_method = dict(comformer=dict(head=dict(loss_distill=dict(loss_weight=1.0))))
 complete(globals(), '{{fileBasenameNoExtension}}')

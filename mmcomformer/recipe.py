@@ -17,13 +17,15 @@ import copy
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from types import FunctionType, ModuleType
 from typing import Any
 
 from mmengine.config import Config
 
-from .scenario import parse_step
+from .scenario import parse_step, scenario_settings
+from .spelling import check_keys
+from .tasks import task_of
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 PARTS = ('backbone', 'method')
@@ -32,6 +34,11 @@ SCHEDULE_KEYS = (
     'base_iters', 'iters_per_class', 'later_iters', 'base_lr', 'later_lr', 'val_interval',
     'end_offset',
 )  # fmt: skip
+SETTINGS = (
+    'scenario', 'schedule', *PARTS, 'per_method', 'dataset', 'data_root', 'crop_size', 'step',
+    'derived',
+)  # fmt: skip
+"""The top-level keys that are read or written here."""
 _MISSING = object()
 
 
@@ -45,8 +52,8 @@ def complete(config: MutableMapping[str, Any], name: str) -> None:
         name: Name of the config, after which the folder of its runs is called.
 
     Raises:
-        TypeError: If there is no scenario, or a part of it or of the schedule has another type.
-        ValueError: If the schedule has unknown or missing keys.
+        TypeError: If there is no scenario, or it or the schedule has unknown keys or other types.
+        ValueError: If the schedule lacks a key, or a method or backbone changed that is built in.
     """
     base = _plain(config['_base_'])
     own = {key: _plain(value) for key, value in config.items() if _is_setting(key, value)}
@@ -97,6 +104,55 @@ def _merged(*configs: dict[str, Any]) -> dict[str, Any]:
     return _plain(merged.to_dict())
 
 
+def settle(config: dict[str, Any], name: str, options: Collection[str] = ()) -> None:
+    """Derive anew what follows from settings that changed after :func:`complete`.
+
+    A config that inherits a complete one is such a case, and so are options of the command line.
+
+    Args:
+        config: The parsed config, as plain dicts; changed in place. One that was not completed is
+            left as it is.
+        name: Name of the config.
+        options: Dotted keys that were set by hand, even if to the value that was derived.
+
+    Raises:
+        TypeError: If the scenario or the schedule has unknown keys or other types.
+        ValueError: If the schedule lacks a key, or a method or backbone changed that is built in.
+    """
+    record = config.get('derived')
+    if record is None:
+        return
+    scenario_settings(config.get('scenario'))
+    _check_parts(config, record)
+    derive(config, {key: mark for key, mark in record.items() if key not in options}, name)
+
+
+def stale_values(config: dict[str, Any]) -> list[str]:
+    """Return the keys of a parsed config whose values no longer follow from what it says.
+
+    Args:
+        config: The config, as plain dicts.
+
+    Raises:
+        TypeError: If the scenario or the schedule has unknown keys or other types.
+        ValueError: If the schedule lacks a key, or a method or backbone changed that is built in.
+    """
+    settled = _plain(config)
+    settle(settled, '')
+    keys = [key for key in settled.get('derived', {}) if key not in (*PARTS, 'work_dir')]
+    return [key for key in keys if _look_up(settled, key) != _look_up(config, key)]
+
+
+def _check_parts(config: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    for part in PARTS:
+        if part in record and record[part] != _mark(_settings_of(config, part)):
+            variable = 'choose another with METHOD=, and ' if part == 'method' else ''
+            raise ValueError(
+                f'{part}: it is built into the model of the config already; {variable}change '
+                f'settings of it in model and custom_hooks'
+            )
+
+
 def derive(config: dict[str, Any], record: Mapping[str, Any], name: str) -> None:
     """Set what follows from a config's scenario, schedule, method and data.
 
@@ -115,13 +171,15 @@ def derive(config: dict[str, Any], record: Mapping[str, Any], name: str) -> None
             _replace(config, key, _plain(scenario))
     for part in PARTS:
         if part in config:
-            values.record[part] = record.get(part, _mark(config[part]))
+            values.record[part] = record.get(part, _mark(_settings_of(config, part)))
     for key, value in {**_of_data(config), **_of_method(config)}.items():
         values.put(key, value)
     if 'schedule' in config:
         _derive_schedule(config, values)
     step = parse_step(scenario.get('step', 0))
-    values.put('work_dir', f'./work_dirs/{_run_name(config, name)}/step{step}')
+    suffix = record.get('suffix', _suffix(config, name))
+    values.record['suffix'] = suffix
+    values.put('work_dir', f'./work_dirs/{name}{suffix}/step{step}')
     config['derived'] = values.record
 
 
@@ -143,16 +201,20 @@ class _Values:
         return value
 
 
+def _settings_of(config: Mapping[str, Any], part: str) -> dict[str, Any]:
+    """Return the settings of a backbone or method, with what the config says for that method."""
+    settings = config.get(part, {})
+    own = config.get('per_method', {}).get(settings.get('key'))
+    return _merged(settings, own) if own and part == 'method' else settings
+
+
 def _part(config: Mapping[str, Any], part: str) -> dict[str, Any]:
     """Return the settings of a backbone or method, as a config to merge."""
-    settings = config[part]
-    head = 'decode_head' if 'decode_head' in config['model'] else 'panoptic_head'
-    merged: dict[str, Any] = {
-        'model': {**settings.get('model', {}), head: settings.get('head', {})}
-    }
+    settings, task = _settings_of(config, part), task_of(config['model'])
+    model = {**settings.get('model', {}), task.head: settings.get('head', {})}
+    merged: dict[str, Any] = {'model': model}
     if 'hooks' in settings:
-        task = {'task': 'semantic'} if head == 'decode_head' else {}
-        summary = {'type': 'SummaryHook', 'method': settings['name'], **task}
+        summary = {'type': 'SummaryHook', 'method': settings['name'], 'task': task.name}
         merged['custom_hooks'] = [*settings['hooks'], summary]
     for key, value in _of_method(config).items():
         if part == 'method':
@@ -162,7 +224,7 @@ def _part(config: Mapping[str, Any], part: str) -> dict[str, Any]:
 
 def _of_method(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the loss weights that depend on the numbers of new and seen classes."""
-    method = config.get('method', {})
+    method = _settings_of(config, 'method')
     step, increments = _step_of(config)
     share = increments[step] / sum(increments[: step + 1])
     return {
@@ -257,19 +319,17 @@ def _derive_schedule(config: dict[str, Any], values: _Values) -> None:
 
 
 def _check_schedule(schedule: Mapping[str, Any]) -> None:
-    unknown = sorted(set(schedule) - set(SCHEDULE_KEYS))
-    if unknown:
-        raise ValueError(f'schedule: unknown keys {unknown}; expected {sorted(SCHEDULE_KEYS)}')
+    check_keys('schedule', schedule, SCHEDULE_KEYS)
     missing = sorted({'base_iters', 'base_lr'} - set(schedule))
     if missing:
         raise ValueError(f'schedule: keys {missing} are missing')
 
 
-def _run_name(config: Mapping[str, Any], name: str) -> str:
-    """Return the name of a config, with its method where METHOD has chosen that."""
+def _suffix(config: Mapping[str, Any], name: str) -> str:
+    """Return what tells the folder of a method that METHOD has chosen from that of the config's."""
     key = config.get('method', {}).get('key')
     chosen = key is not None and os.environ.get('METHOD') == key
-    return f'{name}_{key}' if chosen and key not in name.split('_') else name
+    return f'_{key}' if chosen and key not in name.split('_') else ''
 
 
 def find_scenarios(node: Any, prefix: str = '') -> Iterator[tuple[str, dict[str, Any]]]:

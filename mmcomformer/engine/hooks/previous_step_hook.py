@@ -28,7 +28,7 @@ from ..checkpoint import (
     raw_weights,
     read_checkpoint,
 )
-from ..scenario_config import scenario_of, step_dir_of
+from ..scenario_config import check_derived, scenario_of, step_dir_of
 
 
 @HOOKS.register_module()
@@ -66,6 +66,7 @@ class PreviousStepHook(Hook):
         self.scenario = scenario_of(runner.cfg)
         if not isinstance(runner._train_loop, BaseLoop):
             return
+        check_derived(runner.cfg)
         step_dir = step_dir_of(runner.cfg, self.scenario)
         resumes = runner._resume and (runner._load_from or find_latest_checkpoint(str(step_dir)))
         if self.scenario.step > 0 or resumes:
