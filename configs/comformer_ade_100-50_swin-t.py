@@ -1,19 +1,4 @@
-_base_ = 'comformer_ade_100-50.py'
-work_dir = f'./work_dirs/{{fileBasenameNoExtension}}/step{_base_.step}'
+_base_ = ['comformer_ade_100-50.py', '_base_/backbones/swin-t.py']
+from mmcomformer.recipe import complete
 
-pretrained = 'https://github.com/SwinTransformer/storage/releases/download/v1.0.0/swin_tiny_patch4_window7_224.pth'
-model = dict(
-    backbone=dict(
-        _delete_=True,
-        type='mmdet.SwinTransformer',
-        embed_dims=96,
-        depths=[2, 2, 6, 2],
-        num_heads=[3, 6, 12, 24],
-        window_size=7,
-        drop_path_rate=0.3,
-        out_indices=(0, 1, 2, 3),
-        convert_weights=True,
-        init_cfg=dict(type='Pretrained', checkpoint=pretrained),
-    ),
-    panoptic_head=dict(in_channels=[96, 192, 384, 768]),
-)
+complete(globals(), '{{fileBasenameNoExtension}}')

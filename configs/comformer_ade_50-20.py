@@ -1,24 +1,5 @@
-_base_ = [
-    '_base_/models/comformer_r50.py',
-    '_base_/datasets/ade20k_panoptic.py',
-    '_base_/scenarios/ade_50-20.py',
-    '_base_/schedules/comformer_160k.py',
-    '_base_/methods/comformer.py',
-    '_base_/default_runtime.py',
-]
-step, scenario = _base_.step, _base_.scenario
-work_dir = f'./work_dirs/{{fileBasenameNoExtension}}/step{_base_.step}'
+_base_ = ['_base_/ade20k_panoptic_r50.py', '_base_/methods/{{$METHOD:comformer}}.py']
+from mmcomformer.recipe import complete
 
-model = dict(panoptic_head=dict(scenario=scenario, loss_distill=dict(loss_weight=10.0)))
-train_dataloader = dict(dataset=dict(scenario=scenario))
-val_dataloader = dict(dataset=dict(scenario=scenario))
-test_dataloader = dict(dataset=dict(scenario=scenario))
-
-# 160k iterations for the base classes, then 400 for each new class
-max_iters = 160000 if step == 0 else 400 * scenario['increments'][step]
-train_cfg = dict(max_iters=max_iters)
-optim_wrapper = dict(optimizer=dict(lr=1e-4 if step == 0 else 5e-5))
-# mmengine's polynomial is 0 in its last iteration, the released program's would be one later
-param_scheduler = [
-    dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=max_iters + 1, by_epoch=False)
-]
+scenario = dict(increments=[50] + [20] * 5)
+complete(globals(), '{{fileBasenameNoExtension}}')

@@ -1,27 +1,10 @@
-# upper bound for comformer_shapes_6-3.py: all classes at once, as many iterations as its steps have
-# together
-_base_ = [
-    '_base_/models/comformer_tiny.py',
-    '_base_/datasets/shapes_panoptic.py',
-    '_base_/scenarios/shapes_joint.py',
-    '_base_/schedules/shapes.py',
-    '_base_/methods/joint.py',
-    '_base_/default_runtime.py',
-]
-scenario = _base_.scenario
-work_dir = f'./work_dirs/{{fileBasenameNoExtension}}/step{_base_.step}'
+# upper bound for comformer_shapes_6-3.py: all classes at once, as many
+# iterations as its steps have together
+_base_ = ['_base_/shapes_panoptic_tiny.py', '_base_/methods/{{$METHOD:joint}}.py']
+from mmcomformer.recipe import complete
 
-model = dict(panoptic_head=dict(scenario=scenario, loss_distill=None))
-train_dataloader = dict(dataset=dict(scenario=scenario))
-val_dataloader = dict(dataset=dict(scenario=scenario))
-test_dataloader = dict(dataset=dict(scenario=scenario))
+scenario = dict(increments=[12])
+schedule = dict(base_iters=2000)
 # the classes that comformer_shapes_6-3.py learns at step 0 count as base
-val_evaluator = dict(num_base=6)
-test_evaluator = dict(num_base=6)
-
-max_iters = 2000
-train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
-default_hooks = dict(checkpoint=dict(interval=100))
-param_scheduler = [
-    dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=max_iters, by_epoch=False)
-]
+val_evaluator = test_evaluator = dict(num_base=6)
+complete(globals(), '{{fileBasenameNoExtension}}')

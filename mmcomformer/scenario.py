@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, SupportsIndex
 
+from .spelling import check_keys
+
 
 @dataclass(frozen=True)
 class _Setting:
@@ -173,19 +175,7 @@ class Scenario:
         """
         if isinstance(config, Scenario):
             return config
-        if not isinstance(config, Mapping):
-            raise TypeError(
-                f'scenario: expected a dict with increments, thing_classes and stuff_classes, got '
-                f'{config!r}; add one of configs/_base_/scenarios to the config, or write your own'
-            )
-        known = set(cls.__dataclass_fields__) - _DERIVED
-        unknown = sorted(set(config) - known)
-        if unknown:
-            raise TypeError(f'scenario: unknown keys {unknown}; expected {sorted(known)}')
-        missing = sorted({'increments', 'stuff_classes'} - set(config))
-        if missing:
-            raise TypeError(f'scenario: keys {missing} are missing')
-        return cls(**{'thing_classes': (), **config})
+        return cls(**{'thing_classes': (), **scenario_settings(config)})
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists, strings and integers that :meth:`from_config` accepts."""
@@ -299,6 +289,24 @@ class Scenario:
 _DERIVED = {
     'classes', 'order', 'learning_to_label', 'current_labels', 'seen_labels', 'later_labels',
 }  # fmt: skip
+
+
+def scenario_settings(config: object) -> Mapping[str, Any]:
+    """Return the ``scenario`` dict of a config after checking its keys, not their values.
+
+    Raises:
+        TypeError: If it is missing, not a dict, or has an unknown key.
+    """
+    if not isinstance(config, Mapping):
+        raise TypeError(
+            f'scenario: expected a dict with increments, thing_classes and stuff_classes, got '
+            f'{config!r}; inherit one of configs/_base_ and write scenario = dict(increments=[...])'
+        )
+    check_keys('scenario', config, set(Scenario.__dataclass_fields__) - _DERIVED)
+    missing = sorted({'increments', 'stuff_classes'} - set(config))
+    if missing:
+        raise TypeError(f'scenario: keys {missing} are missing')
+    return config
 
 
 def parse_step(value: object, *, num_steps: int | None = None, source: str = 'step') -> int:

@@ -27,7 +27,6 @@ def small_options(root, *, head='panoptic_head', **more):
         'default_hooks.checkpoint.interval': 2,
         'model.train_cfg.num_points': 64,
         f'model.{head}.num_queries': 10,
-        'vis_backends': [],
         'visualizer.vis_backends': [],
         **more,
     }

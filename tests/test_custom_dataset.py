@@ -133,8 +133,8 @@ def edit(text):
     path = first.removeprefix('# ')
     content = Path(path).read_text(encoding='utf-8')
     for line in lines:
-        name = line.split(' = ')[0]
-        content, count = re.subn(f'^{name} = .*$', line, content, flags=re.M)
+        name, equals, _ = line.partition('=')
+        content, count = re.subn(rf'^{re.escape(name + equals)}.*$', line, content, flags=re.M)
         assert count == 1, line
     Path(path).write_text(content, encoding='utf-8')
 

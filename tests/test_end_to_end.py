@@ -459,12 +459,7 @@ BAD_COMMANDS = {
 }
 OTHER_ORDER = """
 _base_ = {config!r}
-scenario = {{**_base_.scenario, 'class_order': _base_.scenario['class_order'][::-1]}}
-model = dict(panoptic_head=dict(scenario=scenario))
-train_dataloader = dict(dataset=dict(scenario=scenario))
-val_dataloader = dict(dataset=dict(scenario=scenario))
-test_dataloader = dict(dataset=dict(scenario=scenario))
-work_dir = f'./work_dirs/other/step{{_base_.step}}'
+scenario = dict(class_order=_base_.scenario.class_order[::-1])
 """
 
 
@@ -493,7 +488,7 @@ class TestBadCommands:
             'syntax.py': 'a = = 1\n',
             'base.py': "_base_ = 'gone.py'\n",
             'increments.py': f'{leaf}scenario = dict(increments=[6, 3])\n',
-            'stale.py': f"{leaf}scenario = dict(setting='disjoint')\n",
+            'stale.py': f'{leaf}model = dict(panoptic_head=dict(scenario=dict(step=1)))\n',
             'other_order.py': OTHER_ORDER.format(config=CONFIG),
         }
         for name, text in configs.items():

@@ -16,9 +16,11 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 
 from ..compat import libraries  # noqa: F401  (a wrong version is reported before the config is)
+from ..recipe import settle
 from ..scenario import parse_step, step_from_environment
 from ..tasks import task_of
 from .config_check import check_config
+from .config_keys import check_config_keys, check_option_keys
 from .scenario_config import check_options, scenario_of, step_dir_of
 
 
@@ -69,18 +71,24 @@ def requested_step(step: int | None) -> int | None:
 def load_config(request: Request, step: int) -> Config:
     """Parse the config for a step, and set in it what the user asked for.
 
+    What follows from the scenario and the schedule is derived anew where these are others than in
+    the config that was inherited: the copies of the scenario, iterations, learning rate, work dir.
+
     Raises:
         FileNotFoundError: If there is no such config.
-        TypeError: If it has no scenario.
-        ValueError: If an option or the config contradicts the step, the model is of no task, or a
-            component has a key, name or value that it does not know.
+        TypeError: If it has no scenario, or it or the schedule has unknown keys.
+        ValueError: If an option or the config contradicts the step or itself, the model is of no
+            task, or a component has a key, name or value that it does not know.
     """
     if not Path(request.config).is_file():
         raise FileNotFoundError(f'config {request.config}: no such file')
     check_options(request.cfg_options)
     cfg = _parse(request.config, step)
+    check_config_keys(cfg.to_dict(), request.config)
+    check_option_keys(request.cfg_options, cfg.to_dict())
     # merging takes _delete_ out of what it is given, and every step is given it
     cfg.merge_from_dict(copy.deepcopy(dict(request.cfg_options)))
+    _settle(cfg, request, step)
     # without a scenario this raises, before anything else can fail for lack of one
     scenario = scenario_of(cfg)
     task_of(cfg.get('model'))
@@ -93,16 +101,45 @@ def load_config(request: Request, step: int) -> Config:
     return cfg
 
 
+def _settle(cfg: Config, request: Request, step: int) -> None:
+    """Derive anew what follows from settings that the config or the options have changed."""
+    if 'derived' not in cfg:
+        return
+    settings = cfg.to_dict()
+    if isinstance(settings.get('scenario'), dict):
+        settings['step'] = settings['scenario']['step'] = step
+    settle(settings, Path(request.config).stem, set(_leaves(request.cfg_options)))
+    for key, value in settings.items():
+        if value != cfg.get(key):
+            cfg[key] = value
+
+
+def _leaves(options: Mapping[str, Any], prefix: str = '') -> Iterator[str]:
+    for key, value in options.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f'{prefix}{key}.')
+        else:
+            yield f'{prefix}{key}'
+
+
 def _parse(path: str, step: int) -> Config:
     logger = MMLogger.get_current_instance()
     logger.addFilter(_is_warning)
     try:
         with environment_step(step):
             return Config.fromfile(path)
+    except FileNotFoundError as error:
+        raise ValueError(f'config {path}: it cannot be read ({error}){_methods()}') from error
     except (OSError, SyntaxError) as error:
         raise ValueError(f'config {path}: it cannot be read ({error})') from error
     finally:
         logger.removeFilter(_is_warning)
+
+
+def _methods() -> str:
+    """Return what METHOD may have to do with a file that is missing."""
+    chosen = os.environ.get('METHOD')
+    return f'; METHOD={chosen}: a method is a file of configs/_base_/methods' if chosen else ''
 
 
 def _is_warning(record: logging.LogRecord) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
+from ..recipe import find_scenarios, stale_values
 from ..scenario import Scenario
 from ..tasks import task_of
 
@@ -25,25 +26,40 @@ def scenario_of(cfg: Config) -> Scenario:
         if Scenario.from_config(found) != scenario:
             raise ValueError(
                 f'{key}: it differs from the top-level scenario of the config (step '
-                f'{scenario.step}); choose the step with --step or STEP=, and write '
-                f'scenario=_base_.scenario in every component'
+                f'{scenario.step}); {_advice(cfg)}'
             )
     return scenario
 
 
-def find_scenarios(node: Any, prefix: str = '') -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each scenario dict below a config node, with its dotted key."""
-    # a Config is no mapping
-    if isinstance(node, (Mapping, Config)):
-        for key, value in node.items():
-            name = f'{prefix}.{key}' if prefix else str(key)
-            if key == 'scenario' and isinstance(value, dict):
-                yield name, value
-            else:
-                yield from find_scenarios(value, name)
-    elif isinstance(node, (list, tuple)):
-        for index, value in enumerate(node):
-            yield from find_scenarios(value, f'{prefix}[{index}]')
+def _advice(cfg: Config) -> str:
+    """Tell what to do about a copy of the scenario that differs."""
+    if 'derived' not in cfg:
+        return (
+            'choose the step with --step or STEP=, and write scenario=_base_.scenario in every '
+            'component'
+        )
+    return (
+        'change the top-level scenario only, choose the step with --step or STEP=, and let a '
+        'component have scenario=dict(); a config that inherits another scenario is completed by '
+        'tools/train.py (mim train mmcomformer), and other programs run the complete config that '
+        'it leaves in the folder of the step'
+    )
+
+
+def check_derived(cfg: Config) -> None:
+    """Check that what follows from scenario and schedule was derived after their last change.
+
+    Raises:
+        TypeError: If the scenario or the schedule has unknown keys.
+        ValueError: If it was not, as in a program that is not ours.
+    """
+    stale = stale_values(cfg.to_dict())
+    if stale:
+        raise ValueError(
+            f'{", ".join(stale)}: not what follows from the scenario and the schedule of the '
+            f'config; run it with tools/train.py (mim train mmcomformer), or run the '
+            f'complete config that it leaves in the folder of the step'
+        )
 
 
 def model_at_step(model_cfg: Mapping[str, Any], step: int) -> dict[str, Any]:
@@ -67,19 +83,21 @@ def default_scope_of(cfg: Config) -> str:
 
 
 def check_options(options: Mapping[str, Any] | None) -> None:
-    """Refuse to set the step by ``--cfg-options``, which would leave stale copies of it.
+    """Refuse ``--cfg-options`` that set the step, or one copy of the scenario.
 
     Raises:
-        ValueError: If an option sets a step, or a part of a scenario in one place only.
+        ValueError: If an option does.
     """
     for key in options or {}:
         parts = key.split('.')
-        if parts[-1] == 'step' or 'scenario' in parts:
+        if parts[-1] == 'step' or 'scenario' in parts[1:]:
             raise ValueError(
                 f'--cfg-options {key}: every component holds a copy of the scenario, so this '
                 f'would change only one of them; choose the step with --step (or STEP=), and '
-                f'change a scenario in a config file'
+                f'change the top-level scenario, as in --cfg-options scenario.setting=disjoint'
             )
+        if parts[0] == 'derived':
+            raise ValueError(f'--cfg-options {key}: it is a record of what was derived')
 
 
 def step_dir_of(cfg: Config, scenario: Scenario) -> Path:

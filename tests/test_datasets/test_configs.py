@@ -1,4 +1,4 @@
-"""The base configs of datasets and scenarios, in the form in which leaf configs use them."""
+"""The datasets and scenarios of the configs."""
 
 import numpy as np
 import pytest
@@ -33,24 +33,23 @@ ORDER_B = [
 # fmt: on
 
 LEAF = """
-_base_ = ['{bases}/datasets/{dataset}.py', '{bases}/scenarios/{scenario}.py']
-scenario = _base_.scenario
-train_dataloader = dict(dataset=dict(scenario=scenario, dataset=dict(data_root='{root}')))
-val_dataloader = dict(dataset=dict(scenario=scenario, dataset=dict(data_root='{root}')))
-test_dataloader = val_dataloader
+_base_ = '{config}'
+from mmcomformer.recipe import complete
+data_root = '{root}'
+complete(globals(), 'leaf')
 """
 
 
 @pytest.fixture
 def leaf(tmp_path, repo_root, monkeypatch):
-    def load(dataset, scenario, root, step=None):
+    def load(name, root, step=None):
         if step is None:
             monkeypatch.delenv('STEP', raising=False)
         else:
             monkeypatch.setenv('STEP', str(step))
         path = tmp_path / 'leaf.py'
-        bases = repo_root / 'configs' / '_base_'
-        path.write_text(LEAF.format(bases=bases, dataset=dataset, scenario=scenario, root=root))
+        config = repo_root / 'configs' / f'comformer_{name}.py'
+        path.write_text(LEAF.format(config=config, root=root))
         return Config.fromfile(path)
 
     return load
@@ -59,7 +58,7 @@ def leaf(tmp_path, repo_root, monkeypatch):
 @pytest.mark.parametrize('step', [None, 0, 1])
 @pytest.mark.parametrize('name', ADE_STEPS)
 def test_ade_scenarios(leaf, name, step):
-    config = leaf('ade20k_panoptic', f'ade_{name}', '/nowhere', step)
+    config = leaf(f'ade_{name}', '/nowhere', step)
     for place in (config, config.train_dataloader.dataset, config.test_dataloader.dataset):
         scenario = Scenario.from_config(place.scenario)
         assert scenario.step == (step or 0)
@@ -70,7 +69,7 @@ def test_ade_scenarios(leaf, name, step):
 
 
 def test_ade_class_order_is_that_of_sceneparse150(leaf, repo_root):
-    scenario = Scenario.from_config(leaf('ade20k_panoptic', 'ade_100-50', '/nowhere').scenario)
+    scenario = Scenario.from_config(leaf('ade_100-50', '/nowhere').scenario)
     metainfo = ADE20KPanopticDataset.METAINFO
     assert scenario.thing_classes == metainfo['thing_classes']
     assert scenario.stuff_classes == metainfo['stuff_classes']
@@ -88,7 +87,7 @@ def test_ade_class_order_is_that_of_sceneparse150(leaf, repo_root):
 
 def test_ade_order_b(leaf):
     default, other = (
-        Scenario.from_config(leaf('ade20k_panoptic', f'ade_{name}', '/nowhere').scenario)
+        Scenario.from_config(leaf(f'ade_{name}', '/nowhere').scenario)
         for name in ('100-50', '100-50_order-b')
     )
     assert sorted(ORDER_B) == list(range(1, 151))
@@ -104,7 +103,7 @@ def test_ade_order_b(leaf):
 
 
 def test_ade_class_order_agrees_with_mmseg(leaf):
-    scenario = Scenario.from_config(leaf('ade20k_panoptic', 'ade_100-50', '/nowhere').scenario)
+    scenario = Scenario.from_config(leaf('ade_100-50', '/nowhere').scenario)
     other = {
         'window': 'windowpane', 'tub': 'bathtub', 'rail': 'railing', 'street lamp': 'streetlight',
         'tv': 'television receiver', 'clothes': 'apparel', 'pool': 'swimming pool',
@@ -116,7 +115,7 @@ def test_ade_class_order_agrees_with_mmseg(leaf):
 
 @pytest.mark.parametrize('step', [0, 1])
 def test_ade_miniature(leaf, ade_root, step):
-    config = leaf('ade20k_panoptic', 'ade_100-50', ade_root, step)
+    config = leaf('ade_100-50', ade_root, step)
     train = DATASETS.build(config.train_dataloader.dataset)
     assert len(train) == 30
     current = Scenario.from_config(config.scenario).current_labels
@@ -139,7 +138,7 @@ def test_ade_miniature(leaf, ade_root, step):
 
 
 def test_ade_padding_is_grey_and_not_labelled(leaf, ade_root):
-    config = leaf('ade20k_panoptic', 'ade_100-50', ade_root)
+    config = leaf('ade_100-50', ade_root)
     dataset = DATASETS.build(config.train_dataloader.dataset)
     padded = 0
     for index in range(6):
@@ -163,7 +162,7 @@ def trailing(flags):
 
 
 def test_ade_short_side(leaf, ade_root):
-    config = leaf('ade20k_panoptic', 'ade_100-50', ade_root)
+    config = leaf('ade_100-50', ade_root)
     resize = config.train_dataloader.dataset.pipeline[2]
     assert resize.scales == [320, 384, 448, 512, 576, 640, 704, 768, 832, 896, 960, 1024, 1088,
                              1152, 1216, 1280]  # fmt: skip
@@ -173,7 +172,7 @@ def test_ade_short_side(leaf, ade_root):
 
 @pytest.mark.parametrize('step', [0, 1, 2])
 def test_shapes(leaf, shapes_root, step):
-    config = leaf('shapes_panoptic', 'shapes_6-3', shapes_root, step)
+    config = leaf('shapes_6-3', shapes_root, step)
     scenario = Scenario.from_config(config.scenario)
     assert scenario.increments == (6, 3, 3)
     assert not set(scenario.current_classes) <= set(scenario.thing_classes)
@@ -191,12 +190,12 @@ def test_shapes(leaf, shapes_root, step):
 def test_shapes_learning_order(leaf):
     from mmcomformer.datasets.shapes import learning_order
 
-    scenario = Scenario.from_config(leaf('shapes_panoptic', 'shapes_6-3', '/nowhere').scenario)
+    scenario = Scenario.from_config(leaf('shapes_6-3', '/nowhere').scenario)
     assert scenario.order == learning_order()
 
 
 def test_lazy_test_dataset(leaf):
-    config = leaf('shapes_panoptic', 'shapes_6-3', '/nowhere', 1).test_dataloader.dataset
+    config = leaf('shapes_6-3', '/nowhere', 1).test_dataloader.dataset
     metainfo = DATASETS.build({**config, 'lazy_init': True}).metainfo
     assert len(metainfo['classes']) == len(metainfo['palette']) == 12
 
@@ -217,7 +216,7 @@ class Recorder(torch.nn.Module):
 
 @pytest.mark.parametrize('kind', ['path', 'array'])
 def test_inference_detector(leaf, shapes_root, kind):
-    model = Recorder(leaf('shapes_panoptic', 'shapes_6-3', shapes_root))
+    model = Recorder(leaf('shapes_6-3', shapes_root))
     image = np.zeros((30, 60, 3), np.uint8)
     if kind == 'path':
         image = str(shapes_root / 'val' / '000000.jpg')
@@ -229,7 +228,7 @@ def test_inference_detector(leaf, shapes_root, kind):
 
 @pytest.mark.parametrize('kind', ['path', 'array'])
 def test_inferencer(leaf, shapes_root, kind):
-    config = leaf('shapes_panoptic', 'shapes_6-3', shapes_root)
+    config = leaf('shapes_6-3', shapes_root)
     pipeline = DetInferencer._init_pipeline(DetInferencer.__new__(DetInferencer), config)
     image = np.zeros((30, 60, 3), np.uint8)
     if kind == 'path':
@@ -251,7 +250,7 @@ def test_mask2former_names_of_categories(leaf, ade_root, tmp_path):
     for category in content['categories']:
         category['name'] = names.get(category['name'], category['name'])
     path.write_text(json.dumps(content))
-    config = leaf('ade20k_panoptic', 'ade_100-50', root)
+    config = leaf('ade_100-50', root)
     assert isinstance(config.val_dataloader.dataset.category_aliases, ConfigDict)
     assert len(DATASETS.build(config.val_dataloader.dataset)) == 10
 
@@ -271,8 +270,7 @@ SEMANTIC = {
 @pytest.mark.parametrize('step', [None, 1])
 @pytest.mark.parametrize('name', SEMANTIC)
 def test_semantic_scenarios(leaf, name, step):
-    dataset = 'voc_semantic' if name.startswith('voc') else 'ade20k_semantic'
-    config = leaf(dataset, name, '/nowhere', step)
+    config = leaf(name, '/nowhere', step)
     for place in (config, config.train_dataloader.dataset, config.test_dataloader.dataset):
         scenario = Scenario.from_config(place.scenario)
         assert scenario.step == (step or 0)
@@ -293,8 +291,8 @@ def test_semantic_scenarios(leaf, name, step):
 def test_steps_of_shapes_agree_in_both_tasks(leaf, shapes_root, step, setting, monkeypatch):
     """The same images and the same classes in each, whether read from JSON or from label maps."""
     monkeypatch.setenv('SETTING', setting)
-    panoptic = leaf('shapes_panoptic', 'shapes_6-3', shapes_root, step).train_dataloader.dataset
-    config = leaf('shapes_semantic', 'shapes_semantic_6-3', shapes_root, step)
+    panoptic = leaf('shapes_6-3', shapes_root, step).train_dataloader.dataset
+    config = leaf('shapes_semantic_6-3', shapes_root, step)
     semantic = config.train_dataloader.dataset
     for dataset in (panoptic, semantic):
         dataset.pipeline = [t for t in dataset.pipeline if t.type != 'RandomFlip']
@@ -315,7 +313,7 @@ def test_steps_of_shapes_agree_in_both_tasks(leaf, shapes_root, step, setting, m
 
 
 def test_semantic_evaluation_keeps_the_size_and_all_classes(leaf, shapes_root):
-    config = leaf('shapes_semantic', 'shapes_semantic_6-3', shapes_root).test_dataloader.dataset
+    config = leaf('shapes_semantic_6-3', shapes_root).test_dataloader.dataset
     with DefaultScope.overwrite_default_scope('mmseg'):
         dataset = DATASETS.build(config)
         sample = dataset[0]

@@ -299,7 +299,9 @@ def build_optimizer(student: nn.Module) -> Any:
     from mmengine.config import Config
     from mmengine.optim import build_optim_wrapper
 
-    config = Config.fromfile(CONFIGS / 'schedules' / 'comformer_160k.py').optim_wrapper
+    recipe = Config.fromfile(CONFIGS / 'schedules' / 'comformer_160k.py')
+    config = recipe.optim_wrapper
+    config.optimizer.lr = recipe.schedule.base_lr
     # mixed precision is not measured
     config.type = 'OptimWrapper'
     return build_optim_wrapper(student, config)

@@ -1,6 +1,7 @@
 # Cityscapes panoptic, as tools/dataset_converters/cityscapes_panoptic.py writes it
 _base_ = 'panoptic.py'
 data_root = 'data/cityscapes/'
+crop_size = (1024, 512)
 
 # fmt: off
 things = ['person', 'rider', 'car', 'truck', 'bus', 'train', 'motorcycle', 'bicycle']
@@ -32,10 +33,10 @@ train_pipeline = [
         resize_type='ResizeShortestEdge',
         max_size=4096,
     ),
-    dict(type='RandomCrop', crop_size=(1024, 512)),
+    dict(type='RandomCrop', crop_size=crop_size),
     dict(type='SSDColorJitter'),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='Pad', size=(1024, 512), pad_val=dict(img=128, seg=0)),
+    dict(type='Pad', size=crop_size, pad_val=dict(img=128, seg=0)),
     dict(type='PackContinualInputs'),
 ]
 test_pipeline = [

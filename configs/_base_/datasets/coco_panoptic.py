@@ -1,6 +1,7 @@
 # COCO panoptic 2017 in its own layout; tools/dataset_converters/coco_panoptic.py checks it
 _base_ = 'panoptic.py'
 data_root = 'data/coco/'
+crop_size = (1024, 1024)
 
 train_pipeline = [
     dict(type='LoadImageFromFile', backend_args=_base_.backend_args),
@@ -8,8 +9,8 @@ train_pipeline = [
     dict(type='RandomFlip', prob=0.5),
     # large-scale jitter, as Mask2Former trains on COCO
     dict(type='RandomResize', scale=(1024, 1024), ratio_range=(0.1, 2.0), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=(1024, 1024)),
-    dict(type='Pad', size=(1024, 1024), pad_val=dict(img=128, seg=0)),
+    dict(type='RandomCrop', crop_size=crop_size),
+    dict(type='Pad', size=crop_size, pad_val=dict(img=128, seg=0)),
     dict(type='PackContinualInputs'),
 ]
 test_pipeline = [

@@ -1,7 +1,11 @@
-# One's own data in COCO's panoptic format. The leaf config sets data_root and the names of the
-# classes (metainfo), and the file names if they are others.
+# One's own data in COCO's panoptic format. The leaf config sets data_root and the scenario, which
+# names the classes, and the file names if they are others.
 _base_ = 'panoptic.py'
+step = {{'$STEP:0'}}
+scenario = dict(setting='{{$SETTING:overlap}}', step=step)
 data_root = 'data/custom/'
+# of all loaders; the names of the classes are those of the scenario
+dataset = dict(metainfo='scenario')
 
 train_dataloader = dict(
     dataset=dict(

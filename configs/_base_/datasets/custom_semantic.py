@@ -1,7 +1,11 @@
-# One's own data with a label map per image. The leaf config sets data_root, the names of the
-# classes (metainfo), what the values of the maps mean, and the folders if they are others.
+# One's own data with a label map per image. The leaf config sets data_root, the scenario, which
+# names the classes, what the values of the maps mean, and the folders if they are others.
 _base_ = 'semantic.py'
+step = {{'$STEP:0'}}
+scenario = dict(setting='{{$SETTING:overlap}}', step=step, background=None)
 data_root = 'data/custom/'
+# of all loaders; the names of the classes are those of the scenario
+dataset = dict(metainfo='scenario')
 
 train_dataloader = dict(
     dataset=dict(

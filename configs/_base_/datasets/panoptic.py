@@ -1,7 +1,8 @@
 # What the panoptic datasets share: loaders, the pipelines of ADE20K's recipe, the metric. A dataset
-# adds its type, folders and files, a leaf config the scenario:
-# train_dataloader = dict(dataset=dict(scenario=scenario))
+# adds its type, folders and files.
 backend_args = None
+# width and height; what pads, the model included, follows it
+crop_size = (640, 640)
 
 load_id_map = dict(type='LoadPanopticIdMap', backend_args=backend_args)
 train_pipeline = [
@@ -13,11 +14,11 @@ train_pipeline = [
         resize_type='ResizeShortestEdge',
         max_size=2560,
     ),
-    dict(type='RandomCrop', crop_size=(640, 640)),
+    dict(type='RandomCrop', crop_size=crop_size),
     dict(type='SSDColorJitter'),
     dict(type='RandomFlip', prob=0.5),
     # to the size of the crop, in grey and not labelled, as the released program pads
-    dict(type='Pad', size=(640, 640), pad_val=dict(img=128, seg=0)),
+    dict(type='Pad', size=crop_size, pad_val=dict(img=128, seg=0)),
     dict(type='PackContinualInputs'),
 ]
 test_pipeline = [
@@ -35,6 +36,8 @@ train_dataloader = dict(
     sampler=dict(type='ContinualSampler', shuffle=True),
     dataset=dict(
         type='IncrementalDataset',
+        # of the run
+        scenario=dict(),
         dataset=dict(type='CocoPanopticDataset', backend_args=backend_args),
         pipeline=train_pipeline,
     ),
@@ -47,6 +50,8 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='IncrementalDataset',
+        # of the run
+        scenario=dict(),
         dataset=dict(type='CocoPanopticDataset', backend_args=backend_args),
         test_mode=True,
         pipeline=test_pipeline,

@@ -1,7 +1,8 @@
 # What the semantic datasets share: loaders, the pipelines of ADE20K's recipe, test-time
-# augmentation, the metric. A dataset adds its type and folders, a leaf config the scenario:
-# train_dataloader = dict(dataset=dict(scenario=scenario))
+# augmentation, the metric. A dataset adds its type and folders.
 backend_args = None
+# width and height; what pads, the model included, follows it
+crop_size = (512, 512)
 
 load_map = dict(type='LoadSemanticMap', backend_args=backend_args)
 train_pipeline = [
@@ -13,11 +14,11 @@ train_pipeline = [
         resize_type='ResizeShortestEdge',
         max_size=2048,
     ),
-    dict(type='RandomCrop', crop_size=(512, 512)),
+    dict(type='RandomCrop', crop_size=crop_size),
     dict(type='SSDColorJitter'),
     dict(type='RandomFlip', prob=0.5),
     # to the size of the crop, in grey and not labelled, as the released program pads
-    dict(type='Pad', size=(512, 512), pad_val=dict(img=128, seg=255)),
+    dict(type='Pad', size=crop_size, pad_val=dict(img=128, seg=255)),
     dict(type='PackSemanticInputs'),
 ]
 test_pipeline = [
@@ -56,6 +57,8 @@ train_dataloader = dict(
     sampler=dict(type='ContinualSampler', shuffle=True),
     dataset=dict(
         type='IncrementalDataset',
+        # of the run
+        scenario=dict(),
         dataset=dict(type='BaseSegDataset', backend_args=backend_args),
         pipeline=train_pipeline,
     ),
@@ -68,6 +71,8 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='IncrementalDataset',
+        # of the run
+        scenario=dict(),
         dataset=dict(type='BaseSegDataset', backend_args=backend_args),
         test_mode=True,
         pipeline=test_pipeline,

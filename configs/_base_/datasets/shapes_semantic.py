@@ -1,6 +1,7 @@
 # Shapes, the embedded benchmark, with its label maps; tools/make_shapes.py generates it
 _base_ = 'semantic.py'
 data_root = 'data/shapes/'
+crop_size = (96, 96)
 
 train_pipeline = [
     dict(type='LoadImageFromFile', backend_args=_base_.backend_args),

@@ -1,5 +1,7 @@
 # fine-tuning: start from step t-1, with nothing against forgetting
-custom_hooks = [
-    dict(type='PreviousStepHook'),
-    dict(type='SummaryHook', method='fine-tuning'),
-]
+method = dict(
+    key='{{fileBasenameNoExtension}}',
+    name='fine-tuning',
+    hooks=[dict(type='PreviousStepHook')],
+    head=dict(loss_distill=None),
+)

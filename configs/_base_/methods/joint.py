@@ -1,5 +1,7 @@
 # joint training: all classes in one step, the upper bound
-custom_hooks = [
-    dict(type='PreviousStepHook'),
-    dict(type='SummaryHook', method='joint'),
-]
+method = dict(
+    key='{{fileBasenameNoExtension}}',
+    name='joint',
+    hooks=[dict(type='PreviousStepHook')],
+    head=dict(loss_distill=None),
+)

@@ -1,7 +1,6 @@
 # comformer_r50.py for semantic segmentation, with a ResNet-101 whose batch norm learns, over the
 # batches of all GPUs
 _base_ = 'comformer_r50.py'
-crop_size = (512, 512)
 model = dict(
     _delete_=True,
     type='ContinualEncoderDecoder',
@@ -10,7 +9,7 @@ model = dict(
         mean=_base_.model.data_preprocessor.mean,
         std=_base_.model.data_preprocessor.std,
         bgr_to_rgb=True,
-        size=crop_size,
+        size=None,
         pad_val=0,
         seg_pad_val=255,
         test_cfg=dict(size_divisor=32),

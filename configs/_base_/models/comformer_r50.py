@@ -1,6 +1,5 @@
-# Mask2Former R50 with CoMFormer's head; scenario and kd weight come from the leaf config. Prefixes
-# such as mmdet. let the semantic models take the same parts.
-crop_size = (640, 640)
+# Mask2Former R50 with CoMFormer's head; scenario and size of the crop are those of the run.
+# Prefixes such as mmdet. let the semantic models take the same parts.
 model = dict(
     type='ContinualMaskFormer',
     data_preprocessor=dict(
@@ -10,7 +9,7 @@ model = dict(
         bgr_to_rgb=True,
         pad_size_divisor=32,
         # no pad_mask: the head pads the ground truth
-        batch_augments=[dict(type='BatchFixedSizePad', size=crop_size, img_pad_value=0)],
+        batch_augments=[dict(type='BatchFixedSizePad', size=None, img_pad_value=0)],
     ),
     backbone=dict(
         type='mmdet.ResNet',
@@ -28,6 +27,7 @@ model = dict(
     ),
     panoptic_head=dict(
         type='ComFormerHead',
+        scenario=dict(),
         in_channels=[256, 512, 1024, 2048],
         strides=[4, 8, 16, 32],
         feat_channels=256,

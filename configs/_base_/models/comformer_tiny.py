@@ -1,10 +1,9 @@
 # 3 M parameters, for Shapes on two CPU cores: ResNet-18 of half width, 2 encoder and 3 decoder
 # layers, 20 queries, no pretrained weights
 _base_ = 'comformer_r50.py'
-crop_size = (96, 96)
 model = dict(
     data_preprocessor=dict(
-        batch_augments=[dict(type='BatchFixedSizePad', size=crop_size, img_pad_value=0)]
+        batch_augments=[dict(type='BatchFixedSizePad', size=(96, 96), img_pad_value=0)]
     ),
     backbone=dict(
         depth=18,

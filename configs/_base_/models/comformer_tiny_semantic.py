@@ -1,6 +1,5 @@
 # comformer_tiny.py for semantic segmentation
 _base_ = 'comformer_tiny.py'
-crop_size = (96, 96)
 model = dict(
     _delete_=True,
     type='ContinualEncoderDecoder',
@@ -9,7 +8,7 @@ model = dict(
         mean=_base_.model.data_preprocessor.mean,
         std=_base_.model.data_preprocessor.std,
         bgr_to_rgb=True,
-        size=crop_size,
+        size=(96, 96),
         pad_val=0,
         seg_pad_val=255,
         test_cfg=dict(size_divisor=32),

@@ -31,7 +31,7 @@ from ..checkpoint import (
 )
 from ..checkpoint_fit import weight_faults
 from ..method_state import STATE_KEY, gather_states
-from ..scenario_config import scenario_of, step_dir_of
+from ..scenario_config import check_derived, scenario_of, step_dir_of
 from ..settings import settings_of
 
 
@@ -71,6 +71,7 @@ class PreviousStepHook(Hook):
         self.scenario = scenario_of(runner.cfg)
         if not isinstance(runner._train_loop, BaseLoop):
             return
+        check_derived(runner.cfg)
         step_dir = step_dir_of(runner.cfg, self.scenario)
         resumes = runner._resume and (runner._load_from or find_latest_checkpoint(str(step_dir)))
         if self.scenario.step > 0 or resumes:

@@ -11,7 +11,6 @@ stuff_classes = [
 # fmt: on
 
 scenario = dict(
-    increments=[14, 5],
     setting='{{$SETTING:overlap}}',
     thing_classes=thing_classes,
     stuff_classes=stuff_classes,

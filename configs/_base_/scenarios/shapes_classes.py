@@ -1,7 +1,6 @@
 step = {{'$STEP:0'}}
 
 scenario = dict(
-    increments=[6, 3, 3],
     setting='{{$SETTING:overlap}}',
     thing_classes=['disc', 'square', 'triangle', 'ring', 'cross', 'star', 'half-disc', 'bar'],
     stuff_classes=['stripes', 'checker', 'dots', 'waves'],

@@ -1,5 +1,5 @@
-# 100-50 in the class order "b" of the paper's study of orders
-_base_ = './ade20k_classes.py'
+# ADE20K in the class order "b" of the paper's study of orders
+_base_ = 'ade20k_panoptic_r50.py'
 
 # fmt: off
 class_order = [
@@ -33,4 +33,4 @@ class_order = [
 ]
 # fmt: on
 
-scenario = dict(increments=[100, 50], class_order=class_order)
+scenario = dict(class_order=class_order)

@@ -1,5 +1,5 @@
-# shapes_6-3.py without the difference between things and stuff
-_base_ = 'shapes_6-3.py'
+# shapes_classes.py without the difference between things and stuff
+_base_ = 'shapes_classes.py'
 
 scenario = dict(
     thing_classes=[],

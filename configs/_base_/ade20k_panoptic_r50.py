@@ -1,0 +1,7 @@
+_base_ = [
+    'models/comformer_r50.py',
+    'datasets/ade20k_panoptic.py',
+    'scenarios/ade20k_classes.py',
+    'schedules/comformer_160k.py',
+    'default_runtime.py',
+]

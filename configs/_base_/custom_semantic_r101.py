@@ -1,0 +1,6 @@
+_base_ = [
+    'models/comformer_r101_semantic.py',
+    'datasets/custom_semantic.py',
+    'schedules/comformer_160k.py',
+    'default_runtime_semantic.py',
+]

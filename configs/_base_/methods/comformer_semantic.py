@@ -1,3 +1,0 @@
-# comformer.py for semantic segmentation
-_base_ = 'comformer.py'
-custom_hooks = [*_base_.custom_hooks[:-1], dict(_base_.custom_hooks[-1], task='semantic')]

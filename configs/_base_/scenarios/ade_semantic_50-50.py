@@ -1,3 +1,0 @@
-_base_ = './ade20k_semantic_classes.py'
-
-scenario = dict(increments=[50] * 3)

@@ -1,3 +1,0 @@
-_base_ = './coco_classes.py'
-
-scenario = dict(increments=[83] + [10] * 5)

@@ -1,3 +1,0 @@
-_base_ = './coco_classes.py'
-
-scenario = dict(increments=[83] + [5] * 10)

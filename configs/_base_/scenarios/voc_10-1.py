@@ -1,3 +1,0 @@
-_base_ = './voc_classes.py'
-
-scenario = dict(increments=[10] + [1] * 10)

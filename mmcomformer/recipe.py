@@ -1,0 +1,375 @@
+"""What a config need not say: everything that follows from its scenario, schedule and method.
+
+A leaf config says what differs and ends with :func:`complete`, which adds the rest::
+
+    _base_ = ['_base_/ade20k_panoptic_r50.py', '_base_/methods/comformer.py']
+    from mmcomformer.recipe import complete
+
+    scenario = dict(increments=[100, 50])
+    complete(globals(), '{{fileBasenameNoExtension}}')
+
+Pure Python but for the merging of configs: no torch.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+from collections.abc import Collection, Iterator, Mapping, MutableMapping
+from types import FunctionType, ModuleType
+from typing import Any
+
+from mmengine.config import Config
+
+from .scenario import parse_step, scenario_settings
+from .spelling import check_keys
+from .tasks import task_of
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+PARTS = ('backbone', 'method')
+"""Bases that hold settings of the model and of its head, wherever that is."""
+SCHEDULE_KEYS = (
+    'base_iters', 'iters_per_class', 'later_iters', 'base_lr', 'later_lr', 'val_interval',
+    'end_offset',
+)  # fmt: skip
+SETTINGS = (
+    'scenario', 'schedule', *PARTS, 'per_method', 'dataset', 'data_root', 'crop_size', 'step',
+    'derived',
+)  # fmt: skip
+"""The top-level keys that are read or written here."""
+_MISSING = object()
+
+
+def complete(config: MutableMapping[str, Any], name: str) -> None:
+    """Add to a leaf config what follows from what it and its bases say.
+
+    A setting that the config gives itself stays as it is.
+
+    Args:
+        config: The ``globals()`` of the config, whose ``_base_`` is read already; changed in place.
+        name: Name of the config, after which the folder of its runs is called.
+
+    Raises:
+        TypeError: If there is no scenario, or it or the schedule has unknown keys or other types.
+        ValueError: If the schedule lacks a key, or a method or backbone changed that is built in.
+    """
+    base = _plain(config['_base_'])
+    own = {key: _plain(value) for key, value in config.items() if _is_setting(key, value)}
+    completed = _completed(base, own, name)
+    for key, value in completed.items():
+        if key in base and value == base[key]:
+            continue
+        # as a whole: nothing of the base is merged into it again
+        replaces = isinstance(value, dict) and key in base
+        config[key] = {**value, '_delete_': True} if replaces else value
+
+
+def _completed(base: dict[str, Any], own: dict[str, Any], name: str) -> dict[str, Any]:
+    config = _merged(base, own)
+    if not isinstance(config.get('scenario'), dict) or 'increments' not in config['scenario']:
+        raise TypeError(
+            f'scenario: expected a dict with increments, got {config.get("scenario")!r}; write '
+            f'scenario = dict(increments=[...]) before complete(...)'
+        )
+    record = base.get('derived') or {key: _mark(value) for key, value in _of_data(base).items()}
+    settings = [_part(config, part) for part in PARTS if part in config and part not in record]
+    if settings:
+        config = _merged(base, *settings, own)
+    derive(config, record, name)
+    return config
+
+
+def _is_setting(key: str, value: Any) -> bool:
+    hidden = key == '_base_' or key.startswith('__')
+    return not hidden and not isinstance(value, (FunctionType, ModuleType))
+
+
+def _plain(node: Any) -> Any:
+    """Copy a config as plain dicts."""
+    if isinstance(node, Mapping):
+        return {key: _plain(value) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return type(node)(map(_plain, node))
+    return copy.deepcopy(node)
+
+
+def _merged(*configs: dict[str, Any]) -> dict[str, Any]:
+    """Merge configs as inheritance does: later ones win, ``_delete_`` replaces."""
+    first, *others = configs
+    merged = Config(_plain(first))
+    for other in others:
+        merged.merge_from_dict(_plain(other))
+    return _plain(merged.to_dict())
+
+
+def settle(config: dict[str, Any], name: str, options: Collection[str] = ()) -> None:
+    """Derive anew what follows from settings that changed after :func:`complete`.
+
+    A config that inherits a complete one is such a case, and so are options of the command line.
+
+    Args:
+        config: The parsed config, as plain dicts; changed in place. One that was not completed is
+            left as it is.
+        name: Name of the config.
+        options: Dotted keys that were set by hand, even if to the value that was derived.
+
+    Raises:
+        TypeError: If the scenario or the schedule has unknown keys or other types.
+        ValueError: If the schedule lacks a key, or a method or backbone changed that is built in.
+    """
+    record = config.get('derived')
+    if record is None:
+        return
+    scenario_settings(config.get('scenario'))
+    _check_parts(config, record)
+    derive(config, {key: mark for key, mark in record.items() if key not in options}, name)
+
+
+def stale_values(config: dict[str, Any]) -> list[str]:
+    """Return the keys of a parsed config whose values no longer follow from what it says.
+
+    Args:
+        config: The config, as plain dicts.
+
+    Raises:
+        TypeError: If the scenario or the schedule has unknown keys or other types.
+        ValueError: If the schedule lacks a key, or a method or backbone changed that is built in.
+    """
+    settled = _plain(config)
+    settle(settled, '')
+    keys = [key for key in settled.get('derived', {}) if key not in (*PARTS, 'work_dir')]
+    return [key for key in keys if _look_up(settled, key) != _look_up(config, key)]
+
+
+def _check_parts(config: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    for part in PARTS:
+        if part in record and record[part] != _mark(_settings_of(config, part)):
+            variable = 'choose another with METHOD=, and ' if part == 'method' else ''
+            raise ValueError(
+                f'{part}: it is built into the model of the config already; {variable}change '
+                f'settings of it in model and custom_hooks'
+            )
+
+
+def derive(config: dict[str, Any], record: Mapping[str, Any], name: str) -> None:
+    """Set what follows from a config's scenario, schedule, method and data.
+
+    Args:
+        config: The config, as plain dicts; changed in place. Its ``derived`` becomes the record of
+            what was set.
+        record: What was set before, by dotted key. A value that is still the recorded one is set
+            anew; one that is another was set by hand and stays.
+        name: Name of the config.
+    """
+    values = _Values(config, record)
+    scenario = config['scenario']
+    values.record['scenario'] = _mark(scenario)
+    for key, found in find_scenarios(config):
+        if key != 'scenario' and (not found or _mark(found) == record.get('scenario')):
+            _replace(config, key, _plain(scenario))
+    for part in PARTS:
+        if part in config:
+            values.record[part] = record.get(part, _mark(_settings_of(config, part)))
+    for key, value in {**_of_data(config), **_of_method(config)}.items():
+        values.put(key, value)
+    if 'schedule' in config:
+        _derive_schedule(config, values)
+    step = parse_step(scenario.get('step', 0))
+    suffix = record.get('suffix', _suffix(config, name))
+    values.record['suffix'] = suffix
+    values.put('work_dir', f'./work_dirs/{name}{suffix}/step{step}')
+    config['derived'] = values.record
+
+
+class _Values:
+    """A config whose derived values are set, unless somebody has set them by hand."""
+
+    def __init__(self, config: dict[str, Any], record: Mapping[str, Any]) -> None:
+        self.config = config
+        self.former = record
+        self.record: dict[str, Any] = {}
+
+    def put(self, key: str, value: Any) -> Any:
+        """Set a value by dotted key, and return the one that holds then."""
+        current = _look_up(self.config, key)
+        self.record[key] = _mark(value)
+        if current not in (_MISSING, None) and _mark(current) != self.former.get(key, _MISSING):
+            return current
+        _replace(self.config, key, value)
+        return value
+
+
+def _settings_of(config: Mapping[str, Any], part: str) -> dict[str, Any]:
+    """Return the settings of a backbone or method, with what the config says for that method."""
+    settings = config.get(part, {})
+    own = config.get('per_method', {}).get(settings.get('key'))
+    return _merged(settings, own) if own and part == 'method' else settings
+
+
+def _part(config: Mapping[str, Any], part: str) -> dict[str, Any]:
+    """Return the settings of a backbone or method, as a config to merge."""
+    settings, task = _settings_of(config, part), task_of(config['model'])
+    model = {**settings.get('model', {}), task.head: settings.get('head', {})}
+    merged: dict[str, Any] = {'model': model}
+    if 'hooks' in settings:
+        summary = {'type': 'SummaryHook', 'method': settings['name'], 'task': task.name}
+        merged['custom_hooks'] = [*settings['hooks'], summary]
+    for key, value in _of_method(config).items():
+        if part == 'method':
+            _replace(merged, key, value)
+    return merged
+
+
+def _of_method(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the loss weights that depend on the numbers of new and seen classes."""
+    method = _settings_of(config, 'method')
+    step, increments = _step_of(config)
+    share = increments[step] / sum(increments[: step + 1])
+    return {
+        f'model.{key}': _look_up(method['model'], key) * share**0.5
+        for key in method.get('scaled_by_classes', [])
+    }
+
+
+def _step_of(config: Mapping[str, Any]) -> tuple[int, list[int]]:
+    """Return the step and the increments.
+
+    A step beyond the last is taken for the last: the config that inherits may have more steps. Who
+    uses the config checks its step.
+    """
+    increments = config['scenario']['increments']
+    if not isinstance(increments, (list, tuple)) or not increments:
+        raise TypeError(
+            f'scenario.increments: expected a list of class counts such as [100, 50], got '
+            f'{increments!r}'
+        )
+    step = parse_step(config['scenario'].get('step', 0))
+    return min(step, len(increments) - 1), list(increments)
+
+
+def _of_data(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the loaders and the padding of the model take from top-level keys."""
+    values: dict[str, Any] = {}
+    for loader in LOADERS:
+        key, node = f'{loader}.dataset', config.get(loader, {}).get('dataset', {})
+        while 'dataset' in node and node.get('type') != 'IncrementalDataset':
+            key, node = f'{key}.dataset', node['dataset']
+        if 'dataset' not in node:
+            continue
+        if 'data_root' in config:
+            values[f'{key}.dataset.data_root'] = config['data_root']
+        for name, value in config.get('dataset', {}).items():
+            metainfo = name == 'metainfo' and value == 'scenario'
+            values[f'{key}.dataset.{name}'] = _class_names(config) if metainfo else value
+        if 'crop_size' in config and loader == 'train_dataloader':
+            values.update(_of_crop(config['crop_size'], f'{key}.pipeline', node['pipeline']))
+    if 'crop_size' in config:
+        values.update(_of_padding(config['crop_size'], config.get('model', {})))
+    return values
+
+
+def _class_names(config: Mapping[str, Any]) -> dict[str, Any]:
+    scenario = config.get('scenario', {})
+    things, stuff = scenario.get('thing_classes'), scenario.get('stuff_classes', [])
+    if things is None:
+        return {'classes': stuff}
+    return {'classes': [*things, *stuff], 'thing_classes': things, 'stuff_classes': stuff}
+
+
+def _of_crop(size: Any, prefix: str, pipeline: list[dict[str, Any]]) -> dict[str, Any]:
+    sizes = {'RandomCrop': 'crop_size', 'Pad': 'size'}
+    return {
+        f'{prefix}.{index}.{sizes[transform["type"]]}': size
+        for index, transform in enumerate(pipeline)
+        if transform.get('type') in sizes
+    }
+
+
+def _of_padding(size: Any, model: Mapping[str, Any]) -> dict[str, Any]:
+    # transforms say (width, height), models (height, width)
+    width, height = size
+    preprocessor, key = model.get('data_preprocessor', {}), 'model.data_preprocessor'
+    values = {f'{key}.size': (height, width)} if 'size' in preprocessor else {}
+    for index, augment in enumerate(preprocessor.get('batch_augments') or []):
+        if augment.get('type') == 'BatchFixedSizePad':
+            values[f'{key}.batch_augments.{index}.size'] = (height, width)
+    return values
+
+
+def _derive_schedule(config: dict[str, Any], values: _Values) -> None:
+    schedule = config['schedule']
+    _check_schedule(schedule)
+    step, increments = _step_of(config)
+    later = schedule.get('later_iters')
+    if later is None:
+        later = schedule.get('iters_per_class', 0) * increments[step]
+    iters = later if step else schedule['base_iters']
+    rate = schedule.get('later_lr') if step else None
+    values.put('optim_wrapper.optimizer.lr', schedule['base_lr'] if rate is None else rate)
+    if not str(config['train_cfg'].get('type', '')).endswith('IterBasedTrainLoop'):
+        return
+    iters = values.put('train_cfg.max_iters', iters)
+    values.put('train_cfg.val_interval', schedule.get('val_interval') or iters)
+    for index, scheduler in enumerate(config.get('param_scheduler') or []):
+        key = f'param_scheduler.{index}.end'
+        if not scheduler.get('by_epoch', True):
+            values.put(key, iters + schedule.get('end_offset', 0))
+
+
+def _check_schedule(schedule: Mapping[str, Any]) -> None:
+    check_keys('schedule', schedule, SCHEDULE_KEYS)
+    missing = sorted({'base_iters', 'base_lr'} - set(schedule))
+    if missing:
+        raise ValueError(f'schedule: keys {missing} are missing')
+
+
+def _suffix(config: Mapping[str, Any], name: str) -> str:
+    """Return what tells the folder of a method that METHOD has chosen from that of the config's."""
+    key = config.get('method', {}).get('key')
+    chosen = key is not None and os.environ.get('METHOD') == key
+    return f'_{key}' if chosen and key not in name.split('_') else ''
+
+
+def find_scenarios(node: Any, prefix: str = '') -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each scenario dict below a config node, with its dotted key."""
+    # a Config is no mapping
+    if isinstance(node, (Mapping, Config)):
+        for key, value in node.items():
+            name = f'{prefix}.{key}' if prefix else str(key)
+            if key == 'scenario' and isinstance(value, dict):
+                yield name, value
+            elif key not in (*PARTS, 'derived') or prefix:
+                yield from find_scenarios(value, name)
+    elif isinstance(node, (list, tuple)):
+        for index, value in enumerate(node):
+            yield from find_scenarios(value, f'{prefix}.{index}')
+
+
+def _mark(value: Any) -> Any:
+    """Return a value, or what stands for a long one in the record."""
+    if not isinstance(value, (dict, list, tuple)):
+        return value
+    text = json.dumps(value, sort_keys=True, default=str)
+    return text if len(text) < 30 else hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _look_up(node: Any, key: str) -> Any:
+    for part in key.split('.'):
+        if isinstance(node, (list, tuple)):
+            index = int(part)
+            node = node[index] if index < len(node) else _MISSING
+        else:
+            node = node.get(part, _MISSING) if isinstance(node, Mapping) else _MISSING
+    return node
+
+
+def _replace(node: Any, key: str, value: Any) -> None:
+    *parents, last = key.split('.')
+    for part in parents:
+        node = node[int(part)] if isinstance(node, list) else node.setdefault(part, {})
+    if isinstance(node, list):
+        node[int(last)] = value
+    else:
+        node[last] = value
