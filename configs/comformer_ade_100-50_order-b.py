@@ -2,5 +2,6 @@ _base_ = ['_base_/ade20k_panoptic_r50_order-b.py', '_base_/methods/{{$METHOD:com
 from mmcomformer.recipe import complete
 
 scenario = dict(increments=[100, 50])
-per_method = dict(comformer=dict(head=dict(loss_distill=dict(loss_weight=5.0))))
+_distill = dict(loss_weight=5.0)
+per_method = dict(comformer=dict(model=dict(extra_losses=dict(distill=_distill))))
 complete(globals(), '{{fileBasenameNoExtension}}')

@@ -219,7 +219,7 @@ def test_recipe(name, step):
     assert cfg.optim_wrapper.clip_grad.max_norm == 0.01
     assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
     head = cfg.model.panoptic_head
-    assert head.loss_distill.loss_weight == (5 if '100-50' in name else 10)
+    assert cfg.model.extra_losses.distill.loss_weight == (5 if '100-50' in name else 10)
     assert (head.num_queries, head.transformer_decoder.num_layers) == (100, 9)
     assert (head.loss_cls.loss_weight, head.loss_mask.loss_weight) == (2, 5)
     assert head.loss_dice.loss_weight == 5
@@ -256,7 +256,7 @@ def test_semantic_recipe(name, step):
     assert optimizer.lr == (5e-5 if step else 1e-4)
     assert cfg.optim_wrapper.clip_grad.max_norm == 0.01
     assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
-    assert cfg.model.decode_head.loss_distill.loss_weight == (0.5 if '_100-50' in name else 10)
+    assert cfg.model.extra_losses.distill.loss_weight == (0.5 if '_100-50' in name else 10)
     assert cfg.auto_scale_lr == dict(enable=True, base_batch_size=16)
     assert cfg.train_dataloader.batch_size == 16
     if 'swin' not in name:
@@ -350,15 +350,15 @@ def test_methods_on_shapes_are_comparable(name):
     for cfg in steps:
         ours, theirs = cfg.model.to_dict(), reference[0].model.to_dict()
         for model in (ours, theirs):
-            for key in ('scenario', 'loss_distill', 'loss_cls'):
+            for key in ('scenario', 'loss_cls'):
                 del model[head_key(name)][key]
-            model.pop('loss_feature', None)
+            del model['extra_losses']
         assert ours == theirs
         assert cfg.train_dataloader.batch_size == reference[0].train_dataloader.batch_size
         assert cfg.optim_wrapper.optimizer == reference[cfg.step].optim_wrapper.optimizer
         assert scenario_of(cfg).order == scenario_of(reference[0]).order
         # only with a teacher
-        distils = cfg.model[head_key(name)].loss_distill is not None
+        distils = cfg.model.extra_losses.distill is not None
         assert distils == name.startswith(('comformer', 'mib'))
 
 

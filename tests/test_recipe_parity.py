@@ -220,7 +220,7 @@ def test_padding_of_the_semantic_model(r101):
 @pytest.mark.parametrize(('name', 'weight'), [('100-50', 0.5), ('100-10', 10), ('100-5', 10)])
 def test_distillation_of_the_semantic_model(name, weight):
     cfg = load(f'comformer_ade_semantic_{name}.py')
-    assert cfg.model.decode_head.loss_distill == dict(
+    assert cfg.model.extra_losses.distill == dict(
         type='AdaptiveDistillLoss', unbiased=True, adaptive=True, gamma=2.0, loss_weight=weight,
     )  # fmt: skip
     (hook,) = find_hooks(cfg)
@@ -281,7 +281,7 @@ def test_iterations_and_distillation(name, steps):
         new = len(scenario_of(cfg).current_classes)
         assert cfg.train_cfg.max_iters == (400 * new if step else 160_000)
         assert cfg.optim_wrapper.optimizer.lr == (5e-5 if step else 1e-4)
-        assert cfg.model.panoptic_head.loss_distill == dict(
+        assert cfg.model.extra_losses.distill == dict(
             type='AdaptiveDistillLoss', unbiased=True, adaptive=True, gamma=2.0,
             loss_weight=weight,
         )  # fmt: skip

@@ -55,8 +55,6 @@ def build_head(step=1, **head):
     torch.manual_seed(step)
     config = model_config(step, **head)
     cfg = {**config.panoptic_head, 'train_cfg': config.train_cfg, 'test_cfg': config.test_cfg}
-    # it is the model's
-    cfg.pop('loss_distill', None)
     with DefaultScope.overwrite_default_scope('mmdet'):
         built = MODELS.build(Config(cfg)._cfg_dict)
     built.init_weights()

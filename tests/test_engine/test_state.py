@@ -57,7 +57,7 @@ class TestAnotherRun:
                 {'model.panoptic_head.mask_activation.type': 'QuerySigmoid'},
                 "mask_activation.type was '.*' and is 'QuerySigmoid'",
             ),
-            ({'model.panoptic_head.loss_distill.loss_weight': 9.0}, 'loss_distill.loss_weight was'),
+            ({'model.extra_losses.distill.loss_weight': 9.0}, 'distill.loss_weight was'),
             ({'randomness.seed': 1}, 'randomness.seed was 0 and is 1'),
             ({'optim_wrapper.optimizer.lr': 7.0}, 'optimizer.lr was .* and is 7.0'),
             ({'optim_wrapper.accumulative_counts': 2}, 'accumulative_counts was None and is 2'),

@@ -114,7 +114,6 @@ def build(task, step=1, losses=None, freeze=None, **head):
         config[key][name] = value
     config[key].type = kind
     config.update(extra_losses=losses, freeze=freeze)
-    config[key].pop('loss_distill', None)
     torch.manual_seed(step)
     with DefaultScope.overwrite_default_scope({'panoptic': 'mmdet', 'semantic': 'mmseg'}[task]):
         model = MODELS.build(config)

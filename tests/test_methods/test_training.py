@@ -92,12 +92,12 @@ def test_settings_of_mib(step):
     head = cfg.model.panoptic_head
     assert head.loss_cls.scenario == cfg.scenario
     assert (head.loss_cls.alpha, head.loss_cls.gamma, head.loss_cls.loss_weight) == (5, 1, 2)
-    distill = head.loss_distill
+    distill = cfg.model.extra_losses.distill
     assert (distill.unbiased, distill.adaptive, distill.loss_weight) == (True, False, 200)
 
 
 @pytest.mark.parametrize(('step', 'share'), [(0, 1), (1, 3 / 9), (2, 3 / 12)])
 def test_settings_of_plop(step, share):
     cfg = load_config(Request(config=str(CONFIGS / 'plop_shapes_6-3.py')), step)
-    assert cfg.model.panoptic_head.loss_distill is None
-    assert cfg.model.loss_feature.loss_weight == pytest.approx(0.001 * share**0.5)
+    assert cfg.model.extra_losses.distill is None
+    assert cfg.model.extra_losses.feature.loss_weight == pytest.approx(0.001 * share**0.5)

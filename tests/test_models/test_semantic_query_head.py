@@ -18,7 +18,6 @@ def build(step=1, **head):
     torch.manual_seed(step)
     config = tiny.semantic_config(step, **head)
     with DefaultScope.overwrite_default_scope('mmseg'):
-        config.decode_head.pop('loss_distill', None)
         head = MODELS.build({**config.decode_head, 'train_cfg': config.train_cfg})
     head.init_weights()
     return head
@@ -115,7 +114,6 @@ def test_without_training_settings_the_cost_fits_the_masks():
     """mmseg's init_model takes the training settings away."""
     for changes, cost in (({}, 'HarmonicMatchCost'), (tiny.SIGMOID, 'WeightedMatchCost')):
         config = tiny.semantic_config(1, **changes)
-        config.decode_head.pop('loss_distill', None)
         with DefaultScope.overwrite_default_scope('mmseg'):
             head = MODELS.build({**config.decode_head, 'train_cfg': None})
         assert type(head.match_cost).__name__ == cost

@@ -3,5 +3,5 @@ method = dict(
     key='{{fileBasenameNoExtension}}',
     name='fine-tuning',
     hooks=[dict(type='PreviousStepHook')],
-    head=dict(loss_distill=None),
+    model=dict(extra_losses=dict(distill=None)),
 )

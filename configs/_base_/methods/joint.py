@@ -3,5 +3,5 @@ method = dict(
     key='{{fileBasenameNoExtension}}',
     name='joint',
     hooks=[dict(type='PreviousStepHook')],
-    head=dict(loss_distill=None),
+    model=dict(extra_losses=dict(distill=None)),
 )

@@ -3,8 +3,6 @@ method = dict(
     key='{{fileBasenameNoExtension}}',
     name='MiB',
     hooks=[dict(type='TeacherHook')],
-    head=dict(
-        loss_cls=dict(type='UnbiasedClassLoss', scenario=dict()),
-        loss_distill=dict(adaptive=False, loss_weight=200.0),
-    ),
+    head=dict(loss_cls=dict(type='UnbiasedClassLoss', scenario=dict())),
+    model=dict(extra_losses=dict(distill=dict(adaptive=False, loss_weight=200.0))),
 )

@@ -3,8 +3,9 @@ method = dict(
     key='{{fileBasenameNoExtension}}',
     name='PLOP',
     hooks=[dict(type='PseudoLabelHook', score_thr=0.0, overlap_thr=0.5)],
-    head=dict(loss_distill=None),
-    model=dict(loss_feature=dict(type='PodLoss', loss_weight=0.001)),
+    model=dict(
+        extra_losses=dict(distill=None, feature=dict(type='PodLoss', loss_weight=0.001)),
+    ),
     # times the square root of new by seen classes
-    scaled_by_classes=['loss_feature.loss_weight'],
+    scaled_by_classes=['extra_losses.feature.loss_weight'],
 )

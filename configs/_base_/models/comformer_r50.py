@@ -84,7 +84,9 @@ model = dict(
         loss_cls=dict(type='FocalClassLoss', alpha=5.0, gamma=1.0, loss_weight=2.0),
         loss_mask=dict(type='SoftmaxMaskLoss', loss_weight=5.0),
         loss_dice=dict(type='SoftmaxDiceLoss', loss_weight=5.0),
-        loss_distill=dict(
+    ),
+    extra_losses=dict(
+        distill=dict(
             type='AdaptiveDistillLoss', unbiased=True, adaptive=True, gamma=2.0, loss_weight=10.0
         ),
     ),
