@@ -25,6 +25,7 @@ model = dict(
         ),
     ),
     decode_head=dict(_base_.model.panoptic_head, type='ComFormerSemanticHead'),
+    extra_losses=_base_.model.extra_losses,
     train_cfg=_base_.model.train_cfg,
     # or dict(mode='slide', crop_size=(512, 512), stride=(341, 341))
     test_cfg=dict(mode='whole'),

@@ -15,6 +15,7 @@ model = dict(
     ),
     backbone=_base_.model.backbone,
     decode_head=dict(_base_.model.panoptic_head, type='ComFormerSemanticHead'),
+    extra_losses=_base_.model.extra_losses,
     train_cfg=_base_.model.train_cfg,
     test_cfg=dict(mode='whole'),
 )
