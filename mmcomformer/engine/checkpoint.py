@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import pickle
 import re
 import zipfile
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.logging import print_log
 
 from ..compat import load_weights_only
 from ..scenario import Scenario
@@ -204,45 +202,8 @@ def previous_checkpoint(step_dir: str | Path) -> Path:
     return checkpoint
 
 
-def latest_readable(step_dir: str | Path) -> Path:
-    """Return the last checkpoint of a step's folder that can be read to its end.
-
-    It is the one that ``last_checkpoint`` names; if that one is damaged, or gone, the one before,
-    and a warning says so.
-
-    Args:
-        step_dir: Such as ``work_dirs/comformer_shapes_6-3/step0``.
-
-    Raises:
-        FileNotFoundError: If the folder has no ``last_checkpoint``.
-        RuntimeError: If no checkpoint can be read.
-    """
-    step_dir = Path(step_dir)
-    faults = []
-    try:
-        last = previous_checkpoint(step_dir)
-    except FileNotFoundError as error:
-        if not (step_dir / 'last_checkpoint').is_file():
-            raise
-        last = step_dir / Path((step_dir / 'last_checkpoint').read_text().strip()).name
-        faults.append(str(error))
-    for path in [last] * last.is_file() + _older_checkpoints(last):
-        try:
-            check_readable(path)
-        except RuntimeError as error:
-            faults.append(str(error))
-            continue
-        for fault in faults:
-            print_log(f'{fault}; going on from {path}', logger='current', level=logging.WARNING)
-        return path
-    raise RuntimeError(
-        f'{"; ".join(faults)}. There is no earlier checkpoint in {step_dir}: move the folder away '
-        f'to train this step anew'
-    )
-
-
-def check_readable(path: str | Path) -> None:
-    """Check every byte of a checkpoint against the checksums within it.
+def read_verified(path: str | Path) -> dict[str, Any]:
+    """Load a checkpoint after checking every byte of it against the checksums within it.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -250,9 +211,9 @@ def check_readable(path: str | Path) -> None:
     """
     archived = zipfile.is_zipfile(path)
     # finds what is cut off; with mmap, tensors are not read
-    read_checkpoint(path, mmap=archived)
+    checkpoint = read_checkpoint(path, mmap=archived)
     if not archived:
-        return
+        return checkpoint
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
@@ -260,20 +221,7 @@ def check_readable(path: str | Path) -> None:
         damaged = str(error)
     if damaged is not None:
         raise RuntimeError(f'checkpoint {path}: damaged ({damaged} does not fit its checksum)')
-
-
-def _older_checkpoints(last: Path) -> list[Path]:
-    """Return what is in a checkpoint's folder with the same name and a lower number, last first."""
-    found = re.fullmatch(r'(.*?)(\d+)', last.stem)
-    if found is None:
-        return []
-    prefix, number = found[1], int(found[2])
-    older = {}
-    for path in last.parent.glob(f'*{last.suffix}'):
-        match = re.fullmatch(re.escape(prefix) + r'(\d+)', path.stem)
-        if match and int(match[1]) < number:
-            older[int(match[1])] = path
-    return [older[key] for key in sorted(older, reverse=True)]
+    return checkpoint
 
 
 def file_sha256(path: str | Path) -> str:

@@ -23,7 +23,7 @@ from .checkpoint import (
     file_sha256,
     is_trained,
     previous_checkpoint,
-    read_checkpoint,
+    read_verified,
 )
 from .hooks.previous_step_hook import find_hooks
 from .scenario_config import scenario_of
@@ -84,7 +84,7 @@ def resume_point(cfg: Config, *, resume: bool, overwrite: bool = False) -> Resum
         return ResumePoint('new')
     if not resume or not files:
         raise RuntimeError(_begun_message(scenario.step, folder, files, resume=resume))
-    path, checkpoint = _newest_readable(folder, files)
+    path, checkpoint = newest_readable(folder)
     meta = checkpoint['meta']
     trained = is_trained(meta, cfg.get('train_cfg'))
     _check_scenario(continual_meta(checkpoint, path), scenario, path)
@@ -129,12 +129,19 @@ def _begun_message(step: int, folder: Path, files: list[Path], *, resume: bool) 
     )
 
 
-def _newest_readable(folder: Path, files: list[Path]) -> tuple[Path, dict[str, Any]]:
+def newest_readable(folder: Path) -> tuple[Path, dict[str, Any]]:
     """Return the checkpoint that ``last_checkpoint`` names, or else the latest one that is whole.
+
+    Args:
+        folder: A step's folder, such as ``work_dirs/comformer_shapes_6-3/step0``.
+
+    Returns:
+        Its path and content; tensors are read when they are used.
 
     Raises:
         RuntimeError: If there is none.
     """
+    files = checkpoints_in(folder)
     candidates = list(files)
     first_error: Exception | None = None
     # there is no pointer yet if a kill came between the first checkpoint and it
@@ -146,7 +153,7 @@ def _newest_readable(folder: Path, files: list[Path]) -> tuple[Path, dict[str, A
             first_error = error
     for path in candidates:
         try:
-            checkpoint = read_checkpoint(path, mmap=True)
+            checkpoint = read_verified(path)
         except RuntimeError as error:
             first_error = first_error or error
             continue
@@ -277,7 +284,7 @@ def begun_with(run_dir: str | Path) -> tuple[int, str | None]:
         teacher = None
     else:
         folder = run_dir / f'step{begun[0]}'
-        path, checkpoint = _newest_readable(folder, checkpoints_in(folder))
+        path, checkpoint = newest_readable(folder)
         teacher = continual_meta(checkpoint, path).get('teacher')
     if teacher is None:
         return (begun or [0])[0], None

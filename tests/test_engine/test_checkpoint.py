@@ -5,13 +5,11 @@ import os
 import pytest
 import torch
 
-from mmcomformer.engine import checkpoint as checkpoint_module
 from mmcomformer.engine.checkpoint import (
     check_previous_step,
     check_seen_classes,
     continual_meta,
     file_sha256,
-    latest_readable,
     previous_checkpoint,
     read_checkpoint,
 )
@@ -144,72 +142,3 @@ def test_previous_checkpoint_after_a_move(tmp_path):
 def test_sha256(tmp_path):
     (tmp_path / 'a').write_bytes(b'abc')
     assert file_sha256(tmp_path / 'a').startswith('ba7816bf8f01cfea')
-
-
-class TestLatestReadable:
-    @pytest.fixture
-    def folder(self, tmp_path):
-        """Two checkpoints, the last one pointed to, and files that are no candidates."""
-        for number in (2, 10, 12):
-            saved(tmp_path / f'iter_{number}.pth', {'step': 0, 'scenario': {}})
-        saved(tmp_path / 'best_PQ_iter_11.pth')
-        (tmp_path / '.iter_11.pth.77.tmp').write_bytes(b'half')
-        # saved, but killed before it was pointed to
-        saved(tmp_path / 'iter_14.pth')
-        (tmp_path / 'last_checkpoint').write_text('/elsewhere/step0/iter_12.pth')
-        return tmp_path
-
-    def test_intact(self, folder, warnings_shown):
-        assert latest_readable(folder).name == 'iter_12.pth'
-        assert warnings_shown == []
-
-    @pytest.mark.parametrize('part', range(20))
-    def test_cut_short(self, folder, warnings_shown, part):
-        path = folder / 'iter_12.pth'
-        content = path.read_bytes()
-        path.write_bytes(content[: len(content) * part // 20])
-        assert latest_readable(folder).name == 'iter_10.pth'
-        (message,) = warnings_shown
-        assert f'{path}: truncated or not a checkpoint' in message
-        assert message.endswith(f'going on from {folder / "iter_10.pth"}')
-
-    def test_blocks_that_never_reached_the_disk(self, folder, warnings_shown):
-        path = folder / 'iter_12.pth'
-        content = path.read_bytes()
-        weight = content.index(torch.ones(2).numpy().tobytes())
-        path.write_bytes(content[:weight] + bytes(8) + content[weight + 8 :])
-        # torch itself sees nothing
-        assert read_checkpoint(path)['state_dict']['weight'].tolist() == [0, 0]
-        assert latest_readable(folder).name == 'iter_10.pth'
-        assert 'damaged' in warnings_shown[0]
-        assert 'iter_12.pth' in warnings_shown[0]
-
-    def test_gone(self, folder, warnings_shown):
-        (folder / 'iter_12.pth').unlink()
-        assert latest_readable(folder).name == 'iter_10.pth'
-        assert 'names iter_12.pth, which is not in its folder' in warnings_shown[0]
-
-    def test_none_is_readable(self, folder):
-        for number in (2, 10, 12):
-            (folder / f'iter_{number}.pth').write_bytes(b'')
-        with pytest.raises(RuntimeError) as caught:
-            latest_readable(folder)
-        for number in (2, 10, 12):
-            assert f'iter_{number}.pth: truncated' in str(caught.value)
-        assert f'no earlier checkpoint in {folder}: move the folder away' in str(caught.value)
-
-    def test_nothing_saved(self, tmp_path):
-        with pytest.raises(FileNotFoundError, match='train that step first'):
-            latest_readable(tmp_path)
-
-    def test_format_of_before_zip_files(self, folder):
-        content = {'state_dict': {}, 'meta': {}}
-        torch.save(content, folder / 'iter_12.pth', _use_new_zipfile_serialization=False)
-        assert latest_readable(folder).name == 'iter_12.pth'
-
-
-@pytest.fixture
-def warnings_shown(monkeypatch):
-    shown = []
-    monkeypatch.setattr(checkpoint_module, 'print_log', lambda text, **_: shown.append(text))
-    return shown

@@ -12,7 +12,14 @@ from mmcomformer.engine.checkpoint import is_trained, read_checkpoint
 from mmcomformer.engine.request import Request, load_config
 from mmcomformer.engine.scenario_config import scenario_of
 from mmcomformer.engine.settings import settings_of
-from mmcomformer.engine.state import begun_with, checkpoints_in, discard, note_teacher, resume_point
+from mmcomformer.engine.state import (
+    begun_with,
+    checkpoints_in,
+    discard,
+    newest_readable,
+    note_teacher,
+    resume_point,
+)
 
 CONFIGS = Path(CONFIG).parent
 OTHER_SCENARIO = """
@@ -286,3 +293,71 @@ def test_checkpoints_in(tmp_path):
 )
 def test_is_trained(train_cfg, expected):
     assert is_trained({'iter': 5, 'epoch': 2}, train_cfg) == expected
+
+
+def saved(path, continual=None):
+    meta = {} if continual is None else {'continual': continual}
+    torch.save({'state_dict': {'weight': torch.ones(2)}, 'meta': meta}, path)
+
+
+class TestNewestReadable:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        """Two checkpoints, the last one pointed to, and files that are no candidates."""
+        for number in (2, 10, 12):
+            saved(tmp_path / f'iter_{number}.pth', {'step': 0, 'scenario': {}})
+        saved(tmp_path / 'best_PQ_iter_11.pth')
+        (tmp_path / '.iter_11.pth.77.tmp').write_bytes(b'half')
+        (tmp_path / 'last_checkpoint').write_text('/elsewhere/step0/iter_12.pth')
+        return tmp_path
+
+    def test_intact(self, folder, warnings_shown):
+        assert newest_readable(folder)[0].name == 'iter_12.pth'
+        assert warnings_shown == []
+
+    @pytest.mark.parametrize('part', range(20))
+    def test_cut_short(self, folder, warnings_shown, part):
+        path = folder / 'iter_12.pth'
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) * part // 20])
+        assert newest_readable(folder)[0].name == 'iter_10.pth'
+        (message,) = warnings_shown
+        assert f'{path}: truncated or not a checkpoint' in message
+        assert message.endswith(f'going on from {folder / "iter_10.pth"}')
+
+    def test_blocks_that_never_reached_the_disk(self, folder, warnings_shown):
+        path = folder / 'iter_12.pth'
+        content = path.read_bytes()
+        weight = content.index(torch.ones(2).numpy().tobytes())
+        path.write_bytes(content[:weight] + bytes(8) + content[weight + 8 :])
+        # torch itself sees nothing
+        assert read_checkpoint(path)['state_dict']['weight'].tolist() == [0, 0]
+        assert newest_readable(folder)[0].name == 'iter_10.pth'
+        assert 'damaged' in warnings_shown[0]
+        assert 'iter_12.pth' in warnings_shown[0]
+
+    def test_gone(self, folder, warnings_shown):
+        (folder / 'iter_12.pth').unlink()
+        assert newest_readable(folder)[0].name == 'iter_10.pth'
+        assert 'names iter_12.pth, which is not in its folder' in warnings_shown[0]
+
+    def test_none_is_readable(self, folder):
+        for number in (2, 10, 12):
+            (folder / f'iter_{number}.pth').write_bytes(b'')
+        message = r'iter_12.pth: truncated.*no other checkpoint is in .*: pass --overwrite to train'
+        with pytest.raises(RuntimeError, match=message):
+            newest_readable(folder)
+
+    def test_format_of_before_zip_files(self, folder):
+        content = {'state_dict': {}, 'meta': {}}
+        torch.save(content, folder / 'iter_12.pth', _use_new_zipfile_serialization=False)
+        assert newest_readable(folder)[0].name == 'iter_12.pth'
+
+
+@pytest.fixture
+def warnings_shown(monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        'mmcomformer.engine.state.print_log', lambda text, *_, **__: shown.append(text)
+    )
+    return shown
