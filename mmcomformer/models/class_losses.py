@@ -18,6 +18,7 @@ def focal_modulation(log_prob: Tensor, *, alpha: float, gamma: float) -> Tensor:
         alpha: Factor.
         gamma: Exponent.
     """
+    # 1 - p as -expm1(log p): a difference would lose all digits where p is near 1
     return -alpha * (-log_prob.expm1()).pow(gamma) * log_prob
 
 

@@ -84,8 +84,10 @@ def uncertain_points(
         Shape (M, P, 2), xy in [0, 1].
     """
     num_maps = maps.shape[0]
+    # int() as in PointRend: the share is rounded down
     num_uncertain = int(importance_ratio * num_points)
     candidates = random_points(num_maps, int(num_points * oversample_ratio), like=maps)
+    # (M, P') -> (M, U), U the number of uncertain points
     order = uncertainty(sample_each(maps, candidates)).topk(num_uncertain, dim=1).indices
     chosen = candidates.gather(1, order.unsqueeze(-1).expand(-1, -1, 2))
     return torch.cat([chosen, random_points(num_maps, num_points - num_uncertain, like=maps)], 1)

@@ -52,6 +52,8 @@ def mask_pseudo_labels(
     num_classes = cls_score.shape[-1] - class_activation.has_no_object
     scores, classes, kept = class_activation.decide(cls_score, score_thr, num_classes)
     owners = assign_pixels(scores, kept, masks, excluded=covered)
+    # what ground truth covers counts in the mask but is owned by nobody: a query most of which is
+    # labelled already is the object that the label means
     counted = owners.area if share == 'owned' else owners.covered
     # in integers: exact, and there are devices without float64
     least = Fraction(overlap_thr).limit_denominator(10**6)

@@ -354,11 +354,14 @@ class IncrementalQueryHead(Mask2FormerHead):
     def _class_loss(
         self, cls_score: Tensor, targets: Sequence[ImageTargets], assigned: Sequence[Assignment]
     ) -> Tensor:
+        # also where the classifier has no no-object: then a label that is no column
         no_object = self.scenario.num_seen
+        # (B, Q): what each query is to say; unmatched queries say that they see nothing
         labels = cls_score.new_full(cls_score.shape[:2], no_object, dtype=torch.long)
         for image, (queries, chosen) in enumerate(assigned):
             query, index = (to_device(part, labels.device) for part in (queries, chosen))
             labels[image, query] = targets[image].labels[index]
+        # (B, Q, K + 1) -> (B * Q, K + 1): the loss is a mean over the queries of the whole batch
         return self.loss_cls(cls_score.flatten(0, 1), labels.flatten())
 
     def _mask_losses(
@@ -377,6 +380,7 @@ class IncrementalQueryHead(Mask2FormerHead):
         mask_map = maps[0][index]
         dice_map = mask_map if maps[1] is maps[0] else maps[1][index]
         if sum(counts) == 0:
+            # 0, but with a gradient to every parameter, which data parallelism waits for
             return mask_map.sum(), dice_map.sum()
         points = uncertain_points(
             dice_map.detach(),

@@ -117,6 +117,7 @@ class PixelOwners:
             kept: Queries that took part, shape (Q,), bool.
             iou_thr: Smallest share of a mask's own pixels that its query has to own.
         """
+        # the mask of a query that other queries cover is smaller than it says: not a segment
         ratio = self.area.double() / self.original.clamp(min=1)
         return kept & (self.original > 0) & (self.covered > 0) & (ratio >= iou_thr)
 

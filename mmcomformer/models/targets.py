@@ -171,6 +171,7 @@ def _boxes_of(masks: Tensor) -> Tensor:
     sides = []
     # x from columns with a pixel, y from rows
     for axis in (-2, -1):
+        # (N, H, W) -> (N, W), then (N, H)
         hit = masks.any(axis)
         size = hit.shape[-1]
         position = torch.arange(size, device=hit.device)
@@ -184,6 +185,7 @@ def _boxes_of(masks: Tensor) -> Tensor:
 def _boxes_of_slots(owner: Tensor, slots: int) -> Tensor:
     """Return the boxes (slots, 4), float, of a map (H, W) of slots, or -1."""
     height, width = owner.shape
+    # (H * W,): row 0 is that of pixels without an owner
     index = owner.flatten() + 1
     sides = []
     for size, position in (

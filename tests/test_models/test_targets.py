@@ -125,3 +125,45 @@ def test_pseudo_labels_follow_a_map_in_the_same_map():
     assert completed.owner.tolist() == [[0, 4, 1, -1]]
     assert truth.owner.tolist() == [[0, -1, 1, -1]]
     assert truth.covered.tolist() == [[True, False, True, False]]
+
+
+def boxes_by_hand(masks):
+    """Boxes one mask at a time."""
+    boxes = []
+    for mask in np.asarray(masks) > 0:
+        rows, columns = np.nonzero(mask)
+        if len(rows) == 0:
+            boxes.append([0, 0, 0, 0])
+        else:
+            boxes.append([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+    return boxes
+
+
+def test_boxes_of_masks_and_of_a_map():
+    """Half open, in pixels, x first; zeros where there is no pixel."""
+    generator = torch.Generator().manual_seed(0)
+    masks = (torch.rand(3, 9, 14, generator=generator) > 0.97).float()
+    masks[1] = 0
+    owner = torch.full((9, 14), -1)
+    owner[2:5, 3:4] = 0
+    owner[8, 13] = 2
+    labels = torch.arange(6)
+    targets = ImageTargets(labels, labels >= 0, masks, owner)
+    slots = owner == torch.arange(3)[:, None, None]
+    assert targets.boxes.tolist() == boxes_by_hand(torch.cat([masks, slots]))
+    assert targets.boxes[3].tolist() == [3, 2, 4, 5]
+    alone = ImageTargets.from_masks(labels[:3], masks)
+    assert alone.boxes.tolist() == boxes_by_hand(masks)
+    assert [alone.mask_of(i).tolist() for i in range(3)] == (masks > 0).tolist()
+    assert torch.equal(targets.mask_of(3), slots[0])
+
+
+def test_which_targets_are_pseudo_labels():
+    truth = ImageTargets.from_map(torch.tensor([4, 2]), torch.full((2, 2), -1), from_memory=True)
+    assert truth.is_pseudo.tolist() == [False, False]
+    owner = torch.tensor([[0, 0], [-1, 1]])
+    valid = torch.tensor([True, False, True])
+    completed = truth.with_pseudo_labels(owner, torch.tensor([1, 0, 0]), valid)
+    assert completed.is_pseudo.tolist() == [False, False, True, True, True]
+    assert completed.num_ground_truth == 2
+    assert completed.from_memory
