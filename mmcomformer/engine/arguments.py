@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -69,7 +71,8 @@ def arguments(component: Callable[..., Any]) -> Arguments:
         >>> class Base:
         ...     def __init__(self, a, b=1): ...
         >>> class Derived(Base):
-        ...     def __init__(self, c=2, **kwargs): ...
+        ...     def __init__(self, c=2, **kwargs):
+        ...         super().__init__(**kwargs)
         >>> found = arguments(Derived)
         >>> sorted(found.parameters), found.is_open, found.defaults
         (['a', 'b', 'c'], False, {'c': 2, 'b': 1})
@@ -88,7 +91,24 @@ def arguments(component: Callable[..., Any]) -> Arguments:
             passes_on |= parameter.kind is inspect.Parameter.VAR_KEYWORD
         if not passes_on:
             return Arguments(parameters, is_open=False)
+        if inspect.isclass(component) and not _forwards(function):
+            return Arguments(parameters, is_open=True)
     return Arguments(parameters, is_open=True)
+
+
+def _forwards(function: Any) -> bool:
+    """Tell whether an ``__init__`` gives its keywords to the next one, or reads them itself."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return False
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return any(
+        isinstance(call.func, ast.Attribute)
+        and call.func.attr == '__init__'
+        and any(keyword.arg is None for keyword in call.keywords)
+        for call in calls
+    )
 
 
 def _initialisers(component: Callable[..., Any]) -> Iterator[Any]:

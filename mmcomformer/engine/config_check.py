@@ -8,6 +8,9 @@ followed is let through, so that nothing that works is refused.
 from __future__ import annotations
 
 import inspect
+import re
+import types
+import typing
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
@@ -52,20 +55,28 @@ _SLOTS: dict[str, Registry] = {
 }
 """Registry of what is below a key; what is below an unnamed one is of the registry above it."""
 _LOOPS = ('train_cfg', 'val_cfg', 'test_cfg')
-_BUILT = ('backbone', 'neck', 'panoptic_head', 'decode_head', 'panoptic_fusion_head')
+_BUILT = (
+    *('backbone', 'neck', 'panoptic_head', 'decode_head', 'panoptic_fusion_head'),
+    'data_preprocessor',
+)
+_HEADS = ('model.panoptic_head', 'model.decode_head')
+_MAY_LACK = ('neck', 'data_preprocessor')
 """Keys of a model that are built, so that they need a type."""
 _FREE: dict[str, tuple[str, ...]] = {
     # what the builders of layers take out before the class gets the rest
     'norm_cfg': ('requires_grad',),
-    'conv_cfg': (),
+    'conv_cfg': ('fallback_on_stride',),
+    'dcn': ('fallback_on_stride',),
     'act_cfg': (),
+    'param_scheduler': ('convert_to_iter_based',),
     'optim_wrapper': ('optimizer', 'constructor', 'paramwise_cfg'),
     # read by the task, before the head is built
-    'panoptic_head': ('loss_distill',),
-    'decode_head': ('loss_distill',),
+    'panoptic_head': ('loss_distill', 'strides', 'num_classes'),
+    'decode_head': ('loss_distill', 'strides', 'num_classes'),
 }
 _DICTS: dict[str, tuple[str, ...]] = {
     'randomness': ('seed', 'diff_rank_seed', 'deterministic'),
+    'auto_scale_lr': ('enable', 'base_batch_size'),
     'env_cfg': ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'),
     'model.train_cfg': (
         *('match_cost', 'num_points', 'oversample_ratio', 'importance_sample_ratio', 'assigner'),
@@ -96,6 +107,7 @@ _AT_LEAST = {
     'max_iters': 1,
     'max_epochs': 1,
     'val_interval': 1,
+    'base_batch_size': 1,
 }
 _NUMBERS = ('lr', 'weight_decay', 'momentum', 'eps', 'lr_mult', 'decay_mult', 'max_norm')
 
@@ -130,7 +142,12 @@ def _faults(cfg: Mapping[str, Any]) -> Iterator[_Fault]:
     yield from _required(cfg)
     yield from _optimizer_faults(cfg.get('optim_wrapper'))
     yield from _value_faults(cfg, '')
-    yield from _channel_faults(cfg.get('model'))
+    model = cfg.get('model')
+    for name in ('train_cfg', 'test_cfg'):
+        node = model.get(name) if _is_dict(model) else None
+        if node is not None and not _is_dict(node):
+            yield f'model.{name}', f'expected a dict, got {node!r}'
+    yield from _channel_faults(model)
 
 
 def _required(cfg: Mapping[str, Any]) -> Iterator[_Fault]:
@@ -146,8 +163,13 @@ def _required(cfg: Mapping[str, Any]) -> Iterator[_Fault]:
     for name in ('custom_hooks', 'param_scheduler'):
         if isinstance(cfg.get(name), (list, tuple)):
             places.update({f'{name}[{i}]': item for i, item in enumerate(cfg[name])})
+    hooks = cfg.get('default_hooks')
+    if _is_dict(hooks):
+        # None leaves a hook out
+        named = {f'default_hooks.{name}': hook for name, hook in hooks.items()}
+        places.update({key: hook for key, hook in named.items() if hook is not None})
     for key, node in places.items():
-        if isinstance(node, (str, int, float)) or (node is None and not key.endswith('neck')):
+        if isinstance(node, (str, int, float)) or (node is None and not key.endswith(_MAY_LACK)):
             if key in _present(cfg) or '[' in key:
                 yield key, f'expected a dict with a type, got {node!r}'
         elif _is_dict(node) and 'type' not in node:
@@ -177,6 +199,13 @@ def _optimizer_faults(wrapper: Any) -> Iterator[_Fault]:
     yield from _dict_faults(clip, 'optim_wrapper.clip_grad', known)
     if not (clip is None or _is_dict(clip)):
         yield 'optim_wrapper.clip_grad', f'expected a dict such as dict(max_norm=1), got {clip!r}'
+    name = wrapper.get('constructor')
+    constructors = registries.OPTIM_WRAPPER_CONSTRUCTORS
+    if name is not None and find_component(name, constructors) is None:
+        yield (
+            'optim_wrapper.constructor',
+            f'nothing is called {name!r}{_hint(str(name), _names(constructors))}',
+        )
     constructor = wrapper.get('constructor', 'DefaultOptimWrapperConstructor')
     factors = _OPTIMIZER_DICTS.get(constructor) if isinstance(constructor, str) else None
     if factors is not None:
@@ -277,7 +306,8 @@ def _component_faults(
             expected = _mismatch(parameter, value)
             if expected:
                 yield f'{key}.{name}', f'expected {expected}, got {value!r}'
-        elif not found.is_open:
+        # mmdet's head ignores what it does not know, ours refuse it
+        elif not found.is_open or key in _HEADS:
             known = [*found.parameters, *free]
             title = getattr(component, '__name__', kind)
             yield f'{key}.{name}', f'{title} has no such argument{_hint(name, known)}'
@@ -310,15 +340,25 @@ def _names(registry: Registry) -> list[str]:
 
 def _mismatch(parameter: inspect.Parameter, value: Any) -> str:
     """Return what is expected instead of a value; empty if it may be right."""
-    annotation = parameter.annotation
-    name = annotation if isinstance(annotation, str) else getattr(annotation, '__name__', '')
-    if name in ('int', 'float') and isinstance(value, str):
-        return f'a number ({name})'
-    if name == 'bool' and isinstance(value, str):
+    names = _type_names(parameter.annotation)
+    if names and names <= {'int', 'float'} and isinstance(value, str):
+        return f'a number ({" or ".join(sorted(names))})'
+    if names == {'bool'} and isinstance(value, str):
         return 'True or False'
-    if name == 'str' and isinstance(value, (int, float)):
+    if names == {'str'} and isinstance(value, (int, float)):
         return 'a text'
     return ''
+
+
+def _type_names(annotation: Any) -> set[str]:
+    """Return the names of the types that an annotation allows besides None."""
+    if isinstance(annotation, str):
+        found = re.sub(r'^Optional\[(.*)\]$', r'\1', annotation).split('|')
+        return {name.strip() for name in found} - {'None'}
+    members = typing.get_args(annotation)
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return {getattr(member, '__name__', '') for member in members} - {'NoneType'}
+    return {getattr(annotation, '__name__', '')}
 
 
 def _value_faults(node: Any, key: str) -> Iterator[_Fault]:
@@ -346,13 +386,18 @@ def _value_faults(node: Any, key: str) -> Iterator[_Fault]:
 
 def _channel_faults(model: Any) -> Iterator[_Fault]:
     """Yield the head's ``in_channels`` if the backbone gives others."""
-    if not _is_dict(model) or not _is_dict(model.get('backbone')) or model.get('neck'):
+    if not _is_dict(model) or not _is_dict(model.get('backbone')):
+        return
+    identity = repr(sorted(model['backbone'].items()))
+    given = _channels(identity, model['backbone'])
+    if identity in _NOT_BUILT:
+        yield 'model.backbone', f'it cannot be built as it is ({_NOT_BUILT[identity]})'
+    if model.get('neck'):
         return
     for name in ('panoptic_head', 'decode_head'):
         wanted = (model.get(name) or {}).get('in_channels')
         if not isinstance(wanted, (list, tuple)):
             continue
-        given = _channels(repr(sorted(model['backbone'].items())), model['backbone'])
         if given is not None and list(wanted) != given:
             yield (
                 f'model.{name}.in_channels',
@@ -361,12 +406,26 @@ def _channel_faults(model: Any) -> Iterator[_Fault]:
 
 
 _KNOWN_CHANNELS: dict[str, list[int] | None] = {}
+_NOT_BUILT: dict[str, str] = {}
+"""What a backbone raises when it is built."""
+
+
+def _note_unbuilt(key: str, backbone: Mapping[str, Any]) -> None:
+    config = {name: value for name, value in backbone.items() if name != 'init_cfg'}
+    try:
+        with torch.random.fork_rng(devices=[]):
+            registries.MODELS.build(config)
+    except _UNTOLD as error:
+        text = str(error.args[0]) if error.args else ''
+        _NOT_BUILT[key] = ' '.join(text.split()) or type(error).__name__
 
 
 def _channels(key: str, backbone: Mapping[str, Any]) -> list[int] | None:
     """Return the channels of what a backbone gives; None if that cannot be told."""
     if key not in _KNOWN_CHANNELS:
         _KNOWN_CHANNELS[key] = _run_backbone(backbone)
+        if _KNOWN_CHANNELS[key] is None:
+            _note_unbuilt(key, backbone)
     return _KNOWN_CHANNELS[key]
 
 

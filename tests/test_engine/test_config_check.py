@@ -5,6 +5,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from small_runs import CONFIG
 
+from mmcomformer.engine.arguments import arguments
 from mmcomformer.engine.config_check import check_config
 from mmcomformer.engine.request import Request, load_config
 
@@ -74,7 +75,11 @@ MISTAKES = [
         f'{HEAD}.transformer_decoder.layer_cfg.self_attn_cfg.num_head: nothing reads it',
         'num_heads',
     ),
+    ('auto_scale_lr.enabled', True, 'auto_scale_lr.enabled: nothing reads it', 'enable'),
     # unknown names, and none
+    ('optim_wrapper.constructor', 'Contin', 'optim_wrapper.constructor: nothing is called', None),
+    ('model.data_preprocessor.type', GONE, 'model.data_preprocessor: it has no type', None),
+    ('default_hooks.logger.type', GONE, 'default_hooks.logger: it has no type', None),
     ('model.type', 'ComFormr', "model.type: nothing is called 'ComFormr'", None),
     ('model.backbone.type', 'ResNett', 'model.backbone.type: nothing is called', 'ResNet'),
     (f'{HEAD}.loss_dice.type', 'DiceLos', f'{HEAD}.loss_dice.type: nothing', 'DiceLoss'),
@@ -89,6 +94,11 @@ MISTAKES = [
     (f'{DATA}.pipeline.0.type', GONE, f'{DATA}.pipeline[0]: it has no type', None),
     ('custom_hooks.0.type', GONE, 'custom_hooks[0]: it has no type', None),
     # values
+    ('default_hooks.logger', 'LoggerHook', 'default_hooks.logger: expected a dict with', None),
+    ('custom_hooks.0.score_thr', 'x', 'custom_hooks[0].score_thr: expected a number', None),
+    ('auto_scale_lr.base_batch_size', 0, 'auto_scale_lr.base_batch_size: expected an', None),
+    ('model.train_cfg', [], 'model.train_cfg: expected a dict, got []', None),
+    ('model.backbone.depth', 17, 'model.backbone: it cannot be built as it is (invalid', None),
     ('optim_wrapper.optimizer.lr', '1e-4', 'optim_wrapper.optimizer.lr: expected a num', None),
     ('model.backbone', 'ResNet', 'model.backbone: expected a dict with a type', None),
     ('model.backbone', None, 'model.backbone: expected a dict with a type, got None', None),
@@ -154,7 +164,12 @@ def test_loading_checks(tmp_path):
     [
         dict(type='SwinTransformer', embed_dims=96, depths=(2, 2, 6, 2), window_size=7),
         dict(type='mmdet.ResNeXt', depth=50, groups=32, base_width=4, norm_eval=True),
-        dict(type='ResNet', depth=50, dcn=dict(type='DCNv2', deform_groups=1)),
+        dict(
+            type='ResNet',
+            depth=50,
+            stage_with_dcn=(False, True, True, True),
+            dcn=dict(type='DCNv2', deform_groups=1, fallback_on_stride=False),
+        ),
         dict(type='PyramidVisionTransformerV2', embed_dims=32, num_layers=[2, 2, 2, 2]),
     ],
 )
@@ -178,6 +193,29 @@ def test_channels_of_stock_backbones(configs, backbone, channels):
     cfg.model.panoptic_head.in_channels = [channels[0] + 1, *channels[1:]]
     with pytest.raises(ValueError, match=rf'in_channels: expected \[{channels[0]}, '):
         check_config(cfg)
+
+
+def test_other_schedules_pass(configs):
+    schedule = [
+        dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=5),
+        dict(type='CosineAnnealingLR', T_max=9, by_epoch=True, convert_to_iter_based=True),
+    ]
+    check_config(changed(configs[CONFIG], 'param_scheduler', schedule))
+    check_config(changed(configs[CONFIG], 'default_hooks.logger', None))
+
+
+def test_keywords_that_a_class_reads_itself():
+    class Reads:
+        def __init__(self, one=1, **kwargs):
+            self.two = kwargs.get('two')
+
+    class Passes(Reads):
+        def __init__(self, three, **kwargs):
+            super().__init__(**kwargs)
+
+    found = arguments(Passes)
+    assert list(found.parameters) == ['three', 'one']
+    assert found.is_open
 
 
 def test_a_dumped_config_passes(configs, tmp_path):
