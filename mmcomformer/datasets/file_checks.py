@@ -201,7 +201,8 @@ def _check_picture(
 
 def _is_turned(content: bytes, image: np.ndarray) -> bool:
     """Tell whether EXIF data turn a picture without a size that shows it."""
-    if not any(mark in content for mark in _EXIF_MARKS) or exif_orientation(content) == 1:
+    marks = (mark for start, mark in _EXIF_MARKS.items() if content.startswith(start))
+    if not any(mark in content for mark in marks) or exif_orientation(content) == 1:
         return False
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     stored = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
@@ -209,8 +210,14 @@ def _is_turned(content: bytes, image: np.ndarray) -> bool:
     return stored is not None and stored.shape == image.shape and bool((stored != image).any())
 
 
-_EXIF_MARKS = (b'Exif\0\0', b'EXIF', b'eXIf', b'II*\0', b'MM\0*')
-"""What precedes EXIF data in JPEG, WebP, PNG and TIFF."""
+_EXIF_MARKS = {
+    _JPEG_START: b'Exif\0\0',
+    b'RIFF': b'EXIF',
+    b'\x89PNG': b'eXIf',
+    b'II*\0': b'II*\0',
+    b'MM\0*': b'MM\0*',
+}
+"""What precedes EXIF data, by how files of JPEG, WebP, PNG and TIFF begin."""
 
 
 def _size_findings(files: ImageFiles, size: tuple[int, int] | None) -> Iterator[Finding]:

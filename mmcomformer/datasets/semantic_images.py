@@ -115,7 +115,7 @@ class SemanticImages:
             raise ValueError(
                 f'dataset: {inner.ann_file or inner.data_prefix["img_path"]} names no image; '
                 f'expected files that end in {inner.img_suffix!r}; check img_suffix'
-                f'{" ".join(["", *left_out(inner, images)])}'
+                f'{"; ".join(["", *left_out(inner, images)])}'
             )
         return images
 

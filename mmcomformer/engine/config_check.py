@@ -69,6 +69,8 @@ _FREE: dict[str, tuple[str, ...]] = {
     'dcn': ('fallback_on_stride',),
     'act_cfg': (),
     'param_scheduler': ('convert_to_iter_based',),
+    # taken over by the IncrementalDataset around it
+    'dataset': ('ignore_values',),
     'optim_wrapper': ('optimizer', 'constructor', 'paramwise_cfg'),
     # read by the task, before the head is built
     'panoptic_head': ('loss_distill', 'strides', 'num_classes'),

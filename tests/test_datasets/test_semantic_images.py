@@ -513,7 +513,7 @@ class TestFilesLeftOut:
         ]
 
     def test_no_image_at_all(self, maps):
-        match = "names no image; .* check img_suffix 5 images .* do not end in img_suffix '.tif'"
+        match = "names no image; .* check img_suffix; 5 images .* do not end in img_suffix '.tif'"
         with pytest.raises(ValueError, match=match):
             build(maps, inner={'img_suffix': '.tif'})
 

@@ -195,6 +195,11 @@ def test_channels_of_stock_backbones(configs, backbone, channels):
         check_config(cfg)
 
 
+@pytest.mark.parametrize('key', [DATA, f'{DATA}.dataset'])
+def test_values_of_no_class_pass(configs, key):
+    check_config(changed(configs[SEMANTIC], f'{key}.ignore_values', [11]))
+
+
 def test_other_schedules_pass(configs):
     schedule = [
         dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=5),
