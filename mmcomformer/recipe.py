@@ -68,12 +68,9 @@ def complete(config: MutableMapping[str, Any], name: str) -> None:
 
 def _completed(base: dict[str, Any], own: dict[str, Any], name: str) -> dict[str, Any]:
     config = _merged(base, own)
-    if not isinstance(config.get('scenario'), dict) or 'increments' not in config['scenario']:
-        raise TypeError(
-            f'scenario: expected a dict with increments, got {config.get("scenario")!r}; write '
-            f'scenario = dict(increments=[...]) before complete(...)'
-        )
+    scenario_settings(config.get('scenario'))
     record = base.get('derived') or {key: _mark(value) for key, value in _of_data(base).items()}
+    _check_parts(config, record)
     settings = [_part(config, part) for part in PARTS if part in config and part not in record]
     if settings:
         config = _merged(base, *settings, own)
@@ -145,7 +142,7 @@ def stale_values(config: dict[str, Any]) -> list[str]:
 
 def _check_parts(config: Mapping[str, Any], record: Mapping[str, Any]) -> None:
     for part in PARTS:
-        if part in record and record[part] != _mark(_settings_of(config, part)):
+        if part in record and record[part] != _mark_of(config, part):
             variable = 'choose another with METHOD=, and ' if part == 'method' else ''
             raise ValueError(
                 f'{part}: it is built into the model of the config already; {variable}change '
@@ -171,7 +168,7 @@ def derive(config: dict[str, Any], record: Mapping[str, Any], name: str) -> None
             _replace(config, key, _plain(scenario))
     for part in PARTS:
         if part in config:
-            values.record[part] = record.get(part, _mark(_settings_of(config, part)))
+            values.record[part] = record.get(part, _mark_of(config, part))
     for key, value in {**_of_data(config), **_of_method(config)}.items():
         values.put(key, value)
     if 'schedule' in config:
@@ -203,9 +200,19 @@ class _Values:
 
 def _settings_of(config: Mapping[str, Any], part: str) -> dict[str, Any]:
     """Return the settings of a backbone or method, with what the config says for that method."""
-    settings = config.get(part, {})
-    own = config.get('per_method', {}).get(settings.get('key'))
-    return _merged(settings, own) if own and part == 'method' else settings
+    settings, own = config.get(part, {}), _own_settings(config, part)
+    return _merged(settings, own) if own else settings
+
+
+def _own_settings(config: Mapping[str, Any], part: str) -> dict[str, Any]:
+    """Return what a config says for its method alone."""
+    if part != 'method':
+        return {}
+    return config.get('per_method', {}).get(config.get('method', {}).get('key'), {})
+
+
+def _mark_of(config: Mapping[str, Any], part: str) -> Any:
+    return _mark([config.get(part), _own_settings(config, part)])
 
 
 def _part(config: Mapping[str, Any], part: str) -> dict[str, Any]:

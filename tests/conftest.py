@@ -18,6 +18,15 @@ from mmcomformer.engine.request import Request
 TESTS = Path(__file__).parent
 
 
+@pytest.fixture(autouse=True, scope='session')
+def clean_environment():
+    """Take away what a shell may have exported to choose a step, a setting or a method."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ('STEP', 'SETTING', 'METHOD'):
+            patch.delenv(name, raising=False)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     """Give every test the same random numbers, whatever ran before it."""

@@ -1,8 +1,8 @@
-"""Every config at every step: it parses, agrees with itself, and builds."""
+"""Every config at every step: it parses, agrees with itself, and every kind of model builds."""
 
 import copy
 import functools
-import os
+import json
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +83,6 @@ SHAPES = {
     kind: [name for name in LEAVES if '_shapes_' in name and is_semantic(name) == kind]
     for kind in (False, True)
 }
-EVERY_STEP = [(name, step) for name, steps in NUM_STEPS.items() for step in range(steps)]
 NARROW = {'depth': 18, 'base_channels': 8}
 """ResNet arguments for a test that needs only the structure."""
 
@@ -98,14 +97,20 @@ def scope(request):
 
 
 @functools.cache
-def parse(name, step, setting):
+def parse(name, step):
+    """Return a config that nobody changes."""
     return load_config(Request(config=str(CONFIGS / name)), step)
 
 
 def load(name, step, **options):
     if options:
         return load_config(Request(config=str(CONFIGS / name), cfg_options=options), step)
-    return copy.deepcopy(parse(name, step, os.environ.get('SETTING')))
+    return copy.deepcopy(parse(name, step))
+
+
+def steps_of(name):
+    """Return the config at each of its steps; nobody changes them."""
+    return [parse(name, step) for step in range(NUM_STEPS[name])]
 
 
 def head_key(name):
@@ -134,33 +139,33 @@ def test_leaves_are_short(name):
     assert len([line for line in lines if line.strip() and not line.startswith('#')]) <= 12
 
 
-@pytest.mark.parametrize(('name', 'step'), EVERY_STEP)
-def test_step(name, step):
-    cfg = load(name, step)
-    scenario = scenario_of(cfg)
-    assert (scenario.step, scenario.num_steps) == (step, NUM_STEPS[name])
-    # top level, head and three datasets
-    keys = {key for key, _ in find_scenarios(cfg)}
-    loaders = [f'{split}_dataloader.dataset.scenario' for split in ('train', 'val', 'test')]
-    # the loss that knows which classes are old
-    loss = {'model.panoptic_head.loss_cls.scenario'} if name.startswith('mib') else set()
-    assert keys == {'scenario', f'model.{head_key(name)}.scenario', *loaders, *loss}
-    task = task_of(cfg.model)
-    assert task.name == ('semantic' if is_semantic(name) else 'panoptic')
-    assert cfg.default_scope == task.default_scope
-    assert cfg.val_evaluator.type == task.metric
-    assert Path(cfg.work_dir) == Path('work_dirs') / Path(name).stem / f'step{step}'
-    (schedule,) = cfg.param_scheduler
-    # the released recipe would reach 0 one iteration after the last
-    assert schedule.end == cfg.train_cfg.max_iters + ('shapes' not in name)
-    assert (schedule.type, schedule.power, schedule.by_epoch) == ('PolyLR', 0.9, False)
-    assert cfg.test_dataloader == cfg.val_dataloader
-    assert cfg.test_evaluator == cfg.val_evaluator
+@pytest.mark.parametrize('name', LEAVES)
+def test_every_step(name):
+    for step, cfg in enumerate(steps_of(name)):
+        scenario = scenario_of(cfg)
+        assert (scenario.step, scenario.num_steps) == (step, NUM_STEPS[name])
+        # top level, head and three datasets
+        keys = {key for key, _ in find_scenarios(cfg)}
+        loaders = [f'{split}_dataloader.dataset.scenario' for split in ('train', 'val', 'test')]
+        # the loss that knows which classes are old
+        loss = {'model.panoptic_head.loss_cls.scenario'} if name.startswith('mib') else set()
+        assert keys == {'scenario', f'model.{head_key(name)}.scenario', *loaders, *loss}
+        task = task_of(cfg.model)
+        assert task.name == ('semantic' if is_semantic(name) else 'panoptic')
+        assert cfg.default_scope == task.default_scope
+        assert cfg.val_evaluator.type == task.metric
+        assert Path(cfg.work_dir) == Path('work_dirs') / Path(name).stem / f'step{step}'
+        (schedule,) = cfg.param_scheduler
+        # the released recipe would reach 0 one iteration after the last
+        assert schedule.end == cfg.train_cfg.max_iters + ('shapes' not in name)
+        assert (schedule.type, schedule.power, schedule.by_epoch) == ('PolyLR', 0.9, False)
+        assert cfg.test_dataloader == cfg.val_dataloader
+        assert cfg.test_evaluator == cfg.val_evaluator
 
 
-@pytest.mark.parametrize(('name', 'step'), EVERY_STEP)
-def test_datasets(name, step):
-    cfg = load(name, step)
+@pytest.mark.parametrize('name', LEAVES)
+def test_datasets(name):
+    cfg = parse(name, NUM_STEPS[name] - 1)
     scenario = scenario_of(cfg)
     for split in ('train', 'val', 'test'):
         dataset = DATASETS.build({**cfg[f'{split}_dataloader'].dataset, 'lazy_init': True})
@@ -193,44 +198,46 @@ def test_hooks(name):
     assert cfg.randomness.seed == 0
 
 
-@pytest.mark.parametrize(('name', 'step'), [case for case in EVERY_STEP if case[0] in RECIPES])
-def test_recipe(name, step):
+@pytest.mark.parametrize('name', RECIPES)
+def test_recipe(name):
     """The hyper-parameters of CoMFormer's panoptic experiments on ADE20K."""
-    cfg = load(name, step)
-    scenario = scenario_of(cfg)
-    assert len(scenario.order) == len(set(scenario.order)) == 150
-    assert (
-        scenario.increments
-        == {
-            '100-50': (100, 50),
-            '100-10': (100, *[10] * 5),
-            '100-5': (100, *[5] * 10),
-            '50-50': (50, 50, 50),
-            '50-10': (50, *[10] * 10),
-            '50-20': (50, *[20] * 5),
-        }[name.removesuffix('.py').split('_')[2]]
-    )
-    new_classes = len(scenario.current_classes)
-    assert cfg.train_cfg.max_iters == (160_000 if step == 0 else 400 * new_classes)
-    optimizer = cfg.optim_wrapper.optimizer
-    assert optimizer.type == 'AdamW'
-    assert optimizer.lr == (1e-4 if step == 0 else 5e-5)
-    assert optimizer.weight_decay == 0.05
-    assert cfg.optim_wrapper.clip_grad.max_norm == 0.01
-    assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
-    head = cfg.model.panoptic_head
-    assert cfg.model.extra_losses.distill.loss_weight == (5 if '100-50' in name else 10)
-    assert (head.num_queries, head.transformer_decoder.num_layers) == (100, 9)
-    assert (head.loss_cls.loss_weight, head.loss_mask.loss_weight) == (2, 5)
-    assert head.loss_dice.loss_weight == 5
-    assert (head.loss_cls.alpha, head.loss_cls.gamma) == (5, 1)
-    assert cfg.model.train_cfg.num_points == 12544
-    assert cfg.auto_scale_lr.base_batch_size == cfg.train_dataloader.batch_size == 8
-    pipeline = {transform.type: transform for transform in cfg.train_dataloader.dataset.pipeline}
-    size = pipeline['RandomCrop'].crop_size
-    assert pipeline['Pad'].size == cfg.model.data_preprocessor.batch_augments[0].size == size
-    for transform in cfg.train_dataloader.dataset.pipeline:
-        TRANSFORMS.build(transform)
+    for step, cfg in enumerate(steps_of(name)):
+        scenario = scenario_of(cfg)
+        assert len(scenario.order) == len(set(scenario.order)) == 150
+        assert (
+            scenario.increments
+            == {
+                '100-50': (100, 50),
+                '100-10': (100, *[10] * 5),
+                '100-5': (100, *[5] * 10),
+                '50-50': (50, 50, 50),
+                '50-10': (50, *[10] * 10),
+                '50-20': (50, *[20] * 5),
+            }[name.removesuffix('.py').split('_')[2]]
+        )
+        new_classes = len(scenario.current_classes)
+        assert cfg.train_cfg.max_iters == (160_000 if step == 0 else 400 * new_classes)
+        optimizer = cfg.optim_wrapper.optimizer
+        assert optimizer.type == 'AdamW'
+        assert optimizer.lr == (1e-4 if step == 0 else 5e-5)
+        assert optimizer.weight_decay == 0.05
+        assert cfg.optim_wrapper.clip_grad.max_norm == 0.01
+        assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
+        head = cfg.model.panoptic_head
+        assert cfg.model.extra_losses.distill.loss_weight == (5 if '100-50' in name else 10)
+        assert (head.num_queries, head.transformer_decoder.num_layers) == (100, 9)
+        assert (head.loss_cls.loss_weight, head.loss_mask.loss_weight) == (2, 5)
+        assert head.loss_dice.loss_weight == 5
+        assert (head.loss_cls.alpha, head.loss_cls.gamma) == (5, 1)
+        assert cfg.model.train_cfg.num_points == 12544
+        assert cfg.auto_scale_lr.base_batch_size == cfg.train_dataloader.batch_size == 8
+        pipeline = {
+            transform.type: transform for transform in cfg.train_dataloader.dataset.pipeline
+        }
+        size = pipeline['RandomCrop'].crop_size
+        assert pipeline['Pad'].size == cfg.model.data_preprocessor.batch_augments[0].size == size
+        for transform in cfg.train_dataloader.dataset.pipeline:
+            TRANSFORMS.build(transform)
 
 
 def increments_of(name):
@@ -241,30 +248,30 @@ def increments_of(name):
     return (base, *[new] * ((total - base) // new))
 
 
-@pytest.mark.parametrize(
-    ('name', 'step'), [case for case in EVERY_STEP if case[0] in SEMANTIC_RECIPES]
-)
-def test_semantic_recipe(name, step):
+@pytest.mark.parametrize('name', SEMANTIC_RECIPES)
+def test_semantic_recipe(name):
     """The hyper-parameters of CoMFormer's semantic experiments on ADE20K, also used on VOC."""
-    cfg = load(name, step)
-    scenario = scenario_of(cfg)
-    assert scenario.increments == increments_of(name)
-    base_iters = 30_000 if '_voc_' in name else 160_000
-    assert cfg.train_cfg.max_iters == (400 * len(scenario.current_classes) if step else base_iters)
-    optimizer = cfg.optim_wrapper.optimizer
-    assert (optimizer.type, optimizer.weight_decay) == ('AdamW', 0.05)
-    assert optimizer.lr == (5e-5 if step else 1e-4)
-    assert cfg.optim_wrapper.clip_grad.max_norm == 0.01
-    assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
-    assert cfg.model.extra_losses.distill.loss_weight == (0.5 if '_100-50' in name else 10)
-    assert cfg.auto_scale_lr == dict(enable=True, base_batch_size=16)
-    assert cfg.train_dataloader.batch_size == 16
-    if 'swin' not in name:
-        backbone = cfg.model.backbone
-        assert (backbone.type, backbone.depth) == ('mmdet.ResNet', 101)
-        assert backbone.norm_cfg == dict(type='SyncBN', requires_grad=True)
-        assert (backbone.norm_eval, backbone.frozen_stages) == (False, -1)
-        assert '/resnet101-' in backbone.init_cfg.checkpoint
+    for step, cfg in enumerate(steps_of(name)):
+        scenario = scenario_of(cfg)
+        assert scenario.increments == increments_of(name)
+        base_iters = 30_000 if '_voc_' in name else 160_000
+        assert cfg.train_cfg.max_iters == (
+            400 * len(scenario.current_classes) if step else base_iters
+        )
+        optimizer = cfg.optim_wrapper.optimizer
+        assert (optimizer.type, optimizer.weight_decay) == ('AdamW', 0.05)
+        assert optimizer.lr == (5e-5 if step else 1e-4)
+        assert cfg.optim_wrapper.clip_grad.max_norm == 0.01
+        assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
+        assert cfg.model.extra_losses.distill.loss_weight == (0.5 if '_100-50' in name else 10)
+        assert cfg.auto_scale_lr == dict(enable=True, base_batch_size=16)
+        assert cfg.train_dataloader.batch_size == 16
+        if 'swin' not in name:
+            backbone = cfg.model.backbone
+            assert (backbone.type, backbone.depth) == ('mmdet.ResNet', 101)
+            assert backbone.norm_cfg == dict(type='SyncBN', requires_grad=True)
+            assert (backbone.norm_eval, backbone.frozen_stages) == (False, -1)
+            assert '/resnet101-' in backbone.init_cfg.checkpoint
 
 
 @pytest.mark.parametrize('name', ['comformer_ade_semantic_100-50.py', 'comformer_voc_15-5.py'])
@@ -396,29 +403,60 @@ def check_model(cfg):
     return model
 
 
-def is_built(name, step):
-    """Leave out what another case covers: the same model, or a step in the middle."""
-    return not is_semantic(name) or (not is_disjoint(name) and step in (0, 1, NUM_STEPS[name] - 1))
+def kind_of(name):
+    """Tell what a model is made of, but for its classes and numbers of the losses."""
+    cfg = parse(name, 0)
+    model = cfg.model.to_dict()
+    del model['data_preprocessor']
+    for _, scenario in find_scenarios(model):
+        scenario.clear()
+    for loss in filter(None, model['extra_losses'].values()):
+        loss.pop('loss_weight')
+    return json.dumps(model, sort_keys=True) + str(cfg.custom_hooks[-1].method)
 
 
-@pytest.mark.parametrize(('name', 'step'), [case for case in EVERY_STEP if is_built(*case)])
-def test_model_builds(name, step, monkeypatch):
+def narrow(name):
+    """Return options that keep the structure of a model and leave little of its size."""
+    head = f'model.{head_key(name)}'
+    if 'shapes' in name:
+        return {}
+    options = {f'model.backbone.{key}': value for key, value in NARROW.items()}
+    channels = [8, 16, 32, 64]
+    if 'swin' in name:
+        options = {'model.backbone.embed_dims': 12, 'model.backbone.depths': [1, 1, 1, 1]}
+        channels = [12, 24, 48, 96]
+    layers = ('pixel_decoder.encoder', 'transformer_decoder')
+    more = {f'{head}.{key}.num_layers': 1 for key in layers}
+    return {**options, **more, f'{head}.in_channels': channels}
+
+
+KINDS = [
+    'comformer_ade_100-50.py',
+    'comformer_ade_100-50_swin-t.py',
+    'comformer_ade_semantic_100-50.py',
+    'comformer_ade_semantic_100-50_swin-t.py',
+    'comformer_shapes_6-3.py',
+    'comformer_shapes_semantic_6-3.py',
+    'finetune_shapes_6-3.py',
+    'finetune_shapes_semantic_6-3.py',
+    'joint_shapes_6-3.py',
+    'joint_shapes_semantic_6-3.py',
+    'mib_shapes_6-3.py',
+    'plop_shapes_6-3.py',
+]
+
+
+def test_every_kind_of_model_is_built():
+    assert {kind_of(name) for name in KINDS} == {kind_of(name) for name in LEAVES}
+    assert len({kind_of(name) for name in KINDS}) == len(KINDS)
+
+
+@pytest.mark.parametrize('name', KINDS)
+def test_model_builds(name, monkeypatch):
     # a machine without an accelerator, wherever the test runs
     monkeypatch.setattr('mmcomformer.engine.launch.get_device', lambda: 'cpu')
-    head, options = f'model.{head_key(name)}', {}
-    if 'shapes' not in name and 'swin' not in name:
-        options = {f'model.backbone.{key}': value for key, value in NARROW.items()}
-        options[f'{head}.in_channels'] = [8, 16, 32, 64]
-    elif 'swin' in name:
-        options = {
-            'model.backbone.embed_dims': 12,
-            'model.backbone.depths': [1, 1, 1, 1],
-            f'{head}.in_channels': [12, 24, 48, 96],
-        }
-    if options:
-        options[f'{head}.pixel_decoder.encoder.num_layers'] = 1
-        options[f'{head}.transformer_decoder.num_layers'] = 1
-    check_model(load(name, step, **options))
+    for step in range(min(2, NUM_STEPS[name])):
+        check_model(load(name, step, **narrow(name)))
 
 
 @pytest.mark.parametrize(
@@ -471,24 +509,25 @@ def test_a_checkpoint_of_step_0_serves_all_scenarios_with_its_classes():
     assert set(order_b) != set(base['comformer_ade_100-50.py'])
 
 
-SETTINGS = ['overlap', 'disjoint', 'sequential']
-
-
-@pytest.mark.parametrize('setting', SETTINGS)
-@pytest.mark.parametrize(
-    'name', [name for name in LEAVES if 'joint' not in name.split('_')[0] and not is_disjoint(name)]
-)
-def test_the_setting_is_chosen_by_one_variable(name, setting, monkeypatch):
-    assert scenario_of(load(name, 1)).setting == 'overlap'
+@pytest.mark.parametrize('setting', ['disjoint', 'sequential'])
+def test_the_setting_is_chosen_by_one_variable(setting, monkeypatch):
+    # one for each base
+    names = [name for name in LEAVES if not name.startswith(('joint', 'finetune', 'mib', 'plop'))]
+    names = [*{(CONFIGS / name).read_text().split("',")[0]: name for name in names}.values()]
+    names = [name for name in names if not is_disjoint(name) and 'swin' not in name]
+    assert len(names) == 10
+    assert {scenario_of(parse(name, 0)).setting for name in names} == {'overlap'}
     monkeypatch.setenv('SETTING', setting)
+    request = [Request(config=str(CONFIGS / name)) for name in names]
     # scenario_of compares all copies
-    assert scenario_of(load(name, 1)).setting == setting
+    assert {scenario_of(load_config(one, 0)).setting for one in request} == {setting}
 
 
 def test_an_unknown_setting_is_refused(monkeypatch):
     monkeypatch.setenv('SETTING', 'overlapping')
+    request = Request(config=str(CONFIGS / 'comformer_ade_100-50.py'))
     with pytest.raises(ValueError, match=r"expected one of .*'overlap'.* got 'overlapping'"):
-        load('comformer_ade_100-50.py', 0)
+        load_config(request, 0)
 
 
 # fmt: off

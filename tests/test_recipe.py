@@ -1,0 +1,287 @@
+"""What follows from a scenario, a schedule and a method, however a config gets them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from mmcomformer.engine.request import Request, load_config
+from mmcomformer.engine.scenario_config import check_derived, find_scenarios, scenario_of
+from mmcomformer.recipe import derive, stale_values
+
+pytestmark = pytest.mark.families
+
+CONFIGS = Path(__file__).parents[1] / 'configs'
+ADE, SHAPES = CONFIGS / 'comformer_ade_100-50.py', CONFIGS / 'comformer_shapes_6-3.py'
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """Write a config of a user that inherits one of ours, and load it."""
+
+    def load(text, step=0, base=ADE, name='mine', **options):
+        path = tmp_path / f'{name}.py'
+        path.write_text(f'_base_ = {str(base)!r}\n{text}\n')
+        return load_config(Request(config=str(path), cfg_options=options), step)
+
+    return load
+
+
+def load(path, step=0, **options):
+    return load_config(Request(config=str(path), cfg_options=options), step)
+
+
+def iterations(cfg):
+    return cfg.train_cfg.max_iters, cfg.train_cfg.val_interval, cfg.param_scheduler[0].end
+
+
+class TestThreeLines:
+    def test_another_scenario(self, mine):
+        cfg = mine('scenario = dict(increments=[100] + [10] * 5)', step=4)
+        # every copy is the same, or this raises
+        scenario = scenario_of(cfg)
+        assert scenario.increments == (100, 10, 10, 10, 10, 10)
+        assert len(list(find_scenarios(cfg))) == 5
+        assert iterations(cfg) == (4000, 5000, 4001)
+        assert cfg.work_dir == './work_dirs/mine/step4'
+        check_derived(cfg)
+
+    @pytest.mark.parametrize('setting', ['disjoint', 'sequential'])
+    def test_another_setting_and_order(self, mine, setting):
+        order = '_base_.scenario.class_order[::-1]'
+        cfg = mine(f'scenario = dict(setting={setting!r}, class_order={order})', 1, SHAPES)
+        scenario = scenario_of(cfg)
+        assert scenario.setting == setting
+        assert scenario.order == scenario_of(load(SHAPES)).order[::-1]
+
+    def test_a_scenario_of_its_own(self, mine):
+        text = "scenario = dict(_delete_=True, increments=[2, 1], stuff_classes=['a', 'b', 'c'])"
+        cfg = mine(text, 1, SHAPES)
+        scenario = scenario_of(cfg)
+        assert (scenario.step, scenario.increments) == (1, (2, 1))
+        assert scenario.classes == scenario.order == ('a', 'b', 'c')
+
+    def test_a_schedule(self, mine):
+        assert iterations(mine('schedule = dict(base_iters=10)')) == (10, 5000, 11)
+        cfg = mine('schedule = dict(later_iters=7, later_lr=3e-5)', 1)
+        assert iterations(cfg) == (7, 5000, 8)
+        assert cfg.optim_wrapper.optimizer.lr == 3e-5
+
+    def test_a_loss_weight_that_depends_on_the_classes(self, mine):
+        base = CONFIGS / 'plop_shapes_6-3.py'
+        cfg = mine('scenario = dict(increments=[4, 8])', 1, base)
+        assert cfg.model.extra_losses.feature.loss_weight == pytest.approx(0.001 * (8 / 12) ** 0.5)
+
+    def test_a_work_dir_stays(self, mine):
+        text = "scenario = dict(increments=[6, 6])\nwork_dir = f'mine/step{_base_.step}'"
+        assert mine(text, 1, SHAPES).work_dir == 'mine/step1'
+
+    def test_of_three_lines_another(self, mine, tmp_path):
+        mine('scenario = dict(increments=[6, 6])', 0, SHAPES)
+        cfg = mine('schedule = dict(base_iters=3)', 1, tmp_path / 'mine.py', 'yours')
+        assert scenario_of(cfg).increments == (6, 6)
+        assert cfg.work_dir == './work_dirs/yours/step1'
+
+    def test_a_copy_that_was_changed_by_hand(self, mine):
+        text = 'scenario = dict(increments=[50] * 3)\nval_dataloader = dict(dataset=dict('
+        with pytest.raises(ValueError, match='val_dataloader.dataset.scenario: it differs from'):
+            mine(f"{text}scenario=dict(setting='disjoint')))")
+
+    def test_other_programs_tell_what_to_do(self, mine, tmp_path):
+        mine('scenario = dict(increments=[50] * 3)')
+        with pytest.raises(ValueError, match=r'it differs .* tools/train.py .* folder of the step'):
+            scenario_of(Config.fromfile(tmp_path / 'mine.py'))
+        mine('schedule = dict(base_iters=3)')
+        message = r'train_cfg.max_iters, param_scheduler.0.end: not what follows'
+        with pytest.raises(ValueError, match=message):
+            check_derived(Config.fromfile(tmp_path / 'mine.py'))
+
+    def test_the_complete_config_of_a_run_serves_other_programs(self, mine, tmp_path):
+        cfg = mine('scenario = dict(increments=[6, 6])', 1, SHAPES)
+        (tmp_path / 'run').mkdir()
+        cfg.dump(tmp_path / 'run' / 'mine.py')
+        again = Config.fromfile(tmp_path / 'run' / 'mine.py')
+        assert again.to_dict() == cfg.to_dict()
+        assert scenario_of(again).step == 1
+        check_derived(again)
+        assert load(tmp_path / 'run' / 'mine.py', 1).to_dict() == cfg.to_dict()
+
+
+class TestOneNumber:
+    @pytest.mark.parametrize(
+        ('path', 'options', 'expected'),
+        [
+            (ADE, {'train_cfg.max_iters': 320_000}, (320_000, 5000, 320_001)),
+            (ADE, {'schedule.base_iters': 320_000}, (320_000, 5000, 320_001)),
+            (ADE, {'schedule': {'base_iters': 9}}, (9, 5000, 10)),
+            (SHAPES, {'train_cfg.max_iters': 3}, (3, 3, 3)),
+            (SHAPES, {'schedule.base_iters': 3}, (3, 3, 3)),
+            # what is given stays, even where it is what was derived
+            (SHAPES, {'train_cfg.max_iters': 3, 'train_cfg.val_interval': 2}, (3, 2, 3)),
+            (SHAPES, {'train_cfg.max_iters': 3, 'train_cfg.val_interval': 1000}, (3, 1000, 3)),
+            (SHAPES, {'train_cfg.max_iters': 3, 'param_scheduler.0.end': 1000}, (3, 3, 1000)),
+            (SHAPES, {'schedule.val_interval': 5}, (1000, 5, 1000)),
+        ],
+    )
+    def test_iterations(self, path, options, expected):
+        assert iterations(load(path, **options)) == expected
+
+    def test_rates(self):
+        rates = [load(ADE, step, **{'schedule.base_lr': 1.0}) for step in (0, 1)]
+        assert [cfg.optim_wrapper.optimizer.lr for cfg in rates] == [1.0, 5e-5]
+        one = load(SHAPES, 1, **{'schedule.base_lr': 1.0})
+        assert one.optim_wrapper.optimizer.lr == 1.0
+        one = load(ADE, 1, **{'optim_wrapper.optimizer.lr': 1.0})
+        assert one.optim_wrapper.optimizer.lr == 1.0
+
+    def test_scenario(self):
+        options = {'scenario.increments': [100, 25, 25], 'scenario.setting': 'disjoint'}
+        cfg = load(ADE, 2, **options)
+        assert scenario_of(cfg).increments == (100, 25, 25)
+        assert iterations(cfg)[0] == 25 * 400
+
+    @pytest.mark.parametrize('name', ['', '_semantic'])
+    def test_crop_and_folder(self, name):
+        path = CONFIGS / f'comformer_custom{name}.py'
+        cfg = load(path, crop_size=(128, 64), data_root='elsewhere/')
+        pipeline = {part.type: part for part in cfg.train_dataloader.dataset.pipeline}
+        assert pipeline['RandomCrop'].crop_size == pipeline['Pad'].size == (128, 64)
+        padding = cfg.model.data_preprocessor
+        size = padding.size if name else padding.batch_augments[0].size
+        assert size == (64, 128)
+        for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+            assert loader.dataset.dataset.data_root == 'elsewhere/'
+
+    def test_own_data_name_the_classes_once(self, mine):
+        base = CONFIGS / 'comformer_custom_semantic.py'
+        names = "stuff_classes=['a', 'b'], class_order=['b', 'a']"
+        cfg = mine(f'scenario = dict({names}, increments=[1, 1])', 0, base)
+        assert cfg.val_dataloader.dataset.dataset.metainfo == dict(classes=['a', 'b'])
+
+    def test_epochs_are_left_alone(self, mine):
+        loop = "dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=2, val_interval=1)"
+        cfg = mine(f'train_cfg = {loop}\nscenario = dict(increments=[50] * 3)')
+        assert cfg.train_cfg == dict(type='EpochBasedTrainLoop', max_epochs=2, val_interval=1)
+
+
+class TestMethod:
+    @pytest.mark.parametrize('method', ['finetune', 'mib', 'plop'])
+    def test_is_chosen_by_one_variable(self, method, monkeypatch):
+        monkeypatch.setenv('METHOD', method)
+        chosen, own = load(SHAPES, 1), load(CONFIGS / f'{method}_shapes_6-3.py', 1)
+        assert chosen.model == own.model
+        assert chosen.custom_hooks == own.custom_hooks
+        assert chosen.work_dir == f'./work_dirs/comformer_shapes_6-3_{method}/step1'
+        assert own.work_dir == f'./work_dirs/{method}_shapes_6-3/step1'
+
+    def test_keeps_its_folder_in_the_config_of_a_run(self, tmp_path, monkeypatch):
+        monkeypatch.setenv('METHOD', 'mib')
+        load(SHAPES, 1).dump(tmp_path / SHAPES.name)
+        monkeypatch.delenv('METHOD')
+        again = load(tmp_path / SHAPES.name, 1)
+        assert again.work_dir == './work_dirs/comformer_shapes_6-3_mib/step1'
+
+    def test_unknown(self, monkeypatch):
+        monkeypatch.setenv('METHOD', 'plob')
+        with pytest.raises(ValueError, match=r'plob.py.*; METHOD=plob: a method is a file of'):
+            load(SHAPES)
+
+    def test_changed_after_it_was_built_in(self, mine):
+        with pytest.raises(ValueError, match='method: it is built into the model .* METHOD='):
+            mine('method = dict(model=dict(extra_losses=dict(distill=None)))')
+        with pytest.raises(ValueError, match='method: it is built into the model'):
+            mine('per_method = dict(comformer=dict(head=dict(num_queries=3)))')
+
+    def test_what_the_config_says_wins(self, mine):
+        cfg = mine('model = dict(extra_losses=dict(distill=dict(loss_weight=3.0)))')
+        assert cfg.model.extra_losses.distill.loss_weight == 3.0
+
+
+LEAF = """
+_base_ = [{bases}]
+from mmcomformer.recipe import complete
+{text}
+complete(globals(), '{{{{fileBasenameNoExtension}}}}')
+"""
+
+
+@pytest.fixture
+def leaf(tmp_path):
+    """Parse a leaf config as programs of others do."""
+
+    def parse(text):
+        names = ('ade20k_panoptic_r50.py', 'methods/comformer.py')
+        bases = ', '.join(repr(str(CONFIGS / '_base_' / name)) for name in names)
+        path = tmp_path / 'leaf.py'
+        path.write_text(LEAF.format(bases=bases, text=text))
+        return Config.fromfile(path)
+
+    return parse
+
+
+class TestLeaf:
+    def test_without_a_scenario(self, leaf):
+        with pytest.raises(TypeError, match=r"scenario: keys \['increments'\] are missing"):
+            leaf('')
+
+    def test_misspelt(self, leaf):
+        message = r"scenario: unknown keys \['incremets'\]; .* mean 'increments' for 'incremets'"
+        with pytest.raises(TypeError, match=message):
+            leaf('scenario = dict(incremets=[100, 50])')
+        message = r"schedule: unknown keys \['base_iter'\]; .* mean 'base_iters' for 'base_iter'"
+        with pytest.raises(TypeError, match=message):
+            leaf('scenario = dict(increments=[100, 50])\nschedule = dict(base_iter=3)')
+
+    def test_incomplete_schedule(self, leaf):
+        text = 'scenario = dict(increments=[100, 50])\nschedule = dict(_delete_=True, base_iters=3)'
+        with pytest.raises(ValueError, match=r"schedule: keys \['base_lr'\] are missing"):
+            leaf(text)
+
+    @pytest.mark.parametrize('increments', ['[]', '5'])
+    def test_increments(self, leaf, increments):
+        with pytest.raises(TypeError, match='scenario.increments: expected a list of class counts'):
+            leaf(f'scenario = dict(increments={increments})')
+
+    def test_what_it_sets_itself_stays(self, leaf):
+        cfg = leaf(
+            'scenario = dict(increments=[100, 50])\n'
+            'train_cfg = dict(max_iters=3, val_interval=2)\n'
+            'optim_wrapper = dict(optimizer=dict(lr=7.0))\n'
+            "work_dir = 'mine/step0'"
+        )
+        assert iterations(cfg) == (3, 2, 4)
+        assert cfg.optim_wrapper.optimizer.lr == 7.0
+        assert cfg.work_dir == 'mine/step0'
+
+    def test_schedulers_that_have_an_end_keep_it(self, leaf):
+        warm_up = "dict(type='LinearLR', by_epoch=False, begin=0, end=10)"
+        cfg = leaf(
+            'scenario = dict(increments=[100, 50])\n'
+            f"param_scheduler = [{warm_up}, dict(type='PolyLR', by_epoch=False, begin=10)]"
+        )
+        assert [scheduler.end for scheduler in cfg.param_scheduler] == [10, 160_001]
+
+
+def test_nothing_is_stale_in_what_was_derived():
+    cfg = Config.fromfile(ADE).to_dict()
+    assert stale_values(cfg) == []
+    cfg['train_cfg']['max_iters'] = 3
+    assert stale_values(cfg) == ['param_scheduler.0.end']
+
+
+def test_deriving_twice_changes_nothing():
+    cfg = Config.fromfile(CONFIGS / 'comformer_custom.py').to_dict()
+    again = Config.fromfile(CONFIGS / 'comformer_custom.py').to_dict()
+    derive(again, again['derived'], 'comformer_custom')
+    assert again == cfg
+
+
+def test_needs_no_torch():
+    code = 'import sys, mmcomformer.recipe; sys.exit("torch" in sys.modules)'
+    assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0
+
+
+def test_variables_of_the_shell_do_not_reach_the_tests(request):
+    assert 'clean_environment' in request.fixturenames
