@@ -205,8 +205,8 @@ def _check_loop(cfg: Config) -> None:
     sampler = cfg.train_dataloader.get('sampler') or {}
     if sampler.get('type') in _ENDLESS:
         raise ValueError(
-            f'train_dataloader.sampler: {sampler["type"]} never ends an epoch, and train_cfg counts '
-            f"epochs; set dict(type='DefaultSampler', shuffle=True), or train_cfg.max_iters"
+            f'train_dataloader.sampler: {sampler["type"]} never ends an epoch, and train_cfg '
+            f"counts epochs; set dict(type='DefaultSampler', shuffle=True), or train_cfg.max_iters"
         )
     checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
     if not checkpoint.get('by_epoch', True):
