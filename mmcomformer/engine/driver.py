@@ -191,6 +191,9 @@ def _count_accumulation(runner: Runner) -> None:
         runner.auto_scale_lr = {**scaling, 'base_batch_size': base / count}
 
 
+_ENDLESS = ('ContinualSampler', 'InfiniteSampler')
+
+
 def _check_loop(cfg: Config) -> None:
     """Check that training by epochs has epochs.
 
@@ -200,10 +203,10 @@ def _check_loop(cfg: Config) -> None:
     if 'max_epochs' not in (cfg.get('train_cfg') or {}):
         return
     sampler = cfg.train_dataloader.get('sampler') or {}
-    if sampler.get('type') == 'InfiniteSampler':
+    if sampler.get('type') in _ENDLESS:
         raise ValueError(
-            'train_dataloader.sampler: InfiniteSampler never ends an epoch, and train_cfg counts '
-            "epochs; set dict(type='DefaultSampler', shuffle=True), or train_cfg.max_iters"
+            f'train_dataloader.sampler: {sampler["type"]} never ends an epoch, and train_cfg '
+            f"counts epochs; set dict(type='DefaultSampler', shuffle=True), or train_cfg.max_iters"
         )
     checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
     if not checkpoint.get('by_epoch', True):

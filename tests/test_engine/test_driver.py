@@ -238,7 +238,8 @@ class TestEpochs:
     @pytest.mark.parametrize(
         ('options', 'message'),
         [
-            ({}, 'train_dataloader.sampler: InfiniteSampler never ends an epoch'),
+            ({}, 'train_dataloader.sampler: ContinualSampler never ends an epoch'),
+            ({'train_dataloader.sampler.type': 'InfiniteSampler'}, 'InfiniteSampler never ends'),
             ({'train_dataloader.sampler.type': 'DefaultSampler'}, 'checkpoint.by_epoch: expected'),
         ],
     )
