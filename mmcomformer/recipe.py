@@ -39,6 +39,7 @@ SETTINGS = (
     'derived',
 )  # fmt: skip
 """The top-level keys that are read or written here."""
+_OF_SCHEDULE = ('optim_wrapper.optimizer.lr', 'train_cfg.max_iters', 'train_cfg.val_interval')
 _MISSING = object()
 
 
@@ -69,13 +70,20 @@ def complete(config: MutableMapping[str, Any], name: str) -> None:
 def _completed(base: dict[str, Any], own: dict[str, Any], name: str) -> dict[str, Any]:
     config = _merged(base, own)
     scenario_settings(config.get('scenario'))
-    record = base.get('derived') or {key: _mark(value) for key, value in _of_data(base).items()}
+    record = base.get('derived') or _recorded(base)
     _check_parts(config, record)
     settings = [_part(config, part) for part in PARTS if part in config and part not in record]
     if settings:
         config = _merged(base, *settings, own)
     derive(config, record, name)
     return config
+
+
+def _recorded(base: dict[str, Any]) -> dict[str, Any]:
+    """Return the record of bases: what they say is there for configs that are not completed."""
+    ends = [f'param_scheduler.{i}.end' for i in range(len(base.get('param_scheduler') or []))]
+    values = {key: _look_up(base, key) for key in (*_of_data(base), *_OF_SCHEDULE, *ends)}
+    return {key: _mark(value) for key, value in values.items() if value is not _MISSING}
 
 
 def _is_setting(key: str, value: Any) -> bool:
@@ -220,9 +228,11 @@ def _part(config: Mapping[str, Any], part: str) -> dict[str, Any]:
     settings, task = _settings_of(config, part), task_of(config['model'])
     model = {**settings.get('model', {}), task.head: settings.get('head', {})}
     merged: dict[str, Any] = {'model': model}
-    if 'hooks' in settings:
-        summary = {'type': 'SummaryHook', 'method': settings['name'], 'task': task.name}
-        merged['custom_hooks'] = [*settings['hooks'], summary]
+    if part == 'method' and config.get('custom_hooks'):
+        merged['custom_hooks'] = [
+            {**hook, 'task': task.name} if hook.get('type') == 'SummaryHook' else hook
+            for hook in config['custom_hooks']
+        ]
     for key, value in _of_method(config).items():
         if part == 'method':
             _replace(merged, key, value)

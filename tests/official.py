@@ -98,6 +98,7 @@ def write_config(
 SEMANTIC_CONFIG = """
 _base_ = '{panoptic}'
 default_scope = 'mmseg'
+default_hooks = dict(visualization=dict(type='SegVisualizationHook'))
 model = dict(
     _delete_=True,
     type='ContinualEncoderDecoder',

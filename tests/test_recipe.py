@@ -9,6 +9,7 @@ from mmengine.config import Config
 
 from mmcomformer.engine.request import Request, load_config
 from mmcomformer.engine.scenario_config import check_derived, find_scenarios, scenario_of
+from mmcomformer.models.extra_losses import former_losses
 from mmcomformer.recipe import derive, stale_values
 
 pytestmark = pytest.mark.families
@@ -285,3 +286,88 @@ def test_needs_no_torch():
 
 def test_variables_of_the_shell_do_not_reach_the_tests(request):
     assert 'clean_environment' in request.fixturenames
+
+
+FORMER = """\
+_base_ = [
+    '{bases}/models/{model}.py',
+    '{bases}/datasets/{data}.py',
+    '{bases}/scenarios/{scenario}.py',
+    '{bases}/schedules/{schedule}.py',
+    '{bases}/methods/{method}.py',
+    '{bases}/{runtime}.py',
+]
+step, scenario = _base_.step, _base_.scenario
+work_dir = f'./work_dirs/former/step{{_base_.step}}'
+model = dict({head}=dict(scenario=scenario, loss_distill=dict(loss_weight={weight})))
+train_dataloader = dict(dataset=dict(scenario=scenario))
+val_dataloader = dict(dataset=dict(scenario=scenario))
+test_dataloader = dict(dataset=dict(scenario=scenario))
+max_iters = {iters}
+train_cfg = dict(max_iters=max_iters)
+optim_wrapper = dict(optimizer=dict(lr={rate}))
+param_scheduler = [
+    dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=max_iters + 1, by_epoch=False)
+]
+"""
+
+
+@pytest.mark.parametrize('step', [0, 1])
+@pytest.mark.parametrize(
+    ('name', 'parts'),
+    [
+        (
+            'comformer_ade_100-10.py',
+            dict(
+                model='comformer_r50',
+                data='ade20k_panoptic',
+                scenario='ade_100-10',
+                method='comformer',
+                runtime='default_runtime',
+                head='panoptic_head',
+                weight=10.0,
+            ),
+        ),
+        (
+            'comformer_ade_semantic_100-50.py',
+            dict(
+                model='comformer_r101_semantic',
+                data='ade20k_semantic',
+                scenario='ade_semantic_100-50',
+                method='comformer_semantic',
+                runtime='default_runtime_semantic',
+                head='decode_head',
+                weight=0.5,
+            ),
+        ),
+    ],
+)
+def test_a_config_of_six_bases_as_before(tmp_path, name, parts, step):
+    """A user's config in the former style has everything that the one of the package has."""
+    iters = "160000 if step == 0 else 400 * scenario['increments'][step]"
+    path = tmp_path / 'former.py'
+    path.write_text(
+        FORMER.format(
+            **parts,
+            bases=(CONFIGS / '_base_').as_posix(),
+            schedule='comformer_160k',
+            iters=iters,
+            rate='1e-4 if step == 0 else 5e-5',
+        )
+    )
+    former = load_config(Request(config=str(path)), step)
+    ours = load_config(Request(config=str(CONFIGS / name)), step)
+    head, losses = former_losses(
+        former.model[parts['head']], former.model.extra_losses, former.model.get('loss_feature')
+    )
+    assert losses == ours.model.extra_losses
+    former.model[parts['head']] = head
+    for cfg in (former, ours):
+        del cfg.model['extra_losses']
+    for hook in ours.custom_hooks:
+        # what it is by default need not be said
+        if hook.get('task') == 'panoptic':
+            del hook['task']
+    keys = {'model', 'custom_hooks', 'optim_wrapper', 'train_cfg', 'param_scheduler'}
+    for key in (*keys, 'train_dataloader', 'val_dataloader', 'default_hooks', 'scenario'):
+        assert former[key] == ours[key], key

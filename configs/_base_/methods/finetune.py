@@ -1,7 +1,9 @@
 # fine-tuning: start from step t-1, with nothing against forgetting
+custom_hooks = [
+    dict(type='PreviousStepHook'),
+    dict(type='SummaryHook', method='fine-tuning'),
+]
 method = dict(
     key='{{fileBasenameNoExtension}}',
-    name='fine-tuning',
-    hooks=[dict(type='PreviousStepHook')],
     model=dict(extra_losses=dict(distill=None)),
 )

@@ -1,7 +1,9 @@
 # joint training: all classes in one step, the upper bound
+custom_hooks = [
+    dict(type='PreviousStepHook'),
+    dict(type='SummaryHook', method='joint'),
+]
 method = dict(
     key='{{fileBasenameNoExtension}}',
-    name='joint',
-    hooks=[dict(type='PreviousStepHook')],
     model=dict(extra_losses=dict(distill=None)),
 )

@@ -1,8 +1,10 @@
 # MiB: the teacher of step t-1 distils its classes; what is not labelled may be an old class
+custom_hooks = [
+    dict(type='TeacherHook'),
+    dict(type='SummaryHook', method='MiB'),
+]
 method = dict(
     key='{{fileBasenameNoExtension}}',
-    name='MiB',
-    hooks=[dict(type='TeacherHook')],
     head=dict(loss_cls=dict(type='UnbiasedClassLoss', scenario=dict())),
     model=dict(extra_losses=dict(distill=dict(adaptive=False, loss_weight=200.0))),
 )

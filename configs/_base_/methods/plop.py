@@ -1,8 +1,10 @@
 # PLOP: the teacher of step t-1 holds the features and labels what step t leaves unlabelled
+custom_hooks = [
+    dict(type='PseudoLabelHook', score_thr=0.0, overlap_thr=0.5),
+    dict(type='SummaryHook', method='PLOP'),
+]
 method = dict(
     key='{{fileBasenameNoExtension}}',
-    name='PLOP',
-    hooks=[dict(type='PseudoLabelHook', score_thr=0.0, overlap_thr=0.5)],
     model=dict(
         extra_losses=dict(distill=None, feature=dict(type='PodLoss', loss_weight=0.001)),
     ),

@@ -9,7 +9,7 @@ model = dict(
         mean=_base_.model.data_preprocessor.mean,
         std=_base_.model.data_preprocessor.std,
         bgr_to_rgb=True,
-        size=None,
+        size=(512, 512),
         pad_val=0,
         seg_pad_val=255,
         test_cfg=dict(size_divisor=32),

@@ -1,4 +1,4 @@
-# Mask2Former R50 with CoMFormer's head; scenario and size of the crop are those of the run.
+# Mask2Former R50 with CoMFormer's head; the recipe gives it scenario and size of the crop.
 # Prefixes such as mmdet. let the semantic models take the same parts.
 model = dict(
     type='ContinualMaskFormer',
@@ -9,7 +9,7 @@ model = dict(
         bgr_to_rgb=True,
         pad_size_divisor=32,
         # no pad_mask: the head pads the ground truth
-        batch_augments=[dict(type='BatchFixedSizePad', size=None, img_pad_value=0)],
+        batch_augments=[dict(type='BatchFixedSizePad', size=(640, 640), img_pad_value=0)],
     ),
     backbone=dict(
         type='mmdet.ResNet',

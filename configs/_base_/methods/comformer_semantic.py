@@ -1,0 +1,3 @@
+# comformer.py for semantic segmentation
+_base_ = 'comformer.py'
+custom_hooks = [*_base_.custom_hooks[:-1], dict(_base_.custom_hooks[-1], task='semantic')]

@@ -1,0 +1,3 @@
+_base_ = './ade20k_semantic_classes.py'
+
+scenario = dict(increments=[100, 50])

@@ -1,0 +1,3 @@
+_base_ = './cityscapes_classes.py'
+
+scenario = dict(increments=[14, 5])

@@ -1,0 +1,3 @@
+_base_ = './coco_classes.py'
+
+scenario = dict(increments=[83] + [10] * 5)

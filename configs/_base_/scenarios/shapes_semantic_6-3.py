@@ -1,0 +1,3 @@
+_base_ = './shapes_semantic_classes.py'
+
+scenario = dict(increments=[6, 3, 3])

@@ -1,0 +1,4 @@
+# all classes in one step
+_base_ = 'shapes_semantic_6-3.py'
+
+scenario = dict(increments=[12])

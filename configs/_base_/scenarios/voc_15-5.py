@@ -1,0 +1,3 @@
+_base_ = './voc_classes.py'
+
+scenario = dict(increments=[15, 5])
