@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 
 from ..recipe import find_scenarios, stale_values
 from ..scenario import Scenario
@@ -46,20 +48,31 @@ def _advice(cfg: Config) -> str:
     )
 
 
+_OF_LENGTH = ('param_scheduler.', 'train_cfg.val_interval')
+"""What follows from the number of iterations, which another program's options may have set."""
+
+
 def check_derived(cfg: Config) -> None:
     """Check that what follows from scenario and schedule was derived after their last change.
 
+    In a program that is not ours it may not be. Where another number of iterations was set and the
+    end of the schedule is the former one, a warning says so.
+
     Raises:
         TypeError: If the scenario or the schedule has unknown keys.
-        ValueError: If it was not, as in a program that is not ours.
+        ValueError: If something else does not follow, such as the number of iterations.
     """
     stale = stale_values(cfg.to_dict())
-    if stale:
-        raise ValueError(
-            f'{", ".join(stale)}: not what follows from the scenario and the schedule of the '
-            f'config; run it with tools/train.py (mim train mmcomformer), or run the '
-            f'complete config that it leaves in the folder of the step'
-        )
+    if not stale:
+        return
+    message = (
+        f'{", ".join(stale)}: not what follows from the scenario and the schedule of the config; '
+        f'run it with tools/train.py (mim train mmcomformer), or run the complete config that it '
+        f'leaves in the folder of the step'
+    )
+    if not all(key.startswith(_OF_LENGTH) for key in stale):
+        raise ValueError(message)
+    print_log(message, logger='current', level=logging.WARNING)
 
 
 def model_at_step(model_cfg: Mapping[str, Any], step: int) -> dict[str, Any]:

@@ -279,7 +279,9 @@ class TestHandMadeSplit:
 
 class TestBadConfig:
     def test_no_scenario(self, hand_made):
-        with pytest.raises(TypeError, match=r'scenario: expected a dict .* got None; inherit one of'):
+        with pytest.raises(
+            TypeError, match=r'scenario: expected a dict .* got None; inherit one of'
+        ):
             IncrementalDataset(hand_made.inner())
 
     def test_other_class_names(self, hand_made, scenario):
