@@ -289,6 +289,8 @@ def test_stock_train_script(finished, shapes_root, tmp_path):
         *runs.shapes_options(shapes_root, iters=ITERS),
         *runs.record_option(record),
         *runs.NO_VIS_BACKENDS,
+        # ours follows the number of iterations
+        f'param_scheduler.0.end={ITERS}',
     ]
     for step in (0, 1):
         command = [sys.executable, script, SHAPES_CONFIG, '--cfg-options', *options]
@@ -579,7 +581,7 @@ class TestBadData:
             splits = [f'{split}_dataloader.num_workers={workers}' for split in ('train', 'val')]
             arguments = [CONFIG, '--work-dir', str(work_dir), '--cfg-options', *options]
             cases[name] = [*arguments, *splits], {}
-        wrong_option = [CONFIG, '--work-dir', 'run', '--cfg-options', 'log_level=INF']
+        wrong_option = [CONFIG, '--work-dir', 'run', '--cfg-options', 'log_level=SHOUT']
         cases['unexpected'] = wrong_option, {}
         return runs.run_forked('train.py', cases, cwd=folder)
 
@@ -591,4 +593,4 @@ class TestBadData:
         code, output = outcomes['unexpected']
         assert code == 1
         assert 'Traceback (most recent call last)' in output
-        assert "Unknown level: 'INF'" in output.splitlines()[-1]
+        assert "Unknown level: 'SHOUT'" in output.splitlines()[-1]

@@ -113,7 +113,9 @@ def test_stock_train_script(interrupted, shapes_root, tmp_path):
     """mmseg's own tools/train.py with STEP does the same."""
     script = Path(importlib.util.find_spec('mmseg').origin).parent / '.mim' / 'tools' / 'train.py'
     of_run = options(shapes_root, tmp_path / 'record', interval=1)
-    command = [sys.executable, script, CONFIG, '--cfg-options', *of_run]
+    # ours follows the number of iterations
+    end = f'param_scheduler.0.end={ITERS}'
+    command = [sys.executable, script, CONFIG, '--cfg-options', *of_run, end]
     runs.run(command, cwd=tmp_path, env={'STEP': '0'})
     assert runs.read_records(tmp_path / 'record') == [
         record for record in interrupted[3]['first'] if record['step'] == 0
