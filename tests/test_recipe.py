@@ -212,8 +212,8 @@ complete(globals(), '{{{{fileBasenameNoExtension}}}}')
 def leaf(tmp_path):
     """Parse a leaf config as programs of others do."""
 
-    def parse(text):
-        names = ('ade20k_panoptic_r50.py', 'methods/comformer.py')
+    def parse(text, method='comformer'):
+        names = ('ade20k_panoptic_r50.py', f'methods/{method}.py')
         bases = ', '.join(repr(str(CONFIGS / '_base_' / name)) for name in names)
         path = tmp_path / 'leaf.py'
         path.write_text(LEAF.format(bases=bases, text=text))
@@ -255,6 +255,19 @@ class TestLeaf:
         assert iterations(cfg) == (3, 2, 4)
         assert cfg.optim_wrapper.optimizer.lr == 7.0
         assert cfg.work_dir == 'mine/step0'
+
+    def test_its_own_model_wins_over_the_method(self, leaf):
+        distill = 'model = dict(extra_losses=dict(distill=dict(loss_weight=3.0)))'
+        cfg = leaf(f'scenario = dict(increments=[100, 50])\n{distill}', 'mib')
+        assert cfg.model.extra_losses.distill.loss_weight == 3.0
+        assert not cfg.model.extra_losses.distill.adaptive
+
+    def test_schedulers_that_count_epochs_are_left_alone(self, leaf):
+        cfg = leaf(
+            'scenario = dict(increments=[100, 50])\n'
+            "param_scheduler = [dict(type='PolyLR', by_epoch=True)]"
+        )
+        assert 'end' not in cfg.param_scheduler[0]
 
     def test_schedulers_that_have_an_end_keep_it(self, leaf):
         warm_up = "dict(type='LinearLR', by_epoch=False, begin=0, end=10)"

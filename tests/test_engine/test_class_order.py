@@ -64,6 +64,8 @@ def run(tmp_path_factory):
         **{
             'train_cfg.max_iters': 60,
             'train_cfg.val_interval': 60,
+            # so few iterations teach more at nearly the full rate
+            'param_scheduler.0.end': 1000,
             'default_hooks.checkpoint.interval': 60,
             'train_dataloader.batch_size': 4,
             'auto_scale_lr.base_batch_size': 4,
