@@ -71,6 +71,7 @@ def run(tmp_path_factory):
             'auto_scale_lr.base_batch_size': 4,
             'model.panoptic_head.num_queries': 20,
             'model.train_cfg.num_points': 256,
+            'randomness.seed': 1,
         },
     )
     options['custom_hooks'] = [
