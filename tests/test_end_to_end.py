@@ -593,4 +593,4 @@ class TestBadData:
         code, output = outcomes['unexpected']
         assert code == 1
         assert 'Traceback (most recent call last)' in output
-        assert "Unknown level: 'SHOUT'" in output.splitlines()[-1]
+        assert "KeyError: 'SHOUT'" in output.splitlines()[-1]
