@@ -409,7 +409,7 @@ def test_a_pass_that_nobody_wants(shapes_root, tmp_path):
 @pytest.mark.parametrize('step', [0, 1])
 @pytest.mark.parametrize('build_model', [tiny.build_model, tiny.build_segmentor])
 def test_weights_have_the_names_of_earlier_checkpoints(build_model, step):
-    """So that checkpoints of version 0.1 load; a change needs a conversion."""
+    """So that earlier checkpoints load; a change needs a conversion."""
     recorded = json.loads((tiny.CONFIGS.parent / 'tests' / 'data' / 'weights.json').read_text())
     task = {tiny.build_model: 'panoptic', tiny.build_segmentor: 'semantic'}[build_model]
     weights = build_model(step).state_dict()
