@@ -33,6 +33,7 @@ class _MissingOps(ModuleType):
 
 class _StandInLoader(Loader):
     def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """Return the stand-in."""
         return _MissingOps(spec.name, 'Stand-in for operators that were not compiled.')
 
     def exec_module(self, module: ModuleType) -> None:
@@ -49,6 +50,7 @@ class _StandInFinder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        """Return the stand-in's spec for the compiled module, None for any other."""
         return ModuleSpec(fullname, _StandInLoader()) if fullname == _COMPILED else None
 
 

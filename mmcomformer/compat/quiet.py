@@ -21,6 +21,7 @@ class _QuietFinder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        """Return the spec of a noisy package, whose loader drops its notes; None for any other."""
         spec = PathFinder.find_spec(fullname, path, target) if fullname in _NOISY else None
         if spec is not None and spec.loader is not None:
             loader: Any = spec.loader

@@ -173,6 +173,7 @@ class _BeginHook(Hook):
         self._begin: Callable[[], None] | None = begin
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Call the function once, on the first process; the others wait for it."""
         if self._begin is not None:
             on_first_process(self._begin)
             self._begin = None

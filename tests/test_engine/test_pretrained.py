@@ -33,10 +33,20 @@ def test_no_network(hub):
     assert list(hub.iterdir()) == []
 
 
-def test_is_there(hub):
+@pytest.fixture
+def no_download(monkeypatch):
+    """Record the addresses that would be fetched."""
+    asked = []
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', lambda url, *_, **__: asked.append(url))
+    return asked
+
+
+def test_is_there(hub, no_download):
     hub.mkdir(parents=True)
-    (hub / 'net-0123.pth').write_bytes(b'')
+    (hub / 'net-0123.pth').write_bytes(b'mine')
     fetch_pretrained(config(URL))
+    assert (hub / 'net-0123.pth').read_bytes() == b'mine'
+    assert no_download == []
 
 
 def test_got(hub, tmp_path, monkeypatch):
@@ -62,5 +72,6 @@ def test_place_of_mmseg():
         fetch_pretrained(cfg)
 
 
-def test_another_library_is_left_to_mmengine():
+def test_another_library_is_left_to_mmengine(no_download):
     fetch_pretrained(config('torchvision://resnet50'))
+    assert no_download == []

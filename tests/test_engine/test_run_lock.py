@@ -117,7 +117,7 @@ def test_a_process_id_that_is_used_again(tmp_path):
     """Process 1 lives, but it was not it that took the lock."""
     write_lock(tmp_path, pid=os.getppid(), started='1')
     with owned_run(tmp_path):
-        pass
+        assert json.loads((tmp_path / FILE_NAME).read_text())['pid'] == os.getpid()
 
 
 class TestOtherMachine:
@@ -150,7 +150,7 @@ def test_cut_off_lock(tmp_path):
     """As a machine leaves it that loses power while it is written: nothing tells whose it was."""
     (tmp_path / FILE_NAME).write_text('{"ho')
     with owned_run(tmp_path, patience=0.2):
-        pass
+        assert json.loads((tmp_path / FILE_NAME).read_text())['pid'] == os.getpid()
 
 
 def test_lock_that_is_being_written(tmp_path, holder):
