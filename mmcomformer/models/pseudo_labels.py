@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Literal, get_args
 
 import torch
@@ -12,7 +11,7 @@ from ..registry import TASK_UTILS
 from .class_activation import SOFTMAX, ClassActivation
 from .mask_activation import MaskActivation
 from .query_output import QueryOutput
-from .segments import MaskLogits, Masks, assign_pixels
+from .segments import MaskLogits, Masks, assign_pixels, share_above
 from .targets import ImageTargets
 
 Share = Literal['owned', 'strong']
@@ -55,9 +54,7 @@ def mask_pseudo_labels(
     # what ground truth covers counts in the mask but is owned by nobody: a query most of which is
     # labelled already is the object that the label means
     counted = owners.area if share == 'owned' else owners.covered
-    # in integers: exact, and there are devices without float64
-    least = Fraction(overlap_thr).limit_denominator(10**6)
-    enough = counted * least.denominator > owners.original * least.numerator
+    enough = share_above(counted, owners.original, overlap_thr) > 0
     valid = kept & (owners.covered > 0) & (owners.original > 0) & enough
     return owners.restrict(valid), classes, valid
 

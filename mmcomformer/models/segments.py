@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
 import torch
 from torch import Tensor
@@ -118,13 +119,29 @@ class PixelOwners:
             iou_thr: Smallest share of a mask's own pixels that its query has to own.
         """
         # the mask of a query that other queries cover is smaller than it says: not a segment
-        ratio = self.area.double() / self.original.clamp(min=1)
-        return kept & (self.original > 0) & (self.covered > 0) & (ratio >= iou_thr)
+        enough = share_above(self.area, self.original, iou_thr) >= 0
+        return kept & (self.original > 0) & (self.covered > 0) & enough
 
     def restrict(self, valid: Tensor) -> Tensor:
         """Return the owner of each pixel, (H, W), -1 unless it is strong there and valid (Q,)."""
         is_valid = valid[self.owner.clamp(min=0)]
         return self.owner.masked_fill(~(self.strong & is_valid), -1)
+
+
+def share_above(part: Tensor, whole: Tensor, share: float) -> Tensor:
+    """Compare parts of counts with a share of them, exactly and without float64, which MPS lacks.
+
+    Args:
+        part: Counts, int64.
+        whole: Counts of the same shape, int64.
+        share: In [0, 1]; a decimal such as 0.8 is taken for 4 / 5.
+
+    Returns:
+        Of the shape of the counts, int64: above 0 where ``part / whole`` is more than the share, 0
+        where it is equal.
+    """
+    fraction = Fraction(share).limit_denominator(10**6)
+    return part * fraction.denominator - whole * fraction.numerator
 
 
 def assign_pixels(

@@ -2,6 +2,7 @@
 
 import json
 import random
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch.nn import functional
 
 from mmcomformer.engine import driver, method_state
 from mmcomformer.engine.checkpoint import read_checkpoint
-from mmcomformer.engine.hooks import data_pass_hook
+from mmcomformer.engine.hooks import data_pass_hook, previous_step_hook
 from mmcomformer.engine.request import Request
 from mmcomformer.methods.comformer import ComFormerHead
 from mmcomformer.models import FrozenTeacher, MaskPseudoLabels, SemanticQueryHead, StepwiseModule
@@ -476,3 +477,17 @@ def test_when_data_is_passed_over(monkeypatch):
     after = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
     assert shown == [1]
     assert after == before
+
+
+def test_new_parameters_that_no_module_names():
+    """A step has a prompt more, in a module without the protocol."""
+    before, after = tiny.build_head(0), tiny.build_head(1)
+    after.prompts = nn.ModuleList([nn.Embedding(1, 4)])
+    message = (
+        r'checkpoint a.pth: its weights do not fit .*missing: prompts.0.weight.*'
+        'its module defines newest_parameters and initialise_newest'
+    )
+    with pytest.raises(RuntimeError, match=message):
+        previous_step_hook._check_weights(after, before.state_dict(), Path('a.pth'))
+    del after.prompts
+    previous_step_hook._check_weights(after, before.state_dict(), Path('a.pth'))

@@ -159,3 +159,15 @@ def test_owners_from_logits(activation):
         for field in ('owner', 'strong', 'area', 'original', 'covered')
     )
     assert result.covered.sum() > 0
+
+
+@pytest.mark.parametrize('share', [0.0, 0.1, 0.3, 0.5, 0.8, 1.0])
+def test_shares_are_compared_exactly(share):
+    """Also where a quotient is the share itself: 4 of 5 is 0.8, and 0.8 is not above it."""
+    whole = torch.tensor([5, 10, 10, 3_600_000, 3_600_000, 7])
+    part = torch.tensor([4, 3, 1, 2_880_000, 2_880_001, 7])
+    expected = [
+        (n * 10 > w * round(share * 10)) - (n * 10 < w * round(share * 10))
+        for n, w in zip(part.tolist(), whole.tolist(), strict=True)
+    ]
+    assert segments.share_above(part, whole, share).sign().tolist() == expected
