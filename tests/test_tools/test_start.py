@@ -10,12 +10,9 @@ from mmcomformer.evaluation.summary import new_summary, write_summary
 from mmcomformer.scenario import Scenario
 
 SLOW = ('torch', 'mmcv', 'mmdet', 'mmseg')
-# the other benchmarks import what they measure
-LIGHT_BENCHMARKS = ('index', 'pipeline')
-HELP = [
-    *(path for path in sorted(TOOLS.rglob('*.py')) if path.parent.name != 'benchmarks'),
-    *(TOOLS / 'benchmarks' / f'{name}.py' for name in LIGHT_BENCHMARKS),
-]
+# what benchmarks share is no command
+SHARED = ('measuring.py', 'stepping.py')
+HELP = [path for path in sorted(TOOLS.rglob('*.py')) if path.name not in SHARED]
 # runs each command line in this one process and prints its exit code, and what was slow in it
 RUN = f"""
 import contextlib, io, json, os, runpy, sys

@@ -11,10 +11,10 @@ of the teacher.
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 from unittest import mock
 
 import numpy as np
-import torch
 from measuring import (
     MEGABYTE,
     BenchmarkError,
@@ -27,15 +27,13 @@ from measuring import (
     time_in_turn,
     waiting,
 )
-from scipy.optimize import linear_sum_assignment
-from torch import Tensor
-from torch.nn import functional
 
-from mmcomformer.models import matching
-from mmcomformer.models.matching import Assignment, HarmonicMatchCost
-from mmcomformer.models.targets import ImageTargets
+# torch and the models are imported where they are used: --help need not wait for them
+if TYPE_CHECKING:
+    from torch import Tensor
 
-COST = HarmonicMatchCost()
+    from mmcomformer.models.matching import Assignment
+    from mmcomformer.models.targets import ImageTargets
 
 
 def parse_args() -> argparse.Namespace:
@@ -66,6 +64,9 @@ class Batch:
     """
 
     def __init__(self, args: argparse.Namespace, *, with_pseudo: bool) -> None:
+        import torch
+        from torch.nn import functional
+
         torch.manual_seed(0)
         side, shape = max(1, args.size // 4), (args.batch, args.queries)
         self.cls_scores, self.dice_maps = [], []
@@ -81,6 +82,11 @@ class Batch:
             self._add_image(args, with_pseudo=with_pseudo)
 
     def _add_image(self, args: argparse.Namespace, *, with_pseudo: bool) -> None:
+        import torch
+        from torch.nn import functional
+
+        from mmcomformer.models.targets import ImageTargets
+
         count = args.truth + args.pseudo
         noise = functional.interpolate(torch.randn(1, count, 8, 8), (args.size, args.size))
         regions = noise[0].argmax(0).to(args.device)
@@ -102,7 +108,6 @@ class Batch:
         self.targets.append(target)
 
 
-@torch.no_grad()
 def match_in_a_loop(
     batch: Batch, num_points: int, points: Tensor | None = None
 ) -> list[list[Assignment]]:
@@ -113,7 +118,12 @@ def match_in_a_loop(
         num_points: Points P.
         points: Shape (L, B, P, 2); drawn if None.
     """
-    assignments = []
+    import torch
+    from scipy.optimize import linear_sum_assignment
+
+    from mmcomformer.models.matching import HarmonicMatchCost
+
+    cost_of, assignments = HarmonicMatchCost(), []
     for level, (cls_scores, maps) in enumerate(zip(batch.cls_scores, batch.dice_maps, strict=True)):
         of_level = []
         for image, (labels, masks) in enumerate(batch.plain):
@@ -121,7 +131,7 @@ def match_in_a_loop(
                 own = torch.rand((1, num_points, 2), device=maps.device)
             else:
                 own = points[level, image][None]
-            cost = COST(
+            cost = cost_of(
                 cls_scores[image].softmax(-1)[:, labels],
                 sample_one_by_one(maps[image], own),
                 sample_one_by_one(masks.float(), own),
@@ -133,6 +143,8 @@ def match_in_a_loop(
 
 def sample_one_by_one(maps: Tensor, points: Tensor) -> Tensor:
     """Sample maps (N, h, w) at copies of the same points (1, P, 2), as mmdet does it; (N, P)."""
+    from torch.nn import functional
+
     grid = 2 * points.repeat(len(maps), 1, 1).unsqueeze(2) - 1
     return functional.grid_sample(maps[:, None], grid, align_corners=False)[:, 0, :, 0]
 
@@ -141,10 +153,13 @@ def match_at_once(
     batch: Batch, num_points: int, points: Tensor | None = None
 ) -> list[list[Assignment]]:
     """Match as training does; see :func:`match_in_a_loop`."""
+    from mmcomformer.models import matching
+
+    cost = matching.HarmonicMatchCost()
 
     def match() -> list[list[Assignment]]:
         return matching.match(
-            batch.cls_scores, batch.dice_maps, batch.targets, cost=COST, num_points=num_points
+            batch.cls_scores, batch.dice_maps, batch.targets, cost=cost, num_points=num_points
         )[0]
 
     if points is None:
@@ -159,6 +174,8 @@ def check_assignments(batch: Batch, num_points: int, name: str) -> None:
     Raises:
         BenchmarkError: If they do not.
     """
+    import torch
+
     shape = (len(batch.cls_scores), len(batch.targets), num_points, 2)
     points = torch.rand(shape, device=batch.cls_scores[0].device)
     ours = match_at_once(batch, num_points, points)

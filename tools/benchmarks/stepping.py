@@ -13,11 +13,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import numpy as np
-import torch
 from measuring import (
     MEGABYTE,
     BenchmarkError,
@@ -28,9 +27,12 @@ from measuring import (
     require,
     require_device,
 )
-from torch import Tensor, nn
 
-from mmcomformer.models import FrozenTeacher, QueryOutput
+# torch and the models are imported where they are used: --help need not wait for them
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from mmcomformer.models import QueryOutput
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / '_base_'
 CELL_LOGIT = 10.0
@@ -148,6 +150,7 @@ def fitting() -> Iterator[None]:
 
 def build_model(size: Size, *, step: int, device: str) -> Any:
     """Build the detector of a step, with random weights."""
+    import torch
     from mmengine.config import Config
     from mmengine.registry import MODELS, DefaultScope
 
@@ -187,6 +190,7 @@ def draw_cells(size: Size, count: int) -> np.ndarray:
 
 def make_samples(size: Size, cells: np.ndarray, counts: Sequence[int], *, device: str) -> list[Any]:
     """Return data samples whose first ``counts[i]`` cells are ground truth of the last step."""
+    import torch
     from mmdet.structures import DetDataSample
     from mmengine.structures import InstanceData, PixelData
 
@@ -210,20 +214,25 @@ def plant_output(size: Size, cells: np.ndarray, *, device: str) -> tuple[Tensor,
     Returns:
         Class logits (B, Q, K_old + 1) and mask logits (B, Q, H / 4, W / 4).
     """
+    import torch
+
     old = sum(size.increments[:-1])
     claims = torch.arange(size.queries) < cells.max() + 1
     labels = torch.where(claims, torch.arange(size.queries) % old, old)
-    classes = 5.0 * nn.functional.one_hot(labels, old + 1).float()
+    classes = 5.0 * torch.nn.functional.one_hot(labels, old + 1).float()
     coarse = torch.from_numpy(cells[:, 2::4, 2::4]).to(device)
     masks = coarse[:, None] == torch.arange(size.queries, device=device)[:, None, None]
     return classes.repeat(size.batch, 1, 1).to(device), CELL_LOGIT * masks.float()
 
 
-class PlantedTeacher(FrozenTeacher):
+class PlantedTeacher:
     """A teacher that runs in full and then says what is planted."""
 
     def __init__(self, model: nn.Module, cls_score: Tensor, mask_pred: Tensor) -> None:
-        super().__init__(model)
+        from mmcomformer.models import FrozenTeacher
+
+        self._teacher = FrozenTeacher(model)
+        self.model = self._teacher.model
         self.cls_score, self.mask_pred = cls_score, mask_pred
 
     def __call__(
@@ -233,7 +242,7 @@ class PlantedTeacher(FrozenTeacher):
         wanted: Collection[str] = (),
     ) -> QueryOutput:
         """Return the planted logits, and the real features."""
-        output = super().__call__(batch_inputs, batch_data_samples, wanted)
+        output = self._teacher(batch_inputs, batch_data_samples, wanted)
         return replace(output, cls_scores=(self.cls_score,), mask_preds=(self.mask_pred,))
 
 
@@ -247,7 +256,9 @@ class Training:
     """
 
     def __init__(self, size: Size, *, device: str, with_teacher: bool) -> None:
-        from mmcomformer.models import MaskPseudoLabels
+        import torch
+
+        from mmcomformer.models import MaskPseudoLabels, QueryOutput
 
         step = len(size.increments) - 1
         self.size, self.device = size, device
@@ -310,6 +321,8 @@ def build_optimizer(student: nn.Module) -> Any:
 def synchronize(device: str) -> None:
     """Wait for what was started on a device."""
     if device == 'cuda':
+        import torch
+
         torch.cuda.synchronize()
 
 
@@ -381,6 +394,8 @@ def peak_of_steps(size: Size, *, device: str, with_teacher: bool, steps: int = 3
     """
 
     def train() -> float:
+        import torch
+
         if device == 'cuda':
             torch.cuda.reset_peak_memory_stats()
         training = Training(size, device=device, with_teacher=with_teacher)
