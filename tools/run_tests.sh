@@ -10,4 +10,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 use_environment
 install_package "$family,tests"
 cd "$root"
-exec "$python" -m pytest "$@"
+# two files at a time on two cores; -n 0 runs one after the other, as a debugger needs it
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+exec "$python" -m pytest -n auto --maxprocesses 4 --dist loadfile "$@"
