@@ -6,14 +6,19 @@ import difflib
 from collections.abc import Collection, Iterable
 
 
-def closest(word: str, known: Collection[str]) -> str | None:
+def closest(word: str, known: Collection[str], *, cutoff: float = 0.8) -> str | None:
     """Return the known word that another one is probably a misspelling of, or None.
+
+    Args:
+        word: The word.
+        known: The words that it could be.
+        cutoff: How alike they have to be, in [0, 1].
 
     Example:
         >>> closest('optim_wraper', ['optimizer', 'optim_wrapper'])
         'optim_wrapper'
     """
-    return next(iter(difflib.get_close_matches(word, known, 1, cutoff=0.8)), None)
+    return next(iter(difflib.get_close_matches(word, known, 1, cutoff=cutoff)), None)
 
 
 def check_keys(name: str, keys: Iterable[str], known: Collection[str]) -> None:

@@ -12,7 +12,6 @@ import re
 import types
 import typing
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, TypeGuard
 
@@ -22,6 +21,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope, Registry
 from torch.utils.data import DataLoader
 
+from ..spelling import closest
 from .arguments import arguments, find_component
 from .scenario_config import default_scope_of
 
@@ -59,9 +59,9 @@ _BUILT = (
     *('backbone', 'neck', 'panoptic_head', 'decode_head', 'panoptic_fusion_head'),
     'data_preprocessor',
 )
+"""Keys of a model that are built, so that they need a type."""
 _HEADS = ('model.panoptic_head', 'model.decode_head')
 _MAY_LACK = ('neck', 'data_preprocessor')
-"""Keys of a model that are built, so that they need a type."""
 _FREE: dict[str, tuple[str, ...]] = {
     # what the builders of layers take out before the class gets the rest
     'norm_cfg': ('requires_grad',),
@@ -460,7 +460,7 @@ def _is_dict(node: Any) -> TypeGuard[Mapping[str, Any]]:
 
 
 def _meant(name: str, known: Collection[str]) -> str | None:
-    return next(iter(get_close_matches(name, [str(one) for one in known], 1, cutoff=0.7)), None)
+    return closest(name, [str(one) for one in known], cutoff=0.7)
 
 
 def _hint(name: str, known: Sequence[str] | Collection[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import Any, ClassVar, Protocol
@@ -10,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 from torch import Tensor, nn
 
 from ..registry import MODELS
+from ..spelling import closest
 from .matching import Assignment
 from .query_output import OPTIONAL, QueryOutput
 from .targets import ImageTargets
@@ -66,8 +66,8 @@ def _build(name: str, config: Any) -> nn.Module:
     kind = config['type']
     if isinstance(kind, str) and MODELS.get(kind) is None:
         names = [known for known in MODELS.module_dict if known.endswith('Loss')]
-        close = difflib.get_close_matches(kind, names, n=1)
-        hint = f'did you mean {close[0]!r}?' if close else f'known are {sorted(names)}'
+        meant = closest(kind, names)
+        hint = f'did you mean {meant!r}?' if meant else f'known are {sorted(names)}'
         raise ValueError(f'{where}: there is no loss {kind!r}; {hint}')
     loss = MODELS.build(config)
     unknown = sorted(getattr(loss, 'reads', frozenset()) - OPTIONAL)

@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import nn
 
+from ..spelling import check_keys
+
 _KEYS = {'names', 'keep', 'from_step'}
 
 
@@ -28,9 +30,7 @@ def frozen_parameters(model: nn.Module, freeze: Mapping[str, Any] | None, step: 
     """
     if freeze is None:
         return set()
-    unknown = sorted(set(freeze) - _KEYS)
-    if unknown:
-        raise TypeError(f'model.freeze: unknown keys {unknown}; expected {sorted(_KEYS)}')
+    check_keys('model.freeze', freeze, _KEYS)
     names = [name for name, _ in model.named_parameters()]
     frozen = _matching('names', freeze.get('names', []), names)
     kept = _matching('keep', freeze.get('keep', []), sorted(frozen))
