@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,12 +23,37 @@ class IncrementalClassifier(StepwiseModule):
         in_channels: Width C of a query.
         increments: Classes that each step up to the current one adds.
         no_object: Whether there is a no-object.
+        new_from_no_object: Whether new classes start from the weights of no-object, see
+            :meth:`initialise_newest`.
     """
 
-    def __init__(self, in_channels: int, increments: Sequence[int], no_object: bool = True) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        increments: Sequence[int],
+        no_object: bool = True,
+        new_from_no_object: bool = False,
+    ) -> None:
         super().__init__(nn.Linear(in_channels, count) for count in increments)
         self.increments = tuple(increments)
         self.no_object = nn.Linear(in_channels, 1) if no_object else None
+        self.new_from_no_object = new_from_no_object
+
+    def initialise_newest(self) -> None:
+        """Leave the new classes as they were constructed, or divide no-object among them (MiB).
+
+        To the model of the step before the n new classes are no-object. Where they start from it,
+        they and no-object get its weights, and its bias minus ``log(n + 1)``: the softmax gives
+        each of them an equal share of what it gave no-object, and the old classes what it gave
+        them (MiB, section 3.3).
+        """
+        if not self.new_from_no_object or self.no_object is None:
+            return
+        newest = self.steps[-1]
+        with torch.no_grad():
+            self.no_object.bias -= math.log(newest.out_features + 1)
+            newest.weight.copy_(self.no_object.weight.expand_as(newest.weight))
+            newest.bias.copy_(self.no_object.bias.expand_as(newest.bias))
 
     def forward(self, query: Tensor) -> Tensor:
         """Return class logits.

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from ..registry import MODELS, TASK_UTILS
 from ..scenario import Scenario
+from .class_activation import ClassSoftmax
 from .incremental_classifier import IncrementalClassifier
 from .matching import Assignment, match
 from .point_sampling import sample_each, uncertain_points
@@ -81,6 +82,8 @@ class IncrementalQueryHead(Mask2FormerHead):
         loss_mask: Mask loss of matched queries at sampled points; it must fit the activation.
         loss_dice: Dice loss of matched queries at sampled points; it must fit the activation.
         class_activation: ``dict(type='ClassSoftmax')`` (default) or ``dict(type='ClassSigmoid')``.
+        new_from_no_object: Whether the classes of a step start as equal shares of no-object, see
+            :meth:`.IncrementalClassifier.initialise_newest`.
         train_cfg: ``match_cost`` (default ``HarmonicMatchCost``, or ``WeightedMatchCost`` for
             ``QuerySigmoid``), ``num_points`` (12544), ``oversample_ratio`` (3.0) and
             ``importance_sample_ratio`` (0.75).
@@ -88,7 +91,8 @@ class IncrementalQueryHead(Mask2FormerHead):
 
     Raises:
         TypeError: If there is no scenario, class counts are given beside it, or a key is unknown.
-        ValueError: If a mask loss or the matching cost does not fit the mask activation.
+        ValueError: If a mask loss or the matching cost does not fit the mask activation, or new
+            classes are to start from a no-object that there is not.
     """
 
     config_key: ClassVar[str] = 'model.panoptic_head'
@@ -106,6 +110,7 @@ class IncrementalQueryHead(Mask2FormerHead):
         loss_mask: dict[str, Any],
         loss_dice: dict[str, Any],
         class_activation: dict[str, Any] | None = None,
+        new_from_no_object: bool = False,
         train_cfg: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -123,7 +128,9 @@ class IncrementalQueryHead(Mask2FormerHead):
         )
         self.scenario = scenario
         self.class_activation = MODELS.build(class_activation or dict(type='ClassSoftmax'))
+        self.new_from_no_object = new_from_no_object
         self.cls_embed = self.make_classifier()
+        self._check_new_classes()
         self.mask_activation = MODELS.build(mask_activation)
         self.loss_cls = MODELS.build(loss_cls)
         self.loss_mask = MODELS.build(loss_mask)
@@ -158,8 +165,27 @@ class IncrementalQueryHead(Mask2FormerHead):
 
     def make_classifier(self) -> nn.Module:
         """Return the module that gives class logits (..., K + 1) of queries (..., C)."""
-        width, increments = self.query_feat.embedding_dim, self.scenario.seen_increments
-        return IncrementalClassifier(width, increments, self.class_activation.has_no_object)
+        return IncrementalClassifier(
+            self.query_feat.embedding_dim,
+            self.scenario.seen_increments,
+            self.class_activation.has_no_object,
+            self.new_from_no_object,
+        )
+
+    def _check_new_classes(self) -> None:
+        if not self.new_from_no_object:
+            return
+        key = f'{self.config_key}.new_from_no_object'
+        if not isinstance(self.class_activation, ClassSoftmax):
+            raise ValueError(
+                f'{key}: shares of no-object are those of a softmax, but class_activation is '
+                f'{type(self.class_activation).__name__}; set it to False'
+            )
+        if not getattr(self.cls_embed, 'new_from_no_object', False):
+            raise ValueError(
+                f'{key}: the classifier of {type(self).__name__}, '
+                f'{type(self.cls_embed).__name__}, does not offer it; set it to False'
+            )
 
     def initial_queries(
         self, mask_features: Tensor, memories: Sequence[Tensor], teacher: QueryOutput | None

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from mmcomformer.models.growing import load_previous_step
 from mmcomformer.models.incremental_classifier import IncrementalClassifier, classifier_increments
 
 
@@ -36,6 +37,31 @@ def test_the_next_step_adds_one_layer_and_renames_nothing():
     assert new.newest_parameters('') == set(new_state) - set(old_state)
     assert new.newest_parameters('head.') == {'head.steps.2.weight', 'head.steps.2.bias'}
     assert all(old_state[key].shape == new_state[key].shape for key in old_state)
+
+
+@pytest.mark.parametrize('count', [1, 4])
+def test_new_classes_divide_no_object(count):
+    """Old classes keep their probability; no-object and the new ones share what it had."""
+    old = IncrementalClassifier(8, [3, 2])
+    new = IncrementalClassifier(8, [3, 2, count], new_from_no_object=True)
+    load_previous_step(new, old.state_dict())
+    query = torch.randn(4, 8)
+    before, after = old(query).softmax(-1), new(query).softmax(-1)
+    torch.testing.assert_close(after[:, :5], before[:, :5])
+    shares = before[:, 5:].expand(-1, count + 1) / (count + 1)
+    torch.testing.assert_close(after[:, 5:], shares)
+    # of their own: each learns for itself
+    after = new(query).log_softmax(-1)
+    after[:, 5].sum().backward()
+    assert not torch.equal(new.steps[2].weight.grad[0], new.no_object.weight.grad[0])
+
+
+def test_new_classes_start_anew_by_default():
+    old, new = IncrementalClassifier(8, [3, 2]), IncrementalClassifier(8, [3, 2, 4])
+    start = new.steps[2].weight.clone()
+    load_previous_step(new, old.state_dict())
+    assert torch.equal(new.steps[2].weight, start)
+    assert torch.equal(new.no_object.bias, old.no_object.bias)
 
 
 def test_increments_are_read_from_a_state_dict():

@@ -454,6 +454,25 @@ def test_losses_of_another_mask_activation(change, message):
         tiny.build_head(**change)
 
 
+def test_new_classes_from_no_object():
+    head = tiny.build_head(new_from_no_object=True)
+    head.cls_embed.initialise_newest()
+    assert (head.cls_embed.steps[1].weight == head.cls_embed.no_object.weight).all()
+
+
+class _OwnClassifier(head_module.IncrementalQueryHead):
+    def make_classifier(self):
+        return torch.nn.Linear(64, 5)
+
+
+def test_new_classes_from_no_object_that_there_is_not():
+    sigmoid = dict(class_activation=dict(type='ClassSigmoid'), new_from_no_object=True)
+    with pytest.raises(ValueError, match='new_from_no_object: shares of no-object are those of a'):
+        tiny.build_head(**sigmoid)
+    with pytest.raises(ValueError, match='the classifier of _OwnClassifier, Linear, does not'):
+        tiny.build_head(new_from_no_object=True, type=_OwnClassifier)
+
+
 @pytest.mark.parametrize('key', ['num_things_classes', 'num_stuff_classes'])
 def test_class_counts_beside_the_scenario(key):
     with pytest.raises(TypeError, match=f'panoptic_head.{key}: remove it; the scenario counts'):

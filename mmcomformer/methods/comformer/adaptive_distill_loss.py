@@ -7,39 +7,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from ...models.hidden_classes import restricted_log_prob, unbiased_log_prob
 from ...models.query_output import QueryOutput
 from ...registry import MODELS
-
-
-def unbiased_log_prob(cls_score: Tensor, num_old: int) -> Tensor:
-    """Return the student's log-distribution over old classes and "not an old class".
-
-    The probability of new classes is added to that of no-object: to the teacher, which does not
-    know them, they are no-object (CoMFormer, section 3.3; MiB, eq. 8).
-
-    Args:
-        cls_score: Class logits of the student, (..., K + 1): old, new, no-object.
-        num_old: Number of old classes.
-
-    Returns:
-        Shape (..., num_old + 1).
-    """
-    log_prob = cls_score.log_softmax(-1)
-    other = log_prob[..., num_old:].logsumexp(-1, keepdim=True)
-    return torch.cat([log_prob[..., :num_old], other], -1)
-
-
-def restricted_log_prob(cls_score: Tensor, num_old: int) -> Tensor:
-    """Return the student's log-distribution with the new classes left out.
-
-    Args:
-        cls_score: Class logits of the student, (..., K + 1): old, new, no-object.
-        num_old: Number of old classes.
-
-    Returns:
-        Shape (..., num_old + 1), renormalised over old classes and no-object.
-    """
-    return torch.cat([cls_score[..., :num_old], cls_score[..., -1:]], -1).log_softmax(-1)
 
 
 def adaptive_distill_loss(
@@ -65,8 +35,8 @@ def adaptive_distill_loss(
         multiplies the teacher's logits; this one divides them.
 
     Args:
-        student_log_prob: Shape (..., K_old + 1), from :func:`unbiased_log_prob` or
-            :func:`restricted_log_prob`.
+        student_log_prob: Shape (..., K_old + 1), from :func:`.unbiased_log_prob` or
+            :func:`.restricted_log_prob`.
         teacher_score: Class logits of the teacher, (..., K_old + 1), no-object last.
         gamma: Exponent of the weights; None weighs all queries alike (a plain mean).
         temperature: Divides the teacher's logits.

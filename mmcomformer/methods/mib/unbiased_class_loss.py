@@ -8,49 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from ...models.class_losses import focal_modulation
+from ...models.hidden_classes import unbiased_cross_entropy
 from ...models.mask_losses import reduce_loss
 from ...registry import MODELS
 from ...scenario import Scenario
-
-
-def unbiased_class_log_prob(cls_score: Tensor, num_old: int) -> Tensor:
-    """Return log-probabilities in which no-object also has the probability of the old classes.
-
-    A query without a target is one of either: the step hides the labels of old classes (MiB,
-    "Revisiting cross-entropy loss"). The other classes keep their softmax probability, so that
-    those of a query add up to more than 1.
-
-    Args:
-        cls_score: Class logits, (..., K + 1): old, new, no-object.
-        num_old: Number of old classes.
-
-    Returns:
-        Shape (..., K + 1).
-
-    Example:
-        >>> prob = torch.tensor([0.1, 0.2, 0.3, 0.4])
-        >>> unbiased_class_log_prob(prob.log(), num_old=2).exp()
-        tensor([0.1000, 0.2000, 0.3000, 0.7000])
-    """
-    log_prob = cls_score.log_softmax(-1)
-    old_or_none = torch.cat([log_prob[..., :num_old], log_prob[..., -1:]], -1)
-    return torch.cat([log_prob[..., :-1], old_or_none.logsumexp(-1, keepdim=True)], -1)
-
-
-def unbiased_cross_entropy(cls_score: Tensor, labels: Tensor, *, num_old: int) -> Tensor:
-    """Return the cross-entropy of :func:`unbiased_class_log_prob`.
-
-    Args:
-        cls_score: Class logits, (N, K + 1): old, new, no-object.
-        labels: Shape (N,), int64, in [0, K].
-        num_old: Number of old classes.
-
-    Returns:
-        Shape (N,), at least 0.
-    """
-    log_prob = unbiased_class_log_prob(cls_score, num_old)
-    # a sum of probabilities may exceed 1 by rounding
-    return -log_prob.gather(-1, labels.unsqueeze(-1)).squeeze(-1).clamp(max=0)
 
 
 @MODELS.register_module()
@@ -60,10 +21,11 @@ class UnbiasedClassLoss(nn.Module):
     .. math::
         L = \frac{\sum_i w_i\, \alpha (1 - p_i)^\gamma (-\log p_i)}{\sum_i w_i}
 
-    with p_i from :func:`unbiased_class_log_prob` and w_i the no-object weight for queries whose
+    with p_i from :func:`.unbiased_class_log_prob` and w_i the no-object weight for queries whose
     target is no-object, 1 for the others. The defaults are the released program's MiB;
     ``alpha=1, gamma=0, no_object_weight=0.1`` is its form with Mask2Former's cross-entropy. At
-    step 0 there are no old classes, and the loss is ``FocalClassLoss`` or ``WeightedClassLoss``.
+    step 0 there are no old classes, and the loss is ``FocalClassLoss`` or ``WeightedClassLoss``, to
+    the last bit: methods that differ in it alone can share the model of step 0.
 
     Args:
         scenario: The scenario with its current step, as a config dict; it says which classes are
@@ -118,7 +80,10 @@ class UnbiasedClassLoss(nn.Module):
             )
         log_prob = -unbiased_cross_entropy(pred, target, num_old=self.num_old)
         loss = focal_modulation(log_prob, alpha=self.alpha, gamma=self.gamma)
-        balance = torch.ones_like(loss).masked_fill(target == self.num_seen, self.no_object_weight)
-        weight = balance if weight is None else balance * weight
-        total = weight.sum() if avg_factor is None else avg_factor
-        return self.loss_weight * reduce_loss(loss, weight, total)
+        if self.no_object_weight != 1:
+            no_object = target == self.num_seen
+            balance = torch.ones_like(loss).masked_fill(no_object, self.no_object_weight)
+            weight = balance if weight is None else balance * weight
+        if weight is not None and avg_factor is None:
+            avg_factor = weight.sum()
+        return self.loss_weight * reduce_loss(loss, weight, avg_factor)

@@ -5,11 +5,8 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 
-from mmcomformer.methods.comformer.adaptive_distill_loss import (
-    adaptive_distill_loss,
-    restricted_log_prob,
-    unbiased_log_prob,
-)
+from mmcomformer.methods.comformer.adaptive_distill_loss import adaptive_distill_loss
+from mmcomformer.models.hidden_classes import restricted_log_prob, unbiased_log_prob
 from mmcomformer.models.query_output import QueryOutput
 
 RELEASED = {'unbiased_kd': unbiased_log_prob, 'plain_kd': restricted_log_prob}
