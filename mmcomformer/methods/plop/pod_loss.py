@@ -83,30 +83,33 @@ def pod_loss(
 
 @MODELS.register_module()
 class PodLoss(nn.Module):
-    """Keep the pooled features of the backbone where the teacher has them (PLOP).
+    """Keep the pooled features of backbone and pixel decoder where the teacher has them (PLOP).
 
     Args:
         scales: See :func:`pooled_windows`.
         normalize: See :func:`pod_loss`.
         loss_weight: Factor of the loss; the released program's 0.001 sqrt(new / seen classes) is
             for the config to compute.
+        mask_features: Whether the pixel decoder's mask features are one more layer of those that
+            the loss is averaged over, as in the paper and in the released program.
 
     Raises:
         ValueError: If a scale is below 1, or there is none.
     """
 
     needs_teacher: ClassVar[bool] = True
-    reads: ClassVar[frozenset[str]] = frozenset({'feats'})
 
     def __init__(
         self,
         scales: Sequence[int] = (1, 2, 4),
         normalize: bool = False,
         loss_weight: float = 0.001,
+        mask_features: bool = True,
     ) -> None:
         super().__init__()
         if not scales or min(scales) < 1:
             raise ValueError(f'PodLoss.scales: expected numbers from 1, got {list(scales)}')
+        self.reads = frozenset({'feats', 'mask_features'} if mask_features else {'feats'})
         self.scales = tuple(scales)
         self.normalize = normalize
         self.loss_weight = loss_weight
@@ -114,9 +117,16 @@ class PodLoss(nn.Module):
     def forward(self, student: QueryOutput, teacher: QueryOutput, *_: Any) -> dict[str, Tensor]:
         """Return ``loss_feature``, a scalar, computed in float32; see :class:`.ContinualLoss`."""
         loss = pod_loss(
-            [feature.float() for feature in student.feats or ()],
-            [feature.float() for feature in teacher.feats or ()],
+            self._layers(student),
+            self._layers(teacher),
             scales=self.scales,
             normalize=self.normalize,
         )
         return {'loss_feature': self.loss_weight * loss}
+
+    def _layers(self, output: QueryOutput) -> list[Tensor]:
+        layers = [*(output.feats or ())]
+        if 'mask_features' in self.reads:
+            assert output.mask_features is not None, 'it was asked for'
+            layers.append(output.mask_features)
+        return [layer.float() for layer in layers]

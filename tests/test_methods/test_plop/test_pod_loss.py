@@ -7,6 +7,7 @@ import torch
 from mmengine.registry import MODELS
 
 from mmcomformer.methods.plop import PodLoss, pod_loss, pooled_windows
+from mmcomformer.models.extra_losses import build_extra_losses, parts_read
 from mmcomformer.models.query_output import QueryOutput
 
 GOLDEN = golden.Golden('pod')
@@ -95,13 +96,22 @@ def features(seed=0):
 
 
 def distance(student, teacher, loss=None):
-    """Return the loss of features of student and teacher."""
-    outputs = (QueryOutput((), (), feats=tuple(feats)) for feats in (student, teacher))
+    """Return the loss of features of student and teacher, the last of which are mask features."""
+    outputs = (
+        QueryOutput((), (), feats=tuple(feats[:-1]), mask_features=feats[-1])
+        for feats in (student, teacher)
+    )
     return (loss or PodLoss())(*outputs, [], [])['loss_feature']
 
 
 def test_every_argument_changes_the_result():
-    options = [{}, {'scales': (1, 2)}, {'normalize': True}, {'loss_weight': 0.01}]
+    options = [
+        {},
+        {'scales': (1, 2)},
+        {'normalize': True},
+        {'loss_weight': 0.01},
+        {'mask_features': False},
+    ]
     student, teacher = features(0), features(1)
     values = [
         distance(student, teacher, MODELS.build({'type': 'PodLoss', **option})).item()
@@ -110,6 +120,15 @@ def test_every_argument_changes_the_result():
     assert len({round(value, 7) for value in values}) == len(options)
     assert values[3] == pytest.approx(10 * values[0])
     assert values[0] == pytest.approx(0.001 * pod_loss(student, teacher).item())
+    assert values[4] == pytest.approx(0.001 * pod_loss(student[:-1], teacher[:-1]).item())
+
+
+@pytest.mark.parametrize(
+    ('option', 'parts'), [({}, {'feats', 'mask_features'}), ({'mask_features': False}, {'feats'})]
+)
+def test_the_teacher_keeps_what_is_read(option, parts):
+    loss = build_extra_losses({'feature': {'type': 'PodLoss', **option}})
+    assert parts_read(loss) == parts
 
 
 def test_half_precision_is_computed_in_single():
