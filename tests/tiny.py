@@ -131,6 +131,28 @@ def build_segmentor(step=1, **head):
     return model
 
 
+def build_pixel_segmentor(step=1, *, losses=None, scenario=None, **head):
+    """Build and initialise the segmentor of the per-pixel baseline."""
+    torch.manual_seed(step)
+    scenario = {**(scenario or SEMANTIC_SCENARIO), 'step': step}
+    settings = dict(
+        type='PerPixelHead',
+        mask_activation=dict(type='QuerySigmoid'),
+        loss_cls=dict(type='PixelClassLoss', scenario=scenario),
+        loss_mask=None,
+        loss_dice=None,
+    )
+    config = semantic_config(step, scenario=scenario)
+    # an update would merge them
+    for key, value in {**settings, **head}.items():
+        config.decode_head[key] = value
+    config.train_cfg, config.extra_losses = None, losses
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        model = MODELS.build(config)
+    model.init_weights()
+    return model
+
+
 def label_samples(*maps, with_labels=True):
     """Data samples with label maps (H, W)."""
     result = []

@@ -79,7 +79,7 @@ class IncrementalDataset(BaseDataset):
       see :class:`~mmcomformer.datasets.panoptic_images.PanopticImages`.
     - semantic, mmseg's ``BaseSegDataset`` and classes derived from it: ``reduce_zero_label``,
       ``label_map``, a dict from each label in the map to its dataset label, or to 255 if it is
-      hidden, and ``seg_fields``, as mmseg's own transforms expect them. The background of the
+      hidden (``hidden_label``, see ``mark_hidden``), and ``seg_fields``, as mmseg's own transforms expect them. The background of the
       scenario is hidden in training. Which classes an image holds is read from all label maps at
       the first start and kept in a file; evaluation does not need it.
 
@@ -99,6 +99,9 @@ class IncrementalDataset(BaseDataset):
             ``data_root``. A file that cannot be written costs a warning.
         ignore_values: Values in the label maps of a semantic dataset that stand for no class, as
             255 does; ``dataset`` may name them instead.
+        mark_hidden: Whether pixels whose class a step of a semantic dataset hides become 254, so
+            that a method that labels every pixel can tell them from those that belong to no class
+            and from padding; by default they become 255 like these.
         pipeline: Transforms.
         test_mode: Whether the dataset is for evaluation.
         lazy_init: Whether to put off reading the annotations.
@@ -125,6 +128,7 @@ class IncrementalDataset(BaseDataset):
         category_aliases: Mapping[str, str] | None = None,
         index_cache: str | None = None,
         ignore_values: Sequence[int] | None = None,
+        mark_hidden: bool = False,
         pipeline: Sequence[dict[str, Any] | Callable] = (),
         test_mode: bool = False,
         lazy_init: bool = False,
@@ -154,6 +158,7 @@ class IncrementalDataset(BaseDataset):
             category_aliases=category_aliases,
             index_cache=index_cache,
             ignore_values=ignore_values or _ignored_by(dataset),
+            mark_hidden=mark_hidden,
         )
         self._metainfo = {
             **metainfo,

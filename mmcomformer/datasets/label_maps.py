@@ -14,6 +14,8 @@ from .png import ChannelError, read_coded_labels
 
 IGNORE_LABEL = 255
 """Value of the pixels of a label map that belong to no class."""
+HIDDEN_LABEL = 254
+"""Value of the pixels whose class a step hides, where a dataset marks them."""
 _UNKNOWN = -1
 
 

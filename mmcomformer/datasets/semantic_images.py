@@ -18,7 +18,7 @@ from mmseg.datasets import BaseSegDataset
 
 from ..scenario import Scenario
 from .class_index import ClassIndex
-from .label_maps import IGNORE_LABEL
+from .label_maps import HIDDEN_LABEL, IGNORE_LABEL
 
 _CACHE_FOLDER = '.mmcomformer'
 _REDUCE = 'reduce_zero_label'
@@ -36,10 +36,11 @@ class SemanticImages:
         root: Folder in which the class index is kept if ``index_cache`` is None.
         index_cache: File that keeps the class index.
         show_all: Whether every label is visible.
+        mark_hidden: Whether what the step hides has a value of its own in the maps.
     """
 
     task: ClassVar[str] = 'semantic'
-    options: ClassVar[tuple[str, ...]] = ('index_cache', 'ignore_values')
+    options: ClassVar[tuple[str, ...]] = ('index_cache', 'ignore_values', 'mark_hidden')
     nothing: ClassVar[str] = 'no class'
     reads_maps: ClassVar[bool] = True
 
@@ -49,6 +50,7 @@ class SemanticImages:
     root: str | None
     index_cache: str | None
     show_all: bool
+    mark_hidden: bool = False
 
     @classmethod
     def accepts(cls, inner: BaseDataset) -> bool:
@@ -64,8 +66,8 @@ class SemanticImages:
         Args:
             inner: The dataset.
             scenario: The scenario with its current step.
-            options: ``index_cache``, the file that keeps the class index, and ``ignore_values``,
-                values in the maps that stand for no class, as 255 does.
+            options: ``index_cache``, the file that keeps the class index; ``ignore_values``,
+                values in the maps that stand for no class, as 255 does; and ``mark_hidden``.
             show_all: Whether every label is visible.
 
         Raises:
@@ -73,7 +75,8 @@ class SemanticImages:
             ValueError: If they contradict each other or the scenario; the message names the key.
         """
         _check_reduce_zero_label(inner, scenario)
-        _check_limits(inner, scenario)
+        mark_hidden = bool(options.get('mark_hidden'))
+        _check_limits(inner, scenario, mark_hidden)
         if not show_all:
             _check_local(inner)
         label_map = inner.label_map
@@ -89,6 +92,7 @@ class SemanticImages:
             root=inner.data_root,
             index_cache=options.get('index_cache'),
             show_all=show_all,
+            mark_hidden=mark_hidden,
         )
 
     def load(self, inner: BaseSegDataset) -> list[dict[str, Any]]:
@@ -154,14 +158,22 @@ class SemanticImages:
             **{key: info[key] for key in ('img_path', 'img_id', 'seg_map_path')},
             'label_map': self.label_map,
             'reduce_zero_label': self.reduce_zero_label,
+            'hidden_label': self.hidden_label,
             'seg_fields': [],
         }
 
+    @property
+    def hidden_label(self) -> int:
+        """What the label of a class becomes that the step must not see."""
+        return HIDDEN_LABEL if self.mark_hidden else IGNORE_LABEL
+
     @cached_property
     def label_map(self) -> dict[int, int]:
-        """Dataset label of each label in the maps, 255 for those that the step must not see."""
+        """Dataset label of each label in the maps, and what stands for those that are hidden."""
         return {
-            label: new if self.show_all or self.scenario.shows_label(new) else IGNORE_LABEL
+            label: new
+            if new == IGNORE_LABEL or self.show_all or self.scenario.shows_label(new)
+            else self.hidden_label
             for label, new in self.inner_label_map.items()
         }
 
@@ -177,7 +189,7 @@ def _describe(info: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     }
 
 
-def _check_limits(inner: BaseSegDataset, scenario: Scenario) -> None:
+def _check_limits(inner: BaseSegDataset, scenario: Scenario, mark_hidden: bool) -> None:
     if inner.ignore_index != IGNORE_LABEL:
         raise ValueError(
             f'dataset.ignore_index: expected {IGNORE_LABEL}, which marks the pixels without a '
@@ -189,6 +201,11 @@ def _check_limits(inner: BaseSegDataset, scenario: Scenario) -> None:
         raise ValueError(
             f'scenario: expected at most {most} classes, because {IGNORE_LABEL} marks the pixels '
             f'without a label in 8-bit label maps, got {scenario.num_classes}'
+        )
+    if mark_hidden and scenario.num_classes > HIDDEN_LABEL:
+        raise ValueError(
+            f'mark_hidden: expected at most {HIDDEN_LABEL} classes, because {HIDDEN_LABEL} marks '
+            f'the pixels whose class is hidden, got {scenario.num_classes}; leave it out'
         )
 
 

@@ -20,9 +20,10 @@ from .targets import ImageTargets, to_device
 class SemanticQueryHead(IncrementalQueryHead):
     """The head of queries as decode head of mmseg's ``EncoderDecoder``.
 
-    The ground truth is a label map; each class in it is one segment, and 255 is not labelled.
-    The scores that it predicts have a channel for every class of the dataset, and one for nothing:
-    the background class if the scenario has one, else an additional channel at the end.
+    The ground truth is a label map; each class in it is one segment, and what is no class, as 255,
+    is not labelled. The scores that it predicts have a channel for every class of the dataset, and
+    one for nothing: the background class if the scenario has one, else an additional channel at
+    the end.
 
     Args:
         semantic_fusion: How queries become scores: ``dict(type='MaskBasedFusion')`` (CoMFormer) or
@@ -68,7 +69,8 @@ class SemanticQueryHead(IncrementalQueryHead):
         present = sample.metainfo.get('gt_labels')
         if present is None:
             present = label_map.unique().tolist()
-        present = [label for label in present if label != IGNORE_LABEL]
+        # 255, and what marks hidden classes, are no classes
+        present = [label for label in present if label < self.scenario.num_classes]
         position = torch.full((IGNORE_LABEL + 1,), -1)
         position[present] = torch.arange(len(present))
         labels = to_device(torch.tensor(present, dtype=torch.long), label_map.device)

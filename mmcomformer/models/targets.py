@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +17,9 @@ from .point_sampling import corners, sample_each, sample_shared
 def to_device(values: np.ndarray | Tensor, device: torch.device) -> Tensor:
     """Copy small arrays of the host to a device, without waiting for what is queued there."""
     return torch.as_tensor(values).to(device, non_blocking=True)
+
+
+Targets = TypeVar('Targets', bound='ImageTargets')
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,9 @@ class ImageTargets:
         by_mask = (self.masks > 0).any(0)
         return by_mask if self.owner is None else by_mask | (self.owner >= 0)
 
-    def with_pseudo_labels(self, owner: Tensor, labels: Tensor, valid: Tensor) -> ImageTargets:
+    def with_pseudo_labels(
+        self: Targets, owner: Tensor, labels: Tensor, valid: Tensor
+    ) -> Targets:
         """Return new targets with the pseudo-labels appended.
 
         Args:
@@ -106,13 +112,12 @@ class ImageTargets:
         if self.owner is not None:
             num_slots = self.labels.shape[0] - self.num_masks
             owner = torch.where(owner >= 0, owner + num_slots, self.owner)
-        return ImageTargets(
-            torch.cat([self.labels, labels]),
-            torch.cat([self.valid, valid]),
-            self.masks,
-            owner,
+        return replace(
+            self,
+            labels=torch.cat([self.labels, labels]),
+            valid=torch.cat([self.valid, valid]),
+            owner=owner,
             num_ground_truth=self.labels.shape[0],
-            from_memory=self.from_memory,
         )
 
     def sample_shared(self, points: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ META_KEYS = (
     'flip',
     'flip_direction',
     'reduce_zero_label',
+    'hidden_label',
 )
 
 
@@ -30,8 +31,8 @@ class PackSemanticInputs(PackSegInputs):
     """Pack an image and its label map as mmseg's ``PackSegInputs`` does, and note its classes.
 
     The metadata ``gt_labels`` is the sorted tuple of the dataset labels that the packed map holds,
-    without 255, so that a model knows how many segments there are without waiting for the device
-    that the map is on.
+    without 255 and without ``hidden_label``, so that a model knows how many segments there are
+    without waiting for the device that the map is on.
 
     Args:
         meta_keys: Keys of the results to keep as metadata; those that are missing are left out, so
@@ -55,6 +56,7 @@ class PackSemanticInputs(PackSegInputs):
                     f'{results.get("img_path")}, got {seg_map.dtype}'
                 )
             labels = present_values(seg_map)
-            gt_labels = tuple(labels[labels != IGNORE_LABEL].tolist())
+            nothing = (IGNORE_LABEL, results.get('hidden_label', IGNORE_LABEL))
+            gt_labels = tuple(labels[~np.isin(labels, nothing)].tolist())
             packed['data_samples'].set_metainfo({'gt_labels': gt_labels})
         return packed

@@ -1,0 +1,5 @@
+_base_ = ['_base_/shapes_semantic_tiny.py', '_base_/methods/{{$METHOD:plop}}.py']
+from mmcomformer.recipe import complete
+
+scenario = dict(increments=[6, 3, 3])
+complete(globals(), '{{fileBasenameNoExtension}}')

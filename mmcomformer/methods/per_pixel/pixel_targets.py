@@ -1,0 +1,68 @@
+"""What each pixel of an image is trained on: a class, background, or nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ...models.targets import ImageTargets
+
+IGNORED = -1
+"""Label of pixels on which nothing is trained."""
+
+
+@dataclass(frozen=True)
+class PixelTargets(ImageTargets):
+    """The segments of one image as a map, :attr:`owner`, and the pixels that are ignored.
+
+    A pixel that no segment owns is background: a class that the step hides, or none.
+
+    Attributes:
+        ignored: Pixels on which nothing is trained, (H, W), bool.
+    """
+
+    ignored: Tensor | None = None
+
+    def label_map(self, background: int, size: tuple[int, int] | None = None) -> Tensor:
+        """Return the learning index of each pixel.
+
+        Args:
+            background: What stands for the background.
+            size: Height and width to which the map is reduced, by the nearest pixel.
+
+        Returns:
+            Shape (h, w), int64, :data:`IGNORED` where nothing is trained.
+        """
+        assert self.owner is not None and self.ignored is not None
+        # owner -1 reads the last one
+        labels = torch.cat([self.labels, self.labels.new_full((1,), background)])
+        found = labels[self.owner].masked_fill(self.ignored, IGNORED)
+        return found if size is None else nearest(found, size)
+
+    def with_pixel_labels(self, labels: Tensor, is_sure: Tensor, num_old: int) -> PixelTargets:
+        """Return new targets in which the teacher has labelled the background (PLOP).
+
+        Args:
+            labels: The teacher's class of each pixel, (h, w), int64; ``num_old`` is background.
+            is_sure: Whether the teacher is sure of it, (h, w), bool. Background pixels of which it
+                is not are ignored.
+            num_old: Number of the teacher's classes.
+        """
+        assert self.owner is not None and self.ignored is not None
+        size = (int(self.owner.shape[0]), int(self.owner.shape[1]))
+        labels, is_sure = nearest(labels, size), nearest(is_sure, size)
+        background = (self.owner < 0) & ~self.ignored
+        seen = background & is_sure & (labels < num_old)
+        classes = torch.arange(num_old, device=labels.device)
+        owner = labels.masked_fill(~seen, -1)
+        completed = self.with_pseudo_labels(owner, classes, torch.isin(classes, owner))
+        return replace(completed, ignored=self.ignored | (background & ~is_sure))
+
+
+def nearest(values: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize a map (H, W) of integers or truth values by the nearest pixel, as (h, w)."""
+    resized = functional.interpolate(values[None, None].float(), size, mode='nearest')
+    return resized[0, 0].to(values.dtype)
