@@ -66,17 +66,21 @@ class SemanticQueryHead(IncrementalQueryHead):
 
     def _image_targets(self, sample: SegDataSample) -> ImageTargets:
         label_map = sample.gt_sem_seg.data.squeeze(0).long()
-        present = sample.metainfo.get('gt_labels')
-        if present is None:
-            present = label_map.unique().tolist()
-        # 255, and what marks hidden classes, are no classes
-        present = [label for label in present if label < self.scenario.num_classes]
+        present = self._labels_in(sample)
         position = torch.full((IGNORE_LABEL + 1,), -1)
         position[present] = torch.arange(len(present))
         labels = to_device(torch.tensor(present, dtype=torch.long), label_map.device)
         owner = to_device(position, label_map.device)[label_map]
         from_memory = sample.metainfo.get('from_memory', False)
         return ImageTargets.from_map(self.label_to_learning[labels], owner, from_memory)
+
+    def _labels_in(self, sample: SegDataSample) -> list[int]:
+        """Return the dataset labels that occur in the label map of a sample."""
+        present = sample.metainfo.get('gt_labels')
+        if present is None:
+            present = sample.gt_sem_seg.data.unique().tolist()
+        # 255, and what marks hidden classes, are no classes
+        return [label for label in present if label < self.scenario.num_classes]
 
     def predict(  # type: ignore[override]  # mmseg's decode heads are called otherwise
         self,

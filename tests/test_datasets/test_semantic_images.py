@@ -143,6 +143,7 @@ def test_what_the_pipeline_receives(maps):
         'seg_map_path': str(maps.map('deep/c')),
         'label_map': {BACKGROUND: VOID, CAT: CAT, DOG: VOID, SKY: VOID, SEA: VOID},
         'reduce_zero_label': False,
+        'hidden_label': VOID,
         'seg_fields': [],
         'sample_idx': 1,
     }
@@ -445,6 +446,54 @@ class TestIgnoredValues:
     def test_mistakes(self, maps, values, error, match):
         with pytest.raises(error, match=match):
             build(maps, ignore_values=values, lazy_init=True)
+
+
+class TestMarkedHiddenClasses:
+    HIDDEN = 254
+
+    @pytest.mark.parametrize(
+        ('setting', 'step', 'strips'),
+        [
+            ('overlap', 0, [SKY, DOG, HIDDEN, HIDDEN]),
+            ('overlap', 1, [HIDDEN, HIDDEN, CAT, HIDDEN]),
+            ('sequential', 1, [SKY, DOG, CAT, HIDDEN]),
+        ],
+    )
+    def test_what_a_step_sees(self, maps, setting, step, strips):
+        """The background is hidden too; what belongs to no class is not labelled."""
+        dataset = build(maps, setting=setting, step=step, mark_hidden=True)
+        samples = [dataset[i]['data_samples'] for i in range(len(dataset))]
+        seen = {sample.img_id: sample.gt_sem_seg.data[0, ::2, 0].tolist() for sample in samples}
+        assert seen['a'] == strips
+        labels = {sample.img_id: sample.gt_labels for sample in samples}
+        assert labels['a'] == tuple(sorted(set(strips) - {self.HIDDEN}))
+        assert {sample.hidden_label for sample in samples} == {self.HIDDEN}
+        if setting == 'overlap' and step == 0:
+            assert seen['b'] == [SKY, self.HIDDEN, VOID, self.HIDDEN]
+
+    def test_evaluation_hides_nothing(self, maps):
+        dataset = build(maps, test_mode=True, mark_hidden=True)
+        sample = dataset[names(dataset).index('b')]['data_samples']
+        assert sample.gt_sem_seg.data[0, ::2, 0].tolist() == STRIPS['b']
+
+    def test_classes_that_the_dataset_leaves_out_are_not_hidden(self, maps):
+        inner = {'metainfo': {'classes': CLASSES[:4]}, 'type': LeavesOutSea}
+        scenario = {**SCENARIO, 'stuff_classes': list(CLASSES[:4])}
+        dataset = build(maps, inner=inner, scenario=scenario, mark_hidden=True)
+        sample = dataset[names(dataset).index('b')]['data_samples']
+        assert sample.gt_sem_seg.data[0, ::2, 0].tolist() == [SKY, VOID, VOID, self.HIDDEN]
+
+    def test_too_many_classes(self, maps):
+        classes = [f'c{i}' for i in range(255)]
+        scenario = {'increments': [255], 'thing_classes': [], 'stuff_classes': classes}
+        options = {'inner': {'metainfo': {'classes': classes}}, 'scenario': scenario}
+        build(maps, lazy_init=True, **options)
+        with pytest.raises(ValueError, match='mark_hidden: expected at most 254 classes.*got 255'):
+            build(maps, lazy_init=True, mark_hidden=True, **options)
+
+
+class LeavesOutSea(BaseSegDataset):
+    METAINFO = {'classes': CLASSES}
 
 
 class TestLists:

@@ -37,6 +37,13 @@ def test_targets(with_labels):
     assert (second.owner == -1).all()
 
 
+def test_marked_hidden_classes_are_not_labelled():
+    """A dataset may mark them for methods that label every pixel."""
+    (targets,) = build().build_targets(tiny.label_samples([[255, 254, 4]]))
+    assert targets.labels.tolist() == [2]
+    assert targets.owner.tolist() == [[-1, -1, 0]]
+
+
 def test_labels_of_the_metadata_are_enough():
     """They save reading the labels from the device; the order of the targets follows them."""
     (sample,) = tiny.label_samples([[4, 1]])

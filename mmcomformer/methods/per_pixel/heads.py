@@ -82,6 +82,14 @@ class PerPixelHead(SemanticQueryHead):
                 'background, is told from what is not labelled; set '
                 'train_dataloader.dataset.mark_hidden=True'
             )
+        unknown = sorted(set(self._labels_in(sample)) - self.scenario.seen_labels)
+        if unknown:
+            names = [self.scenario.classes[label] for label in unknown]
+            raise ValueError(
+                f'{sample.metainfo.get("img_path", "an image")}: its label map shows {names}, '
+                f'which the current step has not learned; train on an IncrementalDataset of the '
+                f'same scenario'
+            )
         found: ImageTargets = super()._image_targets(sample)
         label_map = sample.gt_sem_seg.data.squeeze(0)
         return PixelTargets(
