@@ -63,21 +63,57 @@ NUM_STEPS = {
     'finetune_shapes_semantic_6-3.py': 3,
     'joint_shapes_semantic_6-3.py': 1,
 }
+_QUERIES, _PIXELS = ('finetune', 'mib', 'plop'), ('per_pixel', 'per_pixel_mib', 'per_pixel_plop')
+_STEPS = {'100-50': 2, '100-10': 6, '100-5': 11, '15-5': 2, '15-1': 6}
+BASELINES = {
+    **{f'{method}_ade_{name}.py': _STEPS[name] for method in _QUERIES for name in [*_STEPS][:3]},
+    **{
+        f'{method}_ade_semantic_{name}.py': _STEPS[name]
+        for method in (*_QUERIES, *_PIXELS)
+        for name in [*_STEPS][:3]
+    },
+    **{
+        f'{method}_voc_{name}.py': _STEPS[name]
+        for method in (*_QUERIES, *_PIXELS)
+        for name in [*_STEPS][3:]
+    },
+    **{f'{method}_shapes_semantic_6-3.py': 3 for method in ('mib', 'plop', *_PIXELS)},
+    **{
+        f'joint_{data}_{name}.py': 1
+        for data in ('ade', 'ade_semantic', 'voc')
+        for name in _STEPS
+        if (data == 'voc') == name.startswith('15')
+    },
+}
+"""Configs of methods that differ from CoMFormer's in their method only."""
+NUM_STEPS.update(BASELINES)
 
 
 def is_semantic(name):
     return '_semantic' in name or '_voc_' in name
 
 
+def method_of(name):
+    """Return the key of the method of a config."""
+    return next(
+        method
+        for method in (*_PIXELS[1:], _PIXELS[0], 'comformer', 'joint', *_QUERIES)
+        if name.startswith(f'{method}_')
+    )
+
+
 def is_disjoint(name):
     return name.endswith('_disjoint.py')
 
 
-RECIPES = [name for name in NUM_STEPS if '_ade_' in name and not is_semantic(name)]
+RECIPES = [
+    name for name in NUM_STEPS if name.startswith('comformer_ade_') and not is_semantic(name)
+]
 SEMANTIC_RECIPES = [
     name
     for name in NUM_STEPS
-    if is_semantic(name) and '_shapes_' not in name and '_custom_' not in name
+    if name.startswith('comformer') and is_semantic(name) and '_shapes_' not in name
+    if '_custom_' not in name
 ]
 SHAPES = {
     kind: [name for name in LEAVES if '_shapes_' in name and is_semantic(name) == kind]
@@ -109,8 +145,13 @@ def load(name, step, **options):
 
 
 def steps_of(name):
-    """Return the config at each of its steps; nobody changes them."""
-    return [parse(name, step) for step in range(NUM_STEPS[name])]
+    """Return the config at each of its steps; nobody changes them.
+
+    Of a baseline the first and the last one: CoMFormer's config has the same steps.
+    """
+    last = NUM_STEPS[name] - 1
+    steps = {0, last} if name in BASELINES else range(last + 1)
+    return [parse(name, step) for step in sorted(steps)]
 
 
 def head_key(name):
@@ -141,14 +182,17 @@ def test_leaves_are_short(name):
 
 @pytest.mark.parametrize('name', LEAVES)
 def test_every_step(name):
-    for step, cfg in enumerate(steps_of(name)):
+    found = {scenario_of(cfg).step: cfg for cfg in steps_of(name)}
+    assert {0, NUM_STEPS[name] - 1} <= set(found)
+    for step, cfg in found.items():
         scenario = scenario_of(cfg)
-        assert (scenario.step, scenario.num_steps) == (step, NUM_STEPS[name])
+        assert scenario.num_steps == NUM_STEPS[name]
         # top level, head and three datasets
         keys = {key for key, _ in find_scenarios(cfg)}
         loaders = [f'{split}_dataloader.dataset.scenario' for split in ('train', 'val', 'test')]
         # the loss that knows which classes are old
-        loss = {'model.panoptic_head.loss_cls.scenario'} if name.startswith('mib') else set()
+        knows = name.startswith(('mib', 'per_pixel'))
+        loss = {f'model.{head_key(name)}.loss_cls.scenario'} if knows else set()
         assert keys == {'scenario', f'model.{head_key(name)}.scenario', *loaders, *loss}
         task = task_of(cfg.model)
         assert task.name == ('semantic' if is_semantic(name) else 'panoptic')
@@ -183,8 +227,9 @@ def test_hooks(name):
         build_type(HOOKS, hook.type).__name__: hook
         for hook in (*cfg.custom_hooks, *cfg.default_hooks.values())
     }
+    method = method_of(name)
     hooks_of = {'comformer': 'PseudoLabelHook', 'plop': 'PseudoLabelHook', 'mib': 'TeacherHook'}
-    first = hooks_of.get(name.split('_')[0], 'PreviousStepHook')
+    first = hooks_of.get(method.removeprefix('per_pixel_'), 'PreviousStepHook')
     assert {first, 'SummaryHook', 'SafeCheckpointHook', 'FiniteLossHook'} <= set(hooks)
     assert hooks['SafeCheckpointHook'].max_keep_ckpts == 2
     assert hooks['SafeCheckpointHook'].save_last
@@ -244,7 +289,7 @@ def increments_of(name):
     """Increments, as the name of a config tells them."""
     part = next(part for part in name.removesuffix('.py').split('_') if '-' in part)
     base, new = map(int, part.split('-'))
-    total = 20 if '_voc_' in name else 150
+    total = 20 if '_voc_' in name else 12 if '_shapes_' in name else 150
     return (base, *[new] * ((total - base) // new))
 
 
@@ -346,27 +391,49 @@ def test_semantic_classes_are_those_of_mmseg(name, dataset):
     assert metainfo['reduce_zero_label'] != first
 
 
-@pytest.mark.parametrize('name', [name for names in SHAPES.values() for name in names])
-def test_methods_on_shapes_are_comparable(name):
-    """The same model and data for all, and as many iterations in all."""
-    ours = 'comformer_shapes_semantic_6-3.py' if is_semantic(name) else 'comformer_shapes_6-3.py'
-    reference = [load(ours, step) for step in range(3)]
-    steps = [load(name, step) for step in range(NUM_STEPS[name])]
-    iters = [sum(cfg.train_cfg.max_iters for cfg in group) for group in (reference, steps)]
-    assert iters[0] == iters[1]
-    for cfg in steps:
-        ours, theirs = cfg.model.to_dict(), reference[0].model.to_dict()
-        for model in (ours, theirs):
-            for key in ('scenario', 'loss_cls'):
-                del model[head_key(name)][key]
-            del model['extra_losses']
-        assert ours == theirs
+# what a method may change in its head
+_OF_METHOD = (
+    'type', 'scenario', 'mask_activation', 'loss_cls', 'loss_mask', 'loss_dice',
+    'new_from_no_object',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize('name', [*BASELINES, *(name for names in SHAPES.values() for name in names)])
+def test_methods_are_comparable(name):
+    """The same network and data for all, and as many iterations in all."""
+    ours = f'comformer{name.removeprefix(method_of(name))}'
+    reference = steps_of(ours)
+    if name.startswith('joint'):
+        total = sum(cfg.train_cfg.max_iters for cfg in reference)
+        assert parse(name, 0).train_cfg.max_iters == total
+    for cfg in steps_of(name):
+        models = [config.model.to_dict() for config in (cfg, reference[0])]
+        for model in models:
+            head = model[head_key(name)]
+            model[head_key(name)] = {k: v for k, v in head.items() if k not in _OF_METHOD}
+            del model['extra_losses'], model['train_cfg']
+        assert models[0] == models[1]
+        if not name.startswith('joint'):
+            assert cfg.train_cfg == reference[cfg.step].train_cfg
         assert cfg.train_dataloader.batch_size == reference[0].train_dataloader.batch_size
-        assert cfg.optim_wrapper.optimizer == reference[cfg.step].optim_wrapper.optimizer
+        assert cfg.train_dataloader.dataset.pipeline == reference[0].train_dataloader.dataset.pipeline
+        assert cfg.optim_wrapper == reference[cfg.step].optim_wrapper
         assert scenario_of(cfg).order == scenario_of(reference[0]).order
         # only with a teacher
         distils = cfg.model.extra_losses.distill is not None
         assert distils == name.startswith(('comformer', 'mib'))
+        assert cfg.train_dataloader.dataset.get('mark_hidden', False) == name.startswith('per_pixel')
+        if not name.startswith('per_pixel'):
+            assert cfg.model.train_cfg == reference[0].model.train_cfg
+
+
+@pytest.mark.parametrize('name', [name for name in LEAVES if name.startswith('joint')])
+def test_joint_training_is_scored_as_the_scenario(name):
+    """Its groups are those of the steps, though it learns all classes in one."""
+    cfg = parse(name, 0)
+    (base, *_), total = increments_of(name), scenario_of(cfg).num_seen
+    assert total == sum(increments_of(name))
+    assert cfg.val_evaluator.num_base == cfg.test_evaluator.num_base == base
 
 
 def test_shapes_are_learned_alike_in_both_tasks():
@@ -443,11 +510,14 @@ KINDS = [
     'joint_shapes_semantic_6-3.py',
     'mib_shapes_6-3.py',
     'plop_shapes_6-3.py',
+    *(name for name in BASELINES if name.endswith(('shapes_semantic_6-3.py'))),
 ]
 
 
 def test_every_kind_of_model_is_built():
-    assert {kind_of(name) for name in KINDS} == {kind_of(name) for name in LEAVES}
+    # the network of a baseline is that of the others, see test_methods_are_comparable
+    names = [name for name in LEAVES if name not in BASELINES or 'shapes' in name]
+    assert {kind_of(name) for name in KINDS} == {kind_of(name) for name in names}
     assert len({kind_of(name) for name in KINDS}) == len(KINDS)
 
 
