@@ -398,7 +398,9 @@ _OF_METHOD = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize('name', [*BASELINES, *(name for names in SHAPES.values() for name in names)])
+@pytest.mark.parametrize(
+    'name', [*BASELINES, *(name for names in SHAPES.values() for name in names)]
+)
 def test_methods_are_comparable(name):
     """The same network and data for all, and as many iterations in all."""
     ours = f'comformer{name.removeprefix(method_of(name))}'
@@ -416,13 +418,17 @@ def test_methods_are_comparable(name):
         if not name.startswith('joint'):
             assert cfg.train_cfg == reference[cfg.step].train_cfg
         assert cfg.train_dataloader.batch_size == reference[0].train_dataloader.batch_size
-        assert cfg.train_dataloader.dataset.pipeline == reference[0].train_dataloader.dataset.pipeline
+        assert (
+            cfg.train_dataloader.dataset.pipeline == reference[0].train_dataloader.dataset.pipeline
+        )
         assert cfg.optim_wrapper == reference[cfg.step].optim_wrapper
         assert scenario_of(cfg).order == scenario_of(reference[0]).order
         # only with a teacher
         distils = cfg.model.extra_losses.distill is not None
         assert distils == name.startswith(('comformer', 'mib'))
-        assert cfg.train_dataloader.dataset.get('mark_hidden', False) == name.startswith('per_pixel')
+        assert cfg.train_dataloader.dataset.get('mark_hidden', False) == name.startswith(
+            'per_pixel'
+        )
         if not name.startswith('per_pixel'):
             assert cfg.model.train_cfg == reference[0].model.train_cfg
 
@@ -510,7 +516,7 @@ KINDS = [
     'joint_shapes_semantic_6-3.py',
     'mib_shapes_6-3.py',
     'plop_shapes_6-3.py',
-    *(name for name in BASELINES if name.endswith(('shapes_semantic_6-3.py'))),
+    *(name for name in BASELINES if name.endswith('shapes_semantic_6-3.py')),
 ]
 
 

@@ -79,9 +79,10 @@ class IncrementalDataset(BaseDataset):
       see :class:`~mmcomformer.datasets.panoptic_images.PanopticImages`.
     - semantic, mmseg's ``BaseSegDataset`` and classes derived from it: ``reduce_zero_label``,
       ``label_map``, a dict from each label in the map to its dataset label, or to 255 if it is
-      hidden (``hidden_label``, see ``mark_hidden``), and ``seg_fields``, as mmseg's own transforms expect them. The background of the
-      scenario is hidden in training. Which classes an image holds is read from all label maps at
-      the first start and kept in a file; evaluation does not need it.
+      hidden (``hidden_label``, see ``mark_hidden``), and ``seg_fields``, as mmseg's own transforms
+      expect them. The background of the scenario is hidden in training. Which classes an image
+      holds is read from all label maps at the first start and kept in a file; evaluation does not
+      need it.
 
     Built with ``lazy_init=True`` it opens no file, and ``metainfo`` is complete nevertheless: the
     inner dataset's, with ``classes``, ``thing_classes``, ``stuff_classes`` and ``scenario``.

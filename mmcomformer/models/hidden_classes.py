@@ -1,4 +1,4 @@
-"""Probabilities of classes where the labels of old ones are hidden, or the teacher knows no new ones.
+"""Probabilities of classes where labels of old ones are hidden, or a teacher knows no new ones.
 
 In each, "no-object" is the last column: what no target says, or the background of a pixel.
 """

@@ -49,11 +49,12 @@ class IncrementalClassifier(StepwiseModule):
         """
         if not self.new_from_no_object or self.no_object is None:
             return
-        newest = self.steps[-1]
+        newest: Any = self.steps[-1]
+        none: Any = self.no_object
         with torch.no_grad():
-            self.no_object.bias -= math.log(newest.out_features + 1)
-            newest.weight.copy_(self.no_object.weight.expand_as(newest.weight))
-            newest.bias.copy_(self.no_object.bias.expand_as(newest.bias))
+            none.bias -= math.log(newest.out_features + 1)
+            newest.weight.copy_(none.weight.expand_as(newest.weight))
+            newest.bias.copy_(none.bias.expand_as(newest.bias))
 
     def forward(self, query: Tensor) -> Tensor:
         """Return class logits.

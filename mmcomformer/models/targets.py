@@ -98,9 +98,7 @@ class ImageTargets:
         by_mask = (self.masks > 0).any(0)
         return by_mask if self.owner is None else by_mask | (self.owner >= 0)
 
-    def with_pseudo_labels(
-        self: Targets, owner: Tensor, labels: Tensor, valid: Tensor
-    ) -> Targets:
+    def with_pseudo_labels(self: Targets, owner: Tensor, labels: Tensor, valid: Tensor) -> Targets:
         """Return new targets with the pseudo-labels appended.
 
         Args:

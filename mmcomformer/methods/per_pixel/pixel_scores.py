@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -34,7 +34,7 @@ class PixelOutput(QueryOutput):
         mask_activation: That of the head.
     """
 
-    mask_activation: MaskActivation = QuerySigmoid()
+    mask_activation: MaskActivation = field(default_factory=QuerySigmoid)
 
     def scores(self, level: int = -1) -> Tensor:
         """Return the class logits of each pixel at a level, (B, h, w, K + 1), float32."""

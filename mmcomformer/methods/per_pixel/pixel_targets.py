@@ -36,10 +36,10 @@ class PixelTargets(ImageTargets):
         Returns:
             Shape (h, w), int64, :data:`IGNORED` where nothing is trained.
         """
-        assert self.owner is not None and self.ignored is not None
+        owner, ignored = self._maps
         # owner -1 reads the last one
         labels = torch.cat([self.labels, self.labels.new_full((1,), background)])
-        found = labels[self.owner].masked_fill(self.ignored, IGNORED)
+        found = labels[owner].masked_fill(ignored, IGNORED)
         return found if size is None else nearest(found, size)
 
     def with_pixel_labels(self, labels: Tensor, is_sure: Tensor, num_old: int) -> PixelTargets:
@@ -51,15 +51,21 @@ class PixelTargets(ImageTargets):
                 is not are ignored.
             num_old: Number of the teacher's classes.
         """
-        assert self.owner is not None and self.ignored is not None
-        size = (int(self.owner.shape[0]), int(self.owner.shape[1]))
-        labels, is_sure = nearest(labels, size), nearest(is_sure, size)
-        background = (self.owner < 0) & ~self.ignored
-        seen = background & is_sure & (labels < num_old)
+        owner, ignored = self._maps
+        height, width = owner.shape
+        labels, is_sure = (nearest(part, (height, width)) for part in (labels, is_sure))
+        background = (owner < 0) & ~ignored
+        found = labels.masked_fill(~(background & is_sure & (labels < num_old)), -1)
         classes = torch.arange(num_old, device=labels.device)
-        owner = labels.masked_fill(~seen, -1)
-        completed = self.with_pseudo_labels(owner, classes, torch.isin(classes, owner))
-        return replace(completed, ignored=self.ignored | (background & ~is_sure))
+        completed = self.with_pseudo_labels(found, classes, torch.isin(classes, found))
+        return replace(completed, ignored=ignored | (background & ~is_sure))
+
+    @property
+    def _maps(self) -> tuple[Tensor, Tensor]:
+        """The maps of owners and of what is ignored, which targets of pixels always have."""
+        assert self.owner is not None
+        assert self.ignored is not None
+        return self.owner, self.ignored
 
 
 def nearest(values: Tensor, size: tuple[int, int]) -> Tensor:

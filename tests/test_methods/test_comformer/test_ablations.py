@@ -71,9 +71,7 @@ class Step:
         head = {'panoptic': 'panoptic_head', 'semantic': 'decode_head'}[task]
         cfg.model[head].num_queries, cfg.model.train_cfg.num_points = 8, 64
         with DefaultScope.overwrite_default_scope(cfg.default_scope):
-            self.model, teacher = (
-                self.built(model_at_step(cfg.model, step)) for step in (1, 0)
-            )
+            self.model, teacher = (self.built(model_at_step(cfg.model, step)) for step in (1, 0))
             hook = HOOKS.build(cfg.custom_hooks[0])
         # sure of classes and masks
         teacher.mask_head.cls_embed.no_object.bias.data.fill_(-1)
@@ -175,7 +173,9 @@ def test_sigmoid_masks(plain):
     assert all(isinstance(head.mask_activation, QuerySigmoid) for head in heads)
     assert isinstance(other.labeller.mask_activation, QuerySigmoid)
     ours, theirs = other.model.mask_head, step.model.mask_head
-    names = [type(getattr(ours, part)).__name__ for part in ('loss_mask', 'loss_dice', 'match_cost')]
+    names = [
+        type(getattr(ours, part)).__name__ for part in ('loss_mask', 'loss_dice', 'match_cost')
+    ]
     assert names == ['SigmoidMaskLoss', 'SigmoidDiceLoss', 'WeightedMatchCost']
     assert [ours.loss_mask.loss_weight, ours.loss_dice.loss_weight] == [5, 5]
     assert vars(ours.loss_cls).keys() == vars(theirs.loss_cls).keys()

@@ -49,7 +49,9 @@ def test_labels_are_reduced_by_the_nearest_pixel():
 def output(scores):
     """Return the output of one query for each pixel of a map, whose classes it says, (h, w, K)."""
     height, width, _ = scores.shape
-    logits = torch.full((height * width,) * 2, -1e4).fill_diagonal_(1e4).unflatten(1, scores.shape[:2])
+    logits = (
+        torch.full((height * width,) * 2, -1e4).fill_diagonal_(1e4).unflatten(1, scores.shape[:2])
+    )
     return PixelOutput((scores.flatten(0, 1)[None],), (logits[None],))
 
 
@@ -65,7 +67,9 @@ def test_the_teacher_labels_background_that_it_is_sure_of():
     # its own map is coarser
     targets = targets_of([[HIDDEN] * 10] * 2)
     (found,) = labeller([targets], output(said))
-    assert found.label_map(NOTHING).tolist() == [[*[SKY] * 2, *[NOTHING] * 2, -1, -1, *[SKY] * 4]] * 2
+    assert (
+        found.label_map(NOTHING).tolist() == [[*[SKY] * 2, *[NOTHING] * 2, -1, -1, *[SKY] * 4]] * 2
+    )
 
 
 def test_the_threshold_is_reached_where_it_is_equalled():
@@ -81,7 +85,9 @@ def test_the_threshold_is_reached_where_it_is_equalled():
 
 @pytest.mark.parametrize('value', [-0.1, 1.1])
 def test_wrong_threshold(value):
-    with pytest.raises(ValueError, match=f'PixelPseudoLabels.score_thr: expected 0 to 1, got {value}'):
+    with pytest.raises(
+        ValueError, match=f'PixelPseudoLabels.score_thr: expected 0 to 1, got {value}'
+    ):
         PixelPseudoLabels(None, score_thr=value)
 
 
@@ -202,22 +208,36 @@ def test_label_maps_in_which_hidden_classes_are_not_marked():
 
 
 def test_a_class_that_was_not_taught():
-    with pytest.raises(ValueError, match=r"a.png: its label map shows \['dog'\], which the current"):
+    with pytest.raises(
+        ValueError, match=r"a.png: its label map shows \['dog'\], which the current"
+    ):
         targets_of([[2, 1, VOID]], img_path='a.png')
 
 
 @pytest.mark.parametrize(
     ('change', 'error', 'message'),
     [
-        (dict(loss_mask=dict(type='SigmoidMaskLoss')), TypeError, 'decode_head.loss_mask: PerPixel'),
-        (dict(loss_dice=dict(type='SigmoidDiceLoss')), TypeError, 'decode_head.loss_dice: PerPixel'),
+        (
+            dict(loss_mask=dict(type='SigmoidMaskLoss')),
+            TypeError,
+            'decode_head.loss_mask: PerPixel',
+        ),
+        (
+            dict(loss_dice=dict(type='SigmoidDiceLoss')),
+            TypeError,
+            'decode_head.loss_dice: PerPixel',
+        ),
         (dict(train_cfg=dict(num_points=9)), TypeError, 'model.train_cfg: PerPixelHead matches no'),
         (
             dict(scenario={**tiny.SCENARIO, 'step': 1}),
             ValueError,
             'it labels pixels, and does not tell one thing from another',
         ),
-        (dict(class_activation=dict(type='ClassSigmoid')), ValueError, 'PixelClassLoss expects cla'),
+        (
+            dict(class_activation=dict(type='ClassSigmoid')),
+            ValueError,
+            'PixelClassLoss expects cla',
+        ),
     ],
 )
 def test_settings_that_it_does_not_read(change, error, message):

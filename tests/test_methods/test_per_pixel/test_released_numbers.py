@@ -245,7 +245,7 @@ def test_head_and_losses_of_a_step(case):
     found, _ = head.supervised_losses(student, targets)
     names = {f'd{place}.loss_cls': f'loss_ce_{level - 1}' for place, level in enumerate(order)}
     losses = {{**names, 'loss_cls': 'loss_ce'}[key]: value for key, value in found.items()}
-    assert [*found][0] == 'loss_cls'
+    assert next(iter(found)) == 'loss_cls'
     if case['kd_weight']:
         loss = MODELS.build(dict(type='PixelDistillLoss', loss_weight=case['kd_weight']))
         losses['loss_kd'] = loss(student, teacher, targets, [])['loss_distill']
