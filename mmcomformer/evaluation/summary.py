@@ -232,7 +232,7 @@ def steps_up_to(
     # what is learned after that step may differ
     shared = {key: summary.get(key, [])[: len(value)] for key, value in seen.items()}
     check_same_run({**summary, **shared, 'method': run['method']}, {**run, **seen}, path)
-    last = next((entry for entry in summary['steps'] if entry['step'] == step), {})
+    last: dict[str, Any] = next((entry for entry in summary['steps'] if entry['step'] == step), {})
     if (last.get('train_iters'), last.get('seed')) != (iters, seed):
         raise ValueError(f'{path}: it has no step {step} of {iters} iterations with seed {seed}')
     folder = str(path.parent)
