@@ -46,9 +46,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'of the program of each method',
     )
     parser.add_argument('--setting', help='which images a step sees; that of the configs if left')
-    parser.add_argument('--jobs', type=int, default=1, help='trainings at a time (default: 1)')
+    parser.add_argument('--jobs', type=positive, default=1, help='trainings at a time (default: 1)')
     parser.add_argument(
-        '--threads', type=int, default=1, help='CPU threads of each training (default: 1)'
+        '--threads', type=positive, default=1, help='CPU threads of each training (default: 1)'
     )
     parser.add_argument(
         '--work-dir', type=Path, help='default: work_dirs/compare/SCENARIO_SETTING_RECIPE'
@@ -71,6 +71,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--debug', action='store_true', help='show where an error was raised')
     return parser.parse_args(argv)
+
+
+def positive(text: str) -> int:
+    """Return a number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'expected a number of at least 1, got {text!r}')
+    return int(text)
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -107,15 +114,12 @@ def make_comparison(args: argparse.Namespace) -> Comparison:
 
     Raises:
         TypeError: If a config has a value of a wrong type.
-        ValueError: If there is no such scenario or method, or a number is below 1.
+        ValueError: If there is no such scenario or method.
     """
     from mmcomformer.comparison.leaves import find_leaves
     from mmcomformer.comparison.plan import Comparison, choose, read_entry
     from mmcomformer.engine.cli import parse_options
 
-    for name in ('jobs', 'threads'):
-        if getattr(args, name) < 1:
-            raise ValueError(f'--{name}: expected at least 1, got {getattr(args, name)}')
     methods = args.methods if isinstance(args.methods, list) else args.methods.split(',')
     leaves = find_leaves(args.configs, args.scenario, methods)
     choose(args.recipe, args.setting)
