@@ -16,6 +16,8 @@ from ...registry import MODELS
 def pixel_scores(cls_score: Tensor, masks: Tensor) -> Tensor:
     """Return the sum over queries of class logit x mask, which are the class logits of a pixel.
 
+    Also under autocast in the precision of what it is given: a sum over all queries.
+
     Args:
         cls_score: Class logits of the queries, (B, Q, K + 1): classes, and background last.
         masks: Mask probabilities, (B, Q, h, w).
@@ -23,7 +25,8 @@ def pixel_scores(cls_score: Tensor, masks: Tensor) -> Tensor:
     Returns:
         Shape (B, h, w, K + 1).
     """
-    return torch.einsum('bqk,bqhw->bhwk', cls_score, masks)
+    with torch.autocast(masks.device.type, enabled=False):
+        return torch.einsum('bqk,bqhw->bhwk', cls_score, masks)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,12 @@ import tiny
 import torch
 from torch.nn import functional
 
-from mmcomformer.methods.per_pixel import PixelOutput, PixelPseudoLabels, PixelScoreFusion
+from mmcomformer.methods.per_pixel import (
+    PixelClassLoss,
+    PixelOutput,
+    PixelPseudoLabels,
+    PixelScoreFusion,
+)
 from mmcomformer.models import FrozenTeacher, MaskPseudoLabels
 
 HIDDEN, VOID = 254, 255
@@ -64,6 +69,7 @@ def test_the_teacher_labels_background_that_it_is_sure_of():
     (found,) = labeller([targets], output(said))
     assert found.label_map(NOTHING).tolist() == [[SKY, NOTHING, -1, SEA, -1]]
     assert found.labels[found.is_pseudo & found.valid].tolist() == [SKY]
+    assert found.covered.tolist() == [[True, False, False, True, False]]
     # its own map is coarser
     targets = targets_of([[HIDDEN] * 10] * 2)
     (found,) = labeller([targets], output(said))
@@ -160,6 +166,25 @@ def test_unbiased_loss_at_step_0_is_the_plain_one():
         sum(losses.values()).backward()
         found.append([*losses.values(), *(p.grad for p in model.parameters())])
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_mean_over_the_pixels_that_are_not_ignored():
+    scenario = {**tiny.SEMANTIC_SCENARIO, 'step': 1}
+    scores = torch.randn(5, 4)
+    for labels in ([-1, 2, -1, -1, -1], [0, -1, 3, 1, -1]):
+        target = torch.tensor(labels)
+        expected = functional.cross_entropy(scores, target, ignore_index=-1)
+        torch.testing.assert_close(PixelClassLoss(scenario)(scores, target), expected)
+
+
+def test_scores_are_computed_in_single_precision():
+    """Also with half of it around: they are sums over all queries."""
+    cls_score, logits = 10 * torch.randn(1, 8, 4), torch.randn(1, 8, 3, 3)
+    said = PixelOutput((cls_score,), (logits,))
+    expected = said.scores()
+    assert expected.dtype == torch.float32
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        assert torch.equal(said.scores(), expected)
 
 
 def test_loss_weight():
