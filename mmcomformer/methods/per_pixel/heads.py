@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from mmseg.structures import SegDataSample
@@ -15,7 +15,7 @@ from ...models.semantic_query_head import SemanticQueryHead
 from ...models.targets import ImageTargets
 from ...registry import MODELS
 from .pixel_scores import PixelOutput
-from .pixel_targets import PixelTargets
+from .pixel_targets import PixelTargets, Resize
 
 # of the losses of matched queries, which there are none of
 _NOT_READ = ('loss_mask', 'loss_dice', 'train_cfg')
@@ -35,12 +35,15 @@ class PerPixelHead(SemanticQueryHead):
             ``PixelClassLoss``.
         mask_activation: ``dict(type='QuerySigmoid')`` by default.
         semantic_fusion: ``dict(type='PixelScoreFusion')`` by default.
+        label_resize: How labels get the size of the masks: ``nearest-exact`` takes that of the
+            pixel at the centre of each cell; ``nearest`` that of the first pixel, as the released
+            program, so that what is learned lies 1.5 pixels off.
         **kwargs: See :class:`.SemanticQueryHead`. ``loss_mask``, ``loss_dice`` and ``train_cfg``
             are None or left out.
 
     Raises:
         TypeError: If there are settings of matched queries.
-        ValueError: If the scenario tells things from stuff.
+        ValueError: If the scenario tells things from stuff, or there is no such way to resize.
     """
 
     def __init__(
@@ -49,8 +52,14 @@ class PerPixelHead(SemanticQueryHead):
         loss_cls: dict[str, Any],
         mask_activation: dict[str, Any] | None = None,
         semantic_fusion: dict[str, Any] | None = None,
+        label_resize: Resize = 'nearest-exact',
         **kwargs: Any,
     ) -> None:
+        if label_resize not in get_args(Resize):
+            raise ValueError(
+                f'{self.config_key}.label_resize: expected one of {list(get_args(Resize))}, got '
+                f'{label_resize!r}'
+            )
         for name in _NOT_READ:
             if kwargs.pop(name, None):
                 where = 'model' if name == 'train_cfg' else self.config_key
@@ -65,6 +74,7 @@ class PerPixelHead(SemanticQueryHead):
             loss_dice=dict(type='SigmoidDiceLoss'),
             **kwargs,
         )
+        self.label_resize: Resize = label_resize
         del self.loss_mask, self.loss_dice, self.match_cost
         if self.scenario.thing_classes:
             raise ValueError(
@@ -121,7 +131,9 @@ class PerPixelHead(SemanticQueryHead):
         """
         height, width = output.mask_pred.shape[-2:]
         background = self.scenario.num_seen
-        labels = torch.stack([target.label_map(background, (height, width)) for target in targets])
+        labels = torch.stack(
+            [target.label_map(background, (height, width), self.label_resize) for target in targets]
+        )
         losses = {}
         last = len(output.cls_scores) - 1
         # last level first, as its names come first in the log

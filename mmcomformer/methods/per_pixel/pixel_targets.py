@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from ...models.targets import ImageTargets
 
 IGNORED = -1
 """Label of pixels on which nothing is trained."""
+Resize = Literal['nearest-exact', 'nearest']
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,16 @@ class PixelTargets(ImageTargets):
 
     ignored: Tensor | None = None
 
-    def label_map(self, background: int, size: tuple[int, int] | None = None) -> Tensor:
+    def label_map(
+        self, background: int, size: tuple[int, int] | None = None, resize: Resize = 'nearest-exact'
+    ) -> Tensor:
         """Return the learning index of each pixel.
 
         Args:
             background: What stands for the background.
-            size: Height and width to which the map is reduced, by the nearest pixel.
+            size: Height and width to which the map is reduced.
+            resize: Which pixel of a cell gives its label: the one at its centre, or, ``nearest``,
+                the first one.
 
         Returns:
             Shape (h, w), int64, :data:`IGNORED` where nothing is trained.
@@ -40,7 +46,7 @@ class PixelTargets(ImageTargets):
         # owner -1 reads the last one
         labels = torch.cat([self.labels, self.labels.new_full((1,), background)])
         found = labels[owner].masked_fill(ignored, IGNORED)
-        return found if size is None else nearest(found, size)
+        return found if size is None else nearest(found, size, resize)
 
     def with_pixel_labels(self, labels: Tensor, is_sure: Tensor, num_old: int) -> PixelTargets:
         """Return new targets in which the teacher has labelled the background (PLOP).
@@ -68,7 +74,7 @@ class PixelTargets(ImageTargets):
         return self.owner, self.ignored
 
 
-def nearest(values: Tensor, size: tuple[int, int]) -> Tensor:
+def nearest(values: Tensor, size: tuple[int, int], resize: Resize = 'nearest') -> Tensor:
     """Resize a map (H, W) of integers or truth values by the nearest pixel, as (h, w)."""
-    resized = functional.interpolate(values[None, None].float(), size, mode='nearest')
+    resized = functional.interpolate(values[None, None].float(), size, mode=resize)
     return resized[0, 0].to(values.dtype)

@@ -44,11 +44,23 @@ def test_targets(labels):
     assert targets.covered.tolist() == [[False, True, False], [True, True, False]]
 
 
-def test_labels_are_reduced_by_the_nearest_pixel():
+@pytest.mark.parametrize(('resize', 'first'), [('nearest', 0), ('nearest-exact', 2)])
+def test_labels_are_reduced_by_the_nearest_pixel(resize, first):
     label_map = torch.full((8, 8), HIDDEN)
-    label_map[0, 4], label_map[4, 0], label_map[1, 1] = 1, VOID, 4
-    found = targets_of(label_map).label_map(NOTHING, (2, 2))
+    label_map[first, first + 4], label_map[first + 4, first], label_map[1, 1] = 1, VOID, 4
+    found = targets_of(label_map).label_map(NOTHING, (2, 2), resize)
     assert found.tolist() == [[NOTHING, CAT], [-1, NOTHING]]
+
+
+def test_how_labels_are_reduced():
+    label_map = torch.full((64, 64), HIDDEN)
+    label_map[::4, ::4] = 4
+    images, data = torch.randn(1, 3, 64, 64), samples(label_map)
+    found = [
+        tiny.build_pixel_segmentor(**option).eval().loss(images, data)['decode.loss_cls'].item()
+        for option in ({}, dict(label_resize='nearest-exact'), dict(label_resize='nearest'))
+    ]
+    assert found[0] == found[1] != found[2]
 
 
 def output(scores):
@@ -258,6 +270,7 @@ def test_a_class_that_was_not_taught():
             ValueError,
             'it labels pixels, and does not tell one thing from another',
         ),
+        (dict(label_resize='area'), ValueError, "label_resize: expected one of .* got 'area'"),
         (
             dict(class_activation=dict(type='ClassSigmoid')),
             ValueError,

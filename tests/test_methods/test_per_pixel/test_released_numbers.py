@@ -190,7 +190,7 @@ def test_pseudo_labels(case, dtype, tolerance):
     targets = PixelPseudoLabels(Double())(targets, teacher)
     expected = NUMBERS['step'][f'{case["key_prefix"]}__labels_small']
     for target, labels in zip(targets, expected, strict=True):
-        found = target.label_map(254, tuple(labels.shape)) + 1
+        found = target.label_map(254, tuple(labels.shape), 'nearest') + 1
         assert torch.equal(torch.where(found == 255, 0, found.masked_fill(found == 0, 255)), labels)
 
 
@@ -216,7 +216,7 @@ def test_formulae_of_a_step(case, dtype, tolerance):
     steps = scenario(case['old'] - 1, case['new'])
     loss = PixelClassLoss(steps, unbiased=case['unbiased_ce'])
     size = tuple(student.mask_pred.shape[-2:])
-    labels = torch.stack([target.label_map(steps.num_seen, size) for target in targets])
+    labels = torch.stack([target.label_map(steps.num_seen, size, 'nearest') for target in targets])
     scores = [
         pixel_scores(cls_score, masks.sigmoid())
         for cls_score, masks in zip(student.cls_scores, student.mask_preds, strict=True)
@@ -238,7 +238,8 @@ def test_head_and_losses_of_a_step(case):
     student, teacher, order = outputs_of(case, torch.float32)
     steps = scenario(case['old'] - 1, case['new']).to_dict()
     loss = dict(type='PixelClassLoss', scenario=steps, unbiased=case['unbiased_ce'])
-    head = tiny.build_pixel_segmentor(scenario=steps, loss_cls=loss).decode_head
+    options = dict(scenario=steps, loss_cls=loss, label_resize='nearest')
+    head = tiny.build_pixel_segmentor(**options).decode_head
     targets = targets_of(case)
     if case['pseudo']:
         targets = PixelPseudoLabels(head.mask_activation)(targets, teacher)
