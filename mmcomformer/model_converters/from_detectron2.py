@@ -210,9 +210,7 @@ def _split(
     return layouts.split_classifier(model, scenario.seen_increments)
 
 
-def _check_growing(
-    model: Mapping[str, Tensor], layers: Sequence[str], source: str | Path
-) -> None:
+def _check_growing(model: Mapping[str, Tensor], layers: Sequence[str], source: str | Path) -> None:
     """Check, by the names of the file, that each layer of a growing classifier is whole."""
     for layer in layers:
         weight, bias = (model.get(f'{layer}.{leaf}') for leaf in ('weight', 'bias'))

@@ -61,7 +61,9 @@ def test_rows_by_hand():
     assert joined[f'{CLASSIFIER}cls.0.bias'].tolist() == [1, 2, 9]
     assert joined[f'{CLASSIFIER}cls.0.weight'].tolist() == [[1], [2], [9]]
     assert joined[f'{CLASSIFIER}cls.1.weight'].tolist() == [[3]]
-    assert joined.keys() == {f'{x}.{leaf}' for x in layers for leaf in ('weight', 'bias')} | {'other'}
+    assert joined.keys() == {f'{x}.{leaf}' for x in layers for leaf in ('weight', 'bias')} | {
+        'other'
+    }
     assert equal(split_growing(joined, layers), incremental)
 
 

@@ -120,7 +120,11 @@ class BacktraceDistillLoss(nn.Module):
         return {
             f'{"" if level == last else f"d{level}."}loss_token': self.loss_weight
             * backtrace_distill_loss(
-                _at_least_float32(ours[level]), _at_least_float32(theirs[level]), image, query, divisor
+                _at_least_float32(ours[level]),
+                _at_least_float32(theirs[level]),
+                image,
+                query,
+                divisor,
             )
             for level in (last, *range(last))
         }

@@ -23,9 +23,7 @@ pytestmark = pytest.mark.usefixtures('mmdet_scope')
 PSEUDO = golden.Golden('pseudo_labels', 'balconpas')
 STEP = golden.Golden('step', 'balconpas')
 CONFIG = load_config(Request(config=str(tiny.CONFIGS / 'balconpas_shapes_6-3.py')), 1)
-RULE = {
-    key: CONFIG.custom_hooks[0].labeller[key] for key in ('share', 'score_thr', 'overlap_thr')
-}
+RULE = {key: CONFIG.custom_hooks[0].labeller[key] for key in ('share', 'score_thr', 'overlap_thr')}
 
 
 @pytest.mark.parametrize('case', PSEUDO.cases, ids=lambda case: case['case'])
@@ -113,7 +111,9 @@ class Step:
             expected = self[f'pseudo_masks{image}']
             order = self.order(target, image)
             assert torch.equal(target.owner == slots[order][:, None, None], expected)
-            assert torch.equal(target.labels[num_truth + slots][order], self[f'pseudo_labels{image}'])
+            assert torch.equal(
+                target.labels[num_truth + slots][order], self[f'pseudo_labels{image}']
+            )
 
     def order(self, target, image):
         """Positions of the recorded pseudo-labels among ours, by their masks."""
@@ -172,7 +172,9 @@ class Step:
         chosen = list(assigned)
         for image in self.images:
             num_pseudo = self.case['n_pseudo'][image]
-            queries, targets = (self[f'{part}{self.levels[-1]}_{image}'] for part in ('query', 'target'))
+            queries, targets = (
+                self[f'{part}{self.levels[-1]}_{image}'] for part in ('query', 'target')
+            )
             labels = torch.zeros(num_pseudo, dtype=torch.long)
             quirk[image] = quirk[image].with_pseudo_labels(
                 torch.full((1, 1), -1), labels, labels == 0
