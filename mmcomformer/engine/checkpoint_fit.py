@@ -89,7 +89,8 @@ def check_teacher(cfg: Config, checkpoint: Mapping[str, Any], path: str | Path) 
 
 
 def _message(path: str | Path, found: list[str]) -> str:
-    return f'checkpoint {path} does not fit the model of this config: {_listed(found)}\n{_advice(path)}'
+    fault = f'checkpoint {path} does not fit the model of this config: {_listed(found)}'
+    return f'{fault}\n{_advice(path)}'
 
 
 def _listed(found: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Checkpoints whose classifier grows by a layer per step, with no-object in the first (BalConpas)."""
+"""Checkpoints with a layer of classes per step and no-object in the first (BalConpas)."""
 
 import official
 import pytest

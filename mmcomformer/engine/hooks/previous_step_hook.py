@@ -42,8 +42,9 @@ class PreviousStepHook(Hook):
 
     Everything is checked before the first iteration: that all copies of the scenario in the config
     agree, that the work dir belongs to the step, that no loss lacks the teacher that it needs, and
-    that the checkpoint has the right step, classes, model and weights. At step 0 there is nothing to load. What a checkpoint needs to be the next
-    teacher is written into its ``meta['continual']``.
+    that the checkpoint has the right step, classes, model and weights. At step 0 there is nothing
+    to load. What a checkpoint needs to be the next teacher is written into its
+    ``meta['continual']``.
 
     Args:
         teacher_ckpt: The checkpoint of step t-1. Defaults to the last one in ``../step<t-1>``.

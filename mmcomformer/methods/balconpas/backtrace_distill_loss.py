@@ -28,7 +28,8 @@ def past_queries(
     Returns:
         Image and query of each of the N found, int64, shape (N,), on the host.
     """
-    images, found = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    images: list[np.ndarray] = [np.zeros(0, np.int64)]
+    found: list[np.ndarray] = [np.zeros(0, np.int64)]
     for image, (target, (queries, chosen)) in enumerate(zip(targets, assigned, strict=True)):
         if target.num_ground_truth is None or target.from_memory:
             continue
@@ -116,19 +117,15 @@ class BacktraceDistillLoss(nn.Module):
         # the same collective on every process, also where there is no query
         count = reduce_mean(ours[0].new_tensor(float(len(index[0])), dtype=torch.float32))
         divisor = torch.where(count > 0, count, 1)
-        last = len(ours) - 1
-        return {
-            f'{"" if level == last else f"d{level}."}loss_token': self.loss_weight
-            * backtrace_distill_loss(
-                _at_least_float32(ours[level]),
-                _at_least_float32(theirs[level]),
-                image,
-                query,
-                divisor,
-            )
-            for level in (last, *range(last))
-        }
+        losses = [
+            self.loss_weight * backtrace_distill_loss(*pair, image, query, divisor)
+            for pair in zip(map(_wide, ours), map(_wide, theirs), strict=True)
+        ]
+        # last level first, as its name comes first in the log
+        named = {'loss_token': losses[-1]}
+        return named | {f'd{level}.loss_token': loss for level, loss in enumerate(losses[:-1])}
 
 
-def _at_least_float32(token: Tensor) -> Tensor:
+def _wide(token: Tensor) -> Tensor:
+    """Return tokens in float32, or as they are where they have more digits."""
     return token if token.dtype == torch.float64 else token.float()

@@ -44,7 +44,7 @@ def test_no_checkpoint_of_the_step_before(shapes_root, tmp_path):
 
 
 def test_a_teacher_of_another_method(shapes_root, tmp_path):
-    """CoMFormer's weights have the same names and shapes; before them, the settings are compared."""
+    """CoMFormer's weights have the same names and shapes, its settings are others."""
     cfg = load_config(Request(config=small_runs.CONFIG), 0)
     continual = dict(step=0, scenario=cfg.scenario.to_dict())
     path = tmp_path / 'comformer.pth'

@@ -271,5 +271,5 @@ def test_the_losses_of_the_config():
     assert MODELS.build(cfg.extra_losses.token).loss_weight == 5
     cost = TASK_UTILS.build(cfg.train_cfg.match_cost)
     assert (cost.cls_weight, cost.mask_weight, cost.dice_weight) == (2, 5, 5)
-    assert RULE == dict(share='strong', score_thr=0, overlap_thr=0.8)
+    assert dict(share='strong', score_thr=0, overlap_thr=0.8) == RULE
     assert (cfg.test_cfg.object_mask_thr, cfg.test_cfg.iou_thr) == (0.8, 0.8)

@@ -14,7 +14,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 from mmcomformer.engine import driver
-from mmcomformer.engine.request import Request, load_config
+from mmcomformer.engine.request import Request
 
 pytestmark = pytest.mark.families
 
