@@ -92,7 +92,7 @@ def batch(num_levels=2):
 
 def test_by_hand():
     student, teacher, targets, assigned = batch()
-    losses = losses_of(BacktraceDistillLoss(5.0), student, teacher, targets, assigned)
+    losses = losses_of(BacktraceDistillLoss(), student, teacher, targets, assigned)
     for loss, ours, theirs in zip(losses, student.tokens, teacher.tokens, strict=True):
         # queries 0 and 3 of image 0, of width 3
         squares = (ours - theirs)[0, [0, 3]].square()

@@ -69,9 +69,9 @@ def test_unmatched_queries_of_stored_images_have_no_gradient():
 def loss_of_half(rank):
     """The loss of one process, and its gradient, with half of a batch of two images."""
     torch.manual_seed(5)
-    # image 0 is stored and has 2 matched of 4; image 1 is current and has 1
+    # image 0 is stored and has 2 matched of 4; image 1 is current and has 3
     logits = torch.randn(2, 4, 4, dtype=torch.float64)
-    labels = torch.tensor([[0, 3, 1, 3], [3, 2, 3, 3]])
+    labels = torch.tensor([[0, 3, 1, 3], [1, 2, 3, 0]])
     half = [[0, 1], [0], [1]][rank + 1]
     mine = logits[half].requires_grad_()
     from_memory = torch.tensor([image == 0 for image in half]).repeat_interleave(4)
