@@ -27,6 +27,14 @@ pytestmark = [pytest.mark.families, pytest.mark.usefixtures('scope')]
 CONFIGS = Path(__file__).parents[1] / 'configs'
 LEAVES = sorted(path.name for path in CONFIGS.glob('*.py'))
 NUM_STEPS = {
+    'balconpas_ade_100-50.py': 2,
+    'balconpas_ade_100-10.py': 6,
+    'balconpas_ade_100-5.py': 11,
+    'balconpas_ade_semantic_100-50.py': 2,
+    'balconpas_ade_semantic_100-10.py': 6,
+    'balconpas_ade_semantic_100-5.py': 11,
+    'balconpas_shapes_6-3.py': 3,
+    'balconpas_shapes_semantic_6-3.py': 3,
     'comformer_ade_100-50.py': 2,
     'comformer_ade_100-10.py': 6,
     'comformer_ade_100-5.py': 11,
@@ -62,14 +70,6 @@ NUM_STEPS = {
     'comformer_shapes_semantic_6-3.py': 3,
     'finetune_shapes_semantic_6-3.py': 3,
     'joint_shapes_semantic_6-3.py': 1,
-    'balconpas_ade_100-50.py': 2,
-    'balconpas_ade_100-10.py': 6,
-    'balconpas_ade_100-5.py': 11,
-    'balconpas_ade_semantic_100-50.py': 2,
-    'balconpas_ade_semantic_100-10.py': 6,
-    'balconpas_ade_semantic_100-5.py': 11,
-    'balconpas_shapes_6-3.py': 3,
-    'balconpas_shapes_semantic_6-3.py': 3,
 }
 
 
@@ -206,6 +206,38 @@ def test_hooks(name):
     backends = [backend.type for backend in cfg.visualizer.vis_backends]
     assert backends == ['LocalVisBackend', 'TensorboardVisBackend']
     assert cfg.randomness.seed == 0
+
+
+@pytest.mark.parametrize('recipe', ['released', 'fair'])
+@pytest.mark.parametrize('scenario', ['100-50', '100-10', '100-5'])
+@pytest.mark.parametrize('task', ['', 'semantic_'])
+def test_balconpas_recipe(task, scenario, recipe, monkeypatch):
+    """Its schedule and batch in its own recipe; its rule of inference in both."""
+    monkeypatch.setenv('RECIPE', recipe)
+    released = recipe == 'released'
+    name = f'balconpas_ade_{task}{scenario}.py'
+    for step in (0, 1):
+        cfg = load_config(Request(config=str(CONFIGS / name)), step)
+        assert scenario_of(cfg).increments == increments_of(name)
+        new_classes = len(scenario_of(cfg).current_classes)
+        later = (1000 if released else 400) * new_classes
+        assert cfg.train_cfg.max_iters == (later if step else 160_000)
+        assert cfg.optim_wrapper.optimizer.lr == (5e-5 if step else 1e-4)
+        batch = 8 if released or not task else 16
+        assert cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == batch
+        assert cfg.custom_hooks[0].labeller == dict(
+            type='MaskPseudoLabels', share='strong', score_thr=0.0, overlap_thr=0.8, memory=False
+        )
+        head = cfg.model[head_key(name)]
+        assert head.loss_cls == dict(
+            type='BalancedClassLoss', no_object_weight=0.1, loss_weight=2.0
+        )
+        assert cfg.model.extra_losses.token == dict(type='BacktraceDistillLoss', loss_weight=5.0)
+        assert cfg.model.extra_losses.distill is None
+        if task:
+            assert head.semantic_fusion.type == 'ScoreSumFusion'
+        else:
+            assert (cfg.model.test_cfg.object_mask_thr, cfg.model.test_cfg.iou_thr) == (0.8, 0.8)
 
 
 @pytest.mark.parametrize('name', RECIPES)
@@ -382,38 +414,6 @@ def test_methods_on_shapes_are_comparable(name):
         # only with a teacher
         distils = cfg.model.extra_losses.distill is not None
         assert distils == name.startswith(('comformer', 'mib'))
-
-
-@pytest.mark.parametrize('recipe', ['released', 'fair'])
-@pytest.mark.parametrize('scenario', ['100-50', '100-10', '100-5'])
-@pytest.mark.parametrize('task', ['', 'semantic_'])
-def test_balconpas_recipe(task, scenario, recipe, monkeypatch):
-    """Its schedule and batch in its own recipe; its rule of inference in both."""
-    monkeypatch.setenv('RECIPE', recipe)
-    released = recipe == 'released'
-    name = f'balconpas_ade_{task}{scenario}.py'
-    for step in (0, 1):
-        cfg = load_config(Request(config=str(CONFIGS / name)), step)
-        assert scenario_of(cfg).increments == increments_of(name)
-        new_classes = len(scenario_of(cfg).current_classes)
-        later = (1000 if released else 400) * new_classes
-        assert cfg.train_cfg.max_iters == (later if step else 160_000)
-        assert cfg.optim_wrapper.optimizer.lr == (5e-5 if step else 1e-4)
-        batch = 8 if released or not task else 16
-        assert cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == batch
-        assert cfg.custom_hooks[0].labeller == dict(
-            type='MaskPseudoLabels', share='strong', score_thr=0.0, overlap_thr=0.8, memory=False
-        )
-        head = cfg.model[head_key(name)]
-        assert head.loss_cls == dict(
-            type='BalancedClassLoss', no_object_weight=0.1, loss_weight=2.0
-        )
-        assert cfg.model.extra_losses.token == dict(type='BacktraceDistillLoss', loss_weight=5.0)
-        assert cfg.model.extra_losses.distill is None
-        if task:
-            assert head.semantic_fusion.type == 'ScoreSumFusion'
-        else:
-            assert (cfg.model.test_cfg.object_mask_thr, cfg.model.test_cfg.iou_thr) == (0.8, 0.8)
 
 
 def test_shapes_are_learned_alike_in_both_tasks():

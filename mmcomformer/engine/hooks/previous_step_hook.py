@@ -104,8 +104,8 @@ class PreviousStepHook(Hook):
         checkpoint = read_checkpoint(path)
         continual = continual_meta(checkpoint, path)
         check_previous_step(continual, self.scenario, path)
-        check_teacher(runner.cfg, checkpoint, path)
         self._check_finished(checkpoint['meta'], path)
+        check_teacher(runner.cfg, checkpoint, path)
         student = unwrap_model(runner.model)
         self._state_dict = raw_weights(checkpoint, (name for name, _ in student.named_parameters()))
         self._grown_state = {**self._state_dict}
