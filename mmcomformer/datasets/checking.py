@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
@@ -222,17 +222,18 @@ class _KnownLabels(SemanticImages):
             (self._segments(info) for info in images), num_classes=self.scenario.num_classes
         )
 
-    def show(self, info: Mapping[str, Any]) -> dict[str, Any]:
+    def show(
+        self, info: Mapping[str, Any], labels: Collection[int] | None = None
+    ) -> dict[str, Any]:
         """Return what the pipeline receives of an image, and its segments."""
-        return {**super().show(info), 'segments': self._segments(info)}
+        return {**super().show(info, labels), 'segments': self._segments(info, labels)}
 
-    def _segments(self, info: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def _segments(
+        self, info: Mapping[str, Any], labels: Collection[int] | None = None
+    ) -> list[dict[str, Any]]:
+        shows = self.scenario.shows_label if labels is None else labels.__contains__
         return [
-            {
-                'label': label,
-                'iscrowd': False,
-                'visible': self.show_all or self.scenario.shows_label(label),
-            }
+            {'label': label, 'iscrowd': False, 'visible': self.show_all or shows(label)}
             for label in self._reports[info['img_path']].labels
         ]
 
