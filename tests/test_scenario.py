@@ -117,8 +117,8 @@ NOTHING_LATER = HAS_CURRENT - {'current and later', 'old, current and later'}
 )
 def test_settings(setting, kept, shown):
     s = scenario(setting=setting, step=1)
-    assert {name for name, labels in IMAGES.items() if s.keeps_image(labels)} == kept
-    assert {name for name, labels in IMAGES.items() if s.keeps_image(set(labels))} == kept
+    assert {name for name, labels in IMAGES.items() if s.keeps_image(labels, name)} == kept
+    assert {name for name, labels in IMAGES.items() if s.keeps_image(set(labels), name)} == kept
     assert {label for label in range(7) if s.shows_label(label)} == shown
 
 
@@ -267,9 +267,9 @@ class TestBackground:
 
     def test_does_not_decide_about_an_image(self):
         disjoint = self.scenario(setting='disjoint')
-        assert disjoint.keeps_image({0, 1})
-        assert not disjoint.keeps_image({0})
-        assert not disjoint.keeps_image({0, 1, 3})
+        assert disjoint.keeps_image({0, 1}, 'a')
+        assert not disjoint.keeps_image({0}, 'a')
+        assert not disjoint.keeps_image({0, 1, 3}, 'a')
 
     def test_survives_a_config(self):
         scenario = self.scenario(class_order=['cow', 'cat', 'dog'], step=1)

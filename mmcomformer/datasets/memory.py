@@ -84,14 +84,14 @@ class ReplayMemory(ABC):
 
     Args:
         size: Number of images, or their share of all images that the steps so far have had: a
-            float in (0, 1], rounded to a number of at least 1.
+            float in (0, 1], rounded to a number of at least 1. It has to be given.
 
     Raises:
-        TypeError: If the size is no number.
+        TypeError: If the size is missing or no number.
         ValueError: If it is a number below 1, or a share outside (0, 1].
     """
 
-    def __init__(self, size: int | float) -> None:
+    def __init__(self, size: int | float | None = None) -> None:
         if isinstance(size, bool) or not isinstance(size, (int, float)):
             raise TypeError(
                 f'memory.size: expected a number of images, such as 300, or a share of those seen, '
@@ -302,7 +302,7 @@ class RandomMemory(ReplayMemory):
         TypeError: If the seed is no integer.
     """
 
-    def __init__(self, size: int | float, seed: int = 0) -> None:
+    def __init__(self, size: int | float | None = None, seed: int = 0) -> None:
         super().__init__(size)
         if isinstance(seed, bool) or not isinstance(seed, int):
             raise TypeError(f'memory.seed: expected an integer, got {seed!r}')
@@ -386,7 +386,7 @@ class _Pool:
         rows_of = csr_matrix(
             (np.ones_like(row_of), row_of, counts.indptr), (counts.shape[0], len(keys))
         )
-        size, label, added = np.unravel_index(keys, shape)
+        size, label, added = np.asarray(np.unravel_index(keys, shape))
         return cls(sizes, size_of, size, label, added, rows_of)
 
     def distances(self, held: np.ndarray, goal: np.ndarray, total: int) -> np.ndarray:
