@@ -175,11 +175,10 @@ class ReplayMemory(ABC):
         fresh = kept.copy()
         fresh[held.ranks] = False
         pool = held.joined(np.flatnonzero(fresh), ranked, shown)
-        number = self._number(num_seen)
+        number, num_old, num_fresh = self._number(num_seen), len(held.ranks), int(fresh.sum())
         # the part of the old classes, as far as there are images of both kinds
         quota = number * scenario.num_old // scenario.num_seen
-        num_old = len(held.ranks)
-        quota = min(max(quota, number - int(fresh.sum())), num_old)
+        quota = min(max(quota, number - num_fresh), num_old)
         names = [ranked.names[rank] for rank in pool.ranks.tolist()]
         chosen = self.choose(Candidates(names, pool.counts, num_old, quota, total), number)
         return pool.take(chosen)
@@ -187,7 +186,7 @@ class ReplayMemory(ABC):
     def _number(self, num_seen: int) -> int:
         if isinstance(self.size, int):
             return self.size
-        # half is rounded up, wherever it is: so there are always enough images for a larger one
+        # half is always rounded up: so the number never grows by more than the step has new images
         return max(1, int(self.size * num_seen + 0.5))
 
 
