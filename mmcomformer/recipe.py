@@ -13,9 +13,6 @@ Pure Python but for the merging of configs: no torch.
 
 from __future__ import annotations
 
-import copy
-import hashlib
-import json
 import os
 from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from types import FunctionType, ModuleType
@@ -23,26 +20,33 @@ from typing import Any
 
 from mmengine.config import Config
 
+from .config_tree import MISSING, look_up, mark, merged, plain, put
+from .method_settings import (
+    PARTS,
+    RECIPES,
+    check_parts,
+    mark_of,
+    part_settings,
+    recipe_of,
+    scaled_weights,
+    step_of,
+)
 from .scenario import parse_step, scenario_settings
 from .spelling import check_keys
-from .tasks import task_of
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-PARTS = ('backbone', 'method')
-"""Bases that hold settings of the model and of its head, wherever that is."""
 SCHEDULE_KEYS = (
     'base_iters', 'iters_per_class', 'later_iters', 'base_lr', 'later_lr', 'val_interval',
-    'end_offset',
+    'end_offset', 'base_drops', 'later_drops',
 )  # fmt: skip
 SETTINGS = (
-    'scenario', 'schedule', *PARTS, 'per_method', 'dataset', 'data_root', 'crop_size', 'memory',
-    'step', 'derived',
+    'scenario', 'schedule', *PARTS, 'per_method', 'recipe', 'dataset', 'data_root', 'crop_size',
+    'memory', 'step', 'derived',
 )  # fmt: skip
 """The top-level keys that are read or written here."""
 MEMORY = 'ClassProportionalMemory'
 """Type of a ``memory`` that names none."""
 _OF_SCHEDULE = ('optim_wrapper.optimizer.lr', 'train_cfg.max_iters', 'train_cfg.val_interval')
-_MISSING = object()
 
 
 def complete(config: MutableMapping[str, Any], name: str) -> None:
@@ -58,8 +62,8 @@ def complete(config: MutableMapping[str, Any], name: str) -> None:
         TypeError: If there is no scenario, or it or the schedule has unknown keys or other types.
         ValueError: If the schedule lacks a key, or a method or backbone changed that is built in.
     """
-    base = _plain(config['_base_'])
-    own = {key: _plain(value) for key, value in config.items() if _is_setting(key, value)}
+    base = plain(config['_base_'])
+    own = {key: plain(value) for key, value in config.items() if _is_setting(key, value)}
     completed = _completed(base, own, name)
     for key, value in completed.items():
         if key in base and value == base[key]:
@@ -70,13 +74,15 @@ def complete(config: MutableMapping[str, Any], name: str) -> None:
 
 
 def _completed(base: dict[str, Any], own: dict[str, Any], name: str) -> dict[str, Any]:
-    config = _merged(base, own)
+    config = merged(base, own)
     scenario_settings(config.get('scenario'))
     record = base.get('derived') or _recorded(base)
-    _check_parts(config, record)
-    settings = [_part(config, part) for part in PARTS if part in config and part not in record]
+    check_parts(config, record)
+    settings = [
+        part_settings(config, part) for part in PARTS if part in config and part not in record
+    ]
     if settings:
-        config = _merged(base, *settings, own)
+        config = merged(base, *settings, own)
     derive(config, record, name)
     return config
 
@@ -84,31 +90,13 @@ def _completed(base: dict[str, Any], own: dict[str, Any], name: str) -> dict[str
 def _recorded(base: dict[str, Any]) -> dict[str, Any]:
     """Return the record of bases: what they say is there for configs that are not completed."""
     ends = [f'param_scheduler.{i}.end' for i in range(len(base.get('param_scheduler') or []))]
-    values = {key: _look_up(base, key) for key in (*_of_data(base), *_OF_SCHEDULE, *ends)}
-    return {key: _mark(value) for key, value in values.items() if value is not _MISSING}
+    values = {key: look_up(base, key) for key in (*_of_data(base), *_OF_SCHEDULE, *ends)}
+    return {key: mark(value) for key, value in values.items() if value is not MISSING}
 
 
 def _is_setting(key: str, value: Any) -> bool:
     hidden = key == '_base_' or key.startswith('__')
     return not hidden and not isinstance(value, (FunctionType, ModuleType))
-
-
-def _plain(node: Any) -> Any:
-    """Copy a config as plain dicts."""
-    if isinstance(node, Mapping):
-        return {key: _plain(value) for key, value in node.items()}
-    if isinstance(node, (list, tuple)):
-        return type(node)(map(_plain, node))
-    return copy.deepcopy(node)
-
-
-def _merged(*configs: dict[str, Any]) -> dict[str, Any]:
-    """Merge configs as inheritance does: later ones win, ``_delete_`` replaces."""
-    first, *others = configs
-    merged = Config(_plain(first))
-    for other in others:
-        merged.merge_from_dict(_plain(other))
-    return _plain(merged.to_dict())
 
 
 def settle(config: dict[str, Any], name: str, options: Collection[str] = ()) -> None:
@@ -130,7 +118,7 @@ def settle(config: dict[str, Any], name: str, options: Collection[str] = ()) -> 
     if record is None:
         return
     scenario_settings(config.get('scenario'))
-    _check_parts(config, record)
+    check_parts(config, record)
     derive(config, {key: mark for key, mark in record.items() if key not in options}, name)
 
 
@@ -144,20 +132,10 @@ def stale_values(config: dict[str, Any]) -> list[str]:
         TypeError: If the scenario or the schedule has unknown keys or other types.
         ValueError: If the schedule lacks a key, or a method or backbone changed that is built in.
     """
-    settled = _plain(config)
+    settled = plain(config)
     settle(settled, '')
     keys = [key for key in settled.get('derived', {}) if key not in (*PARTS, 'work_dir')]
-    return [key for key in keys if _look_up(settled, key) != _look_up(config, key)]
-
-
-def _check_parts(config: Mapping[str, Any], record: Mapping[str, Any]) -> None:
-    for part in PARTS:
-        if part in record and record[part] != _mark_of(config, part):
-            variable = 'choose another with METHOD=, and ' if part == 'method' else ''
-            raise ValueError(
-                f'{part}: it is built into the model of the config already; {variable}change '
-                f'settings of it in model and custom_hooks'
-            )
+    return [key for key in keys if look_up(settled, key) != look_up(config, key)]
 
 
 def derive(config: dict[str, Any], record: Mapping[str, Any], name: str) -> None:
@@ -172,14 +150,16 @@ def derive(config: dict[str, Any], record: Mapping[str, Any], name: str) -> None
     """
     values = _Values(config, record)
     scenario = config['scenario']
-    values.record['scenario'] = _mark(scenario)
+    if 'method' in config:
+        config['recipe'] = recipe_of(config)
+    values.record['scenario'] = mark(scenario)
     for key, found in find_scenarios(config):
-        if key != 'scenario' and (not found or _mark(found) == record.get('scenario')):
-            _replace(config, key, _plain(scenario))
+        if key != 'scenario' and (not found or mark(found) == record.get('scenario')):
+            put(config, key, plain(scenario))
     for part in PARTS:
         if part in config:
-            values.record[part] = record.get(part, _mark_of(config, part))
-    for key, value in {**_of_data(config), **_of_method(config)}.items():
+            values.record[part] = record.get(part, mark_of(config, part))
+    for key, value in {**_of_data(config), **scaled_weights(config)}.items():
         values.put(key, value)
     if 'schedule' in config:
         _derive_schedule(config, values)
@@ -200,72 +180,12 @@ class _Values:
 
     def put(self, key: str, value: Any) -> Any:
         """Set a value by dotted key, and return the one that holds then."""
-        current = _look_up(self.config, key)
-        self.record[key] = _mark(value)
-        if current not in (_MISSING, None) and _mark(current) != self.former.get(key, _MISSING):
+        current = look_up(self.config, key)
+        self.record[key] = mark(value)
+        if current not in (MISSING, None) and mark(current) != self.former.get(key, MISSING):
             return current
-        _replace(self.config, key, value)
+        put(self.config, key, value)
         return value
-
-
-def _settings_of(config: Mapping[str, Any], part: str) -> dict[str, Any]:
-    """Return the settings of a backbone or method, with what the config says for that method."""
-    settings, own = config.get(part, {}), _own_settings(config, part)
-    return _merged(settings, own) if own else settings
-
-
-def _own_settings(config: Mapping[str, Any], part: str) -> dict[str, Any]:
-    """Return what a config says for its method alone."""
-    if part != 'method':
-        return {}
-    return config.get('per_method', {}).get(config.get('method', {}).get('key'), {})
-
-
-def _mark_of(config: Mapping[str, Any], part: str) -> Any:
-    return _mark([config.get(part), _own_settings(config, part)])
-
-
-def _part(config: Mapping[str, Any], part: str) -> dict[str, Any]:
-    """Return the settings of a backbone or method, as a config to merge."""
-    settings, task = _settings_of(config, part), task_of(config['model'])
-    model = {**settings.get('model', {}), task.head: settings.get('head', {})}
-    merged: dict[str, Any] = {'model': model}
-    if part == 'method' and config.get('custom_hooks'):
-        merged['custom_hooks'] = [
-            {**hook, 'task': task.name} if hook.get('type') == 'SummaryHook' else hook
-            for hook in config['custom_hooks']
-        ]
-    for key, value in _of_method(config).items():
-        if part == 'method':
-            _replace(merged, key, value)
-    return merged
-
-
-def _of_method(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the loss weights that depend on the numbers of new and seen classes."""
-    method = _settings_of(config, 'method')
-    step, increments = _step_of(config)
-    share = increments[step] / sum(increments[: step + 1])
-    return {
-        f'model.{key}': _look_up(method['model'], key) * share**0.5
-        for key in method.get('scaled_by_classes', [])
-    }
-
-
-def _step_of(config: Mapping[str, Any]) -> tuple[int, list[int]]:
-    """Return the step and the increments.
-
-    A step beyond the last is taken for the last: the config that inherits may have more steps. Who
-    uses the config checks its step.
-    """
-    increments = config['scenario']['increments']
-    if not isinstance(increments, (list, tuple)) or not increments:
-        raise TypeError(
-            f'scenario.increments: expected a list of class counts such as [100, 50], got '
-            f'{increments!r}'
-        )
-    step = parse_step(config['scenario'].get('step', 0))
-    return min(step, len(increments) - 1), list(increments)
 
 
 def _of_data(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -333,7 +253,7 @@ def _of_padding(size: Any, model: Mapping[str, Any]) -> dict[str, Any]:
 def _derive_schedule(config: dict[str, Any], values: _Values) -> None:
     schedule = config['schedule']
     _check_schedule(schedule)
-    step, increments = _step_of(config)
+    step, increments = step_of(config)
     later = schedule.get('later_iters')
     if later is None:
         later = schedule.get('iters_per_class', 0) * increments[step]
@@ -348,6 +268,25 @@ def _derive_schedule(config: dict[str, Any], values: _Values) -> None:
         key = f'param_scheduler.{index}.end'
         if not scheduler.get('by_epoch', True):
             values.put(key, iters + schedule.get('end_offset', 0))
+    _derive_drops(config, values, iters, 'later_drops' if step else 'base_drops')
+
+
+def _derive_drops(config: Mapping[str, Any], values: _Values, iters: int, name: str) -> None:
+    """Set where the learning rate drops, given as shares of the step's iterations."""
+    drops = config['schedule'].get(name)
+    if drops is None:
+        return
+    key = f'schedule.{name}'
+    if not isinstance(drops, (list, tuple)) or not all(
+        isinstance(drop, (int, float)) and 0 < drop < 1 for drop in drops
+    ):
+        raise TypeError(f'{key}: expected shares of the iterations in (0, 1), got {drops!r}')
+    schedulers = config.get('param_scheduler') or []
+    found = [i for i, item in enumerate(schedulers) if item.get('type') == 'MultiStepLR']
+    if not found:
+        raise ValueError(f'{key}: param_scheduler has no MultiStepLR, which would read it')
+    for index in found:
+        values.put(f'param_scheduler.{index}.milestones', [round(iters * drop) for drop in drops])
 
 
 def _check_schedule(schedule: Mapping[str, Any]) -> None:
@@ -358,10 +297,12 @@ def _check_schedule(schedule: Mapping[str, Any]) -> None:
 
 
 def _suffix(config: Mapping[str, Any], name: str) -> str:
-    """Return what tells the folder of a method that METHOD has chosen from that of the config's."""
-    key = config.get('method', {}).get('key')
+    """Return what tells the folder of a chosen method or recipe from that of the config."""
+    key, recipe = config.get('method', {}).get('key'), config.get('recipe', RECIPES[0])
     chosen = key is not None and os.environ.get('METHOD') == key
-    return f'_{key}' if chosen and key not in name.split('_') else ''
+    method = f'_{key}' if chosen and key not in name.split('_') else ''
+    other = recipe != RECIPES[0] and recipe not in name.split('_')
+    return f'{method}_{recipe}' if other else method
 
 
 def find_scenarios(node: Any, prefix: str = '') -> Iterator[tuple[str, dict[str, Any]]]:
@@ -377,31 +318,3 @@ def find_scenarios(node: Any, prefix: str = '') -> Iterator[tuple[str, dict[str,
     elif isinstance(node, (list, tuple)):
         for index, value in enumerate(node):
             yield from find_scenarios(value, f'{prefix}.{index}')
-
-
-def _mark(value: Any) -> Any:
-    """Return a value, or what stands for a long one in the record."""
-    if not isinstance(value, (dict, list, tuple)):
-        return value
-    text = json.dumps(value, sort_keys=True, default=str)
-    return text if len(text) < 30 else hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _look_up(node: Any, key: str) -> Any:
-    for part in key.split('.'):
-        if isinstance(node, (list, tuple)):
-            index = int(part)
-            node = node[index] if index < len(node) else _MISSING
-        else:
-            node = node.get(part, _MISSING) if isinstance(node, Mapping) else _MISSING
-    return node
-
-
-def _replace(node: Any, key: str, value: Any) -> None:
-    *parents, last = key.split('.')
-    for part in parents:
-        node = node[int(part)] if isinstance(node, list) else node.setdefault(part, {})
-    if isinstance(node, list):
-        node[int(last)] = value
-    else:
-        node[last] = value

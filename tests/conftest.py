@@ -22,7 +22,7 @@ TESTS = Path(__file__).parent
 def clean_environment():
     """Take away what a shell may have exported to choose a step, a setting or a method."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ('STEP', 'SETTING', 'METHOD'):
+        for name in ('STEP', 'SETTING', 'METHOD', 'RECIPE'):
             patch.delenv(name, raising=False)
         yield
 

@@ -200,6 +200,82 @@ class TestMethod:
         assert cfg.model.extra_losses.distill.loss_weight == 3.0
 
 
+class TestRecipe:
+    """What a method sets in its released recipe, and what is the same for all in the fair one."""
+
+    RELEASED = """
+scenario = dict(increments=[100, 50])
+method = dict(released=dict(
+    head=dict(num_queries=7),
+    config=dict(
+        schedule=dict(later_iters=70, base_drops=[0.5], later_drops=[0.4, 0.85]),
+        param_scheduler=[dict(type='MultiStepLR', gamma=0.1, by_epoch=False)],
+        train_dataloader=dict(batch_size=3),
+    ),
+))
+"""
+
+    def test_released(self, leaf):
+        cfg = leaf(self.RELEASED, step=1)
+        assert (cfg.recipe, cfg.model.panoptic_head.num_queries) == ('released', 7)
+        assert (cfg.train_cfg.max_iters, cfg.train_dataloader.batch_size) == (70, 3)
+        assert cfg.param_scheduler[0].milestones == [28, 60]
+        assert leaf(self.RELEASED).param_scheduler[0].milestones == [80_000]
+
+    @pytest.mark.parametrize('by', ['config', 'environment'])
+    def test_fair(self, leaf, monkeypatch, by):
+        text = self.RELEASED
+        if by == 'environment':
+            monkeypatch.setenv('RECIPE', 'fair')
+        else:
+            text += "recipe = 'fair'"
+        fair, without = leaf(text, step=1), leaf('scenario = dict(increments=[100, 50])', step=1)
+        assert fair.recipe == 'fair'
+        for key in ('model', 'train_cfg', 'param_scheduler', 'train_dataloader', 'optim_wrapper'):
+            assert fair[key] == without[key], key
+        assert fair.work_dir == './work_dirs/leaf_fair/step1'
+
+    def test_of_a_leaf_alone(self, leaf):
+        own = 'per_method = dict(comformer=dict(released=dict(config=dict(schedule=dict(%s)))))'
+        cfg = leaf(f'{self.RELEASED}{own % "later_iters=9"}', step=1)
+        # the leaf's numbers win over those of the method, and leave the others
+        assert (cfg.train_cfg.max_iters, cfg.param_scheduler[0].milestones) == (9, [4, 8])
+
+    def test_what_the_leaf_sets_wins(self, leaf):
+        assert leaf(f'{self.RELEASED}schedule = dict(later_iters=5)', 1).train_cfg.max_iters == 5
+
+    def test_unknown(self, leaf, monkeypatch):
+        with pytest.raises(ValueError, match="recipe: expected released or fair, got 'fiar'"):
+            leaf(f"{self.RELEASED}recipe = 'fiar'")
+        monkeypatch.setenv('RECIPE', 'fast')
+        with pytest.raises(ValueError, match="RECIPE: expected released or fair, got 'fast'"):
+            leaf(self.RELEASED)
+
+    def test_chosen_too_late(self, mine):
+        with pytest.raises(ValueError, match='method: it is built into .* RECIPE='):
+            mine("recipe = 'fair'")
+        with pytest.raises(ValueError, match='method: it is built into .* RECIPE='):
+            load(SHAPES, recipe='fair')
+
+    def test_misspelt(self, leaf):
+        for key, message in (
+            ('heads', "method: unknown keys \\['heads'\\].* 'head' for 'heads'"),
+            ('released', "released: unknown keys \\['model_'\\]"),
+        ):
+            with pytest.raises(TypeError, match=message):
+                leaf(f'{self.RELEASED}method["{key}"] = dict(model_=1)')
+
+    @pytest.mark.parametrize('drops', ['0.5', '[1.5]', "['a']"])
+    def test_drops_that_are_no_shares(self, leaf, drops):
+        with pytest.raises(TypeError, match=r'schedule.base_drops: expected shares .* in \(0, 1\)'):
+            leaf(f'{self.RELEASED}schedule = dict(base_drops={drops})')
+
+    def test_drops_that_nothing_reads(self, leaf):
+        text = 'scenario = dict(increments=[100, 50])\nschedule = dict(base_drops=[0.5])'
+        with pytest.raises(ValueError, match='base_drops: param_scheduler has no MultiStepLR'):
+            leaf(text)
+
+
 LEAF = """
 _base_ = [{bases}]
 from mmcomformer.recipe import complete
@@ -209,10 +285,11 @@ complete(globals(), '{{{{fileBasenameNoExtension}}}}')
 
 
 @pytest.fixture
-def leaf(tmp_path):
+def leaf(tmp_path, monkeypatch):
     """Parse a leaf config as programs of others do."""
 
-    def parse(text, method='comformer'):
+    def parse(text, step=0, *, method='comformer'):
+        monkeypatch.setenv('STEP', str(step))
         names = ('ade20k_panoptic_r50.py', f'methods/{method}.py')
         bases = ', '.join(repr(str(CONFIGS / '_base_' / name)) for name in names)
         path = tmp_path / 'leaf.py'
@@ -258,7 +335,7 @@ class TestLeaf:
 
     def test_its_own_model_wins_over_the_method(self, leaf):
         distill = 'model = dict(extra_losses=dict(distill=dict(loss_weight=3.0)))'
-        cfg = leaf(f'scenario = dict(increments=[100, 50])\n{distill}', 'mib')
+        cfg = leaf(f'scenario = dict(increments=[100, 50])\n{distill}', method='mib')
         assert cfg.model.extra_losses.distill.loss_weight == 3.0
         assert not cfg.model.extra_losses.distill.adaptive
 
