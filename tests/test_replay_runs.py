@@ -1,4 +1,4 @@
-"""Trainings with a memory, in both tasks: what is trained on, what is told, and resuming."""
+"""Trainings with a memory: what is trained on, what is told, and resuming."""
 
 import json
 import shutil
@@ -18,7 +18,6 @@ from mmcomformer.engine.request import Request, load_config
 
 pytestmark = pytest.mark.families
 
-CONFIGS = {'panoptic': CONFIG, 'semantic': CONFIG.replace('shapes_6-3', 'shapes_semantic_6-3')}
 ITERS, SIZE, STOP = 3, 12, 2
 
 
@@ -40,20 +39,14 @@ class WatchMemoryHook(Hook):
             raise KeyboardInterrupt
 
 
-@pytest.fixture(params=CONFIGS)
-def task(request):
-    return request.param
-
-
 @pytest.fixture
-def train(task, shapes_root, monkeypatch):
+def train(shapes_root, monkeypatch):
     """Train a step in a folder, and return what was recorded of its iterations."""
     monkeypatch.setattr('mmcomformer.engine.launch.get_device', lambda: 'cpu')
     # mmengine's takes longer than the training
     monkeypatch.setattr(Config, 'pretty_text', property(lambda cfg: repr(cfg.to_dict())))
-    head = 'decode_head' if task == 'semantic' else 'panoptic_head'
     splits = ('train', 'val', 'test')
-    options = small_options(shapes_root, head=head)
+    options = small_options(shapes_root)
     options |= {f'{split}_dataloader.dataset.serialize_data': False for split in splits}
     options |= {
         'memory.size': SIZE,
@@ -67,7 +60,7 @@ def train(task, shapes_root, monkeypatch):
         WatchMemoryHook.records.clear()
         threads = torch.get_num_threads()
         request = Request(
-            config=CONFIGS[task],
+            config=CONFIG,
             step=step,
             work_dir=str(work_dir),
             resume=resume,
@@ -86,7 +79,7 @@ def weights(work_dir):
     return content['state_dict']
 
 
-def test_a_step_and_its_resumption(train, task, tmp_path):
+def test_a_step_and_its_resumption(train, tmp_path):
     whole, killed = tmp_path / 'whole', tmp_path / 'killed'
     assert not any(any(marks) for _, marks, _ in train(whole, 0))
     shutil.copytree(whole, killed)
@@ -96,8 +89,6 @@ def test_a_step_and_its_resumption(train, task, tmp_path):
     assert False in marks
     summary = json.loads((whole / 'summary.json').read_text())
     assert [step['memory_images'] for step in summary['steps']] == [0, SIZE]
-    if task == 'semantic':
-        return
 
     with pytest.raises(KeyboardInterrupt):
         train(killed, 1, stop=STOP)
@@ -111,7 +102,6 @@ def test_a_step_and_its_resumption(train, task, tmp_path):
         assert again['steps'][1][key] == summary['steps'][1][key]
 
 
-@pytest.mark.parametrize('task', ['panoptic'], indirect=True)
 @pytest.mark.parametrize('size', [0, 1000, 1.5])
 def test_bad_sizes_end_step_0_before_it_is_trained(train, tmp_path, size):
     with pytest.raises(ValueError, match=r'memory\.size: expected .*, got '):
