@@ -493,6 +493,18 @@ class TestMemory:
         without = mine('memory = None', 1, base, 'without')
         assert self.memories(without) == [None] * 3
 
+    def test_a_method_that_has_one(self, tmp_path):
+        (tmp_path / 'replaying.py').write_text(
+            "custom_hooks = [dict(type='PseudoLabelHook'), dict(type='SummaryHook', method='x')]\n"
+            "method = dict(key='replaying', config=dict(memory=dict(size=30)))\n"
+        )
+        leaf = tmp_path / 'replaying_leaf.py'
+        text = SHAPES.read_text().replace('_base_/', f'{CONFIGS}/_base_/', 1)
+        leaf.write_text(text.replace('_base_/methods/{{$METHOD:comformer}}.py', 'replaying.py'))
+        expected = {'type': 'ClassProportionalMemory', 'size': 30}
+        assert self.memories(load(leaf, 1)) == [expected, None, None]
+        assert self.memories(load(leaf, 1, **{'memory.size': 7}))[0].size == 7
+
     def test_inside_a_wrapper(self, mine):
         text = (
             'memory = dict(size=9)\n'
