@@ -56,7 +56,7 @@ def train(shapes_root, monkeypatch):
         'default_hooks.watch.type': 'WatchMemoryHook',
     }
 
-    def run(work_dir, step, *, stop=None, resume=False, **changes):
+    def run(work_dir, step, *, stop=None, resume=False, teacher=None, **changes):
         WatchMemoryHook.records.clear()
         threads = torch.get_num_threads()
         request = Request(
@@ -64,6 +64,7 @@ def train(shapes_root, monkeypatch):
             step=step,
             work_dir=str(work_dir),
             resume=resume,
+            teacher=teacher,
             cfg_options={**options, 'default_hooks.watch.stop': stop, **changes},
         )
         with DefaultScope.overwrite_default_scope(None):
@@ -83,6 +84,12 @@ def test_a_step_and_its_resumption(train, tmp_path):
     whole, killed = tmp_path / 'whole', tmp_path / 'killed'
     assert not any(any(marks) for _, marks, _ in train(whole, 0))
     shutil.copytree(whole, killed)
+    # the memory would hold images that the model has not seen
+    teacher = str(whole / 'step0' / f'iter_{ITERS}.pth')
+    with pytest.raises(RuntimeError, match=r"setting 'disjoint' .* trained with 'overlap'"):
+        train(tmp_path / 'other', 1, teacher=teacher, **{'scenario.setting': 'disjoint'})
+    assert WatchMemoryHook.records == []
+
     records = train(whole, 1)
     marks = [mark for _, of_batch, _ in records for mark in of_batch]
     assert True in marks

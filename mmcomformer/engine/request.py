@@ -21,7 +21,7 @@ from ..scenario import parse_step, step_from_environment
 from ..tasks import task_of
 from .config_check import check_config
 from .config_keys import check_config_keys, check_option_keys
-from .scenario_config import check_options, scenario_of, step_dir_of
+from .scenario_config import check_options, has_memory, scenario_of, step_dir_of
 
 
 @dataclass(frozen=True)
@@ -117,18 +117,12 @@ def _settle(cfg: Config, request: Request, step: int) -> None:
 
 
 def _check_memory_is_read(cfg: Config) -> None:
-    if cfg.get('memory') is not None and not _has_memory(cfg.get('train_dataloader')):
+    if cfg.get('memory') is not None and not has_memory(cfg.get('train_dataloader')):
         raise ValueError(
             'memory: nothing reads it here, because no IncrementalDataset of train_dataloader was '
             'given it; write it into each of them, or inherit a config of this package that ends '
             'in complete(globals(), ...)'
         )
-
-
-def _has_memory(node: Any) -> bool:
-    if isinstance(node, Mapping):
-        return node.get('memory') is not None or any(map(_has_memory, node.values()))
-    return isinstance(node, (list, tuple)) and any(map(_has_memory, node))
 
 
 def _leaves(options: Mapping[str, Any], prefix: str = '') -> Iterator[str]:
