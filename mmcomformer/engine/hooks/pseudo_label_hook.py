@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from mmengine.runner import Runner
 
 from ...models.continual_model import PseudoLabeller
-from ...models.query_output import QueryOutput
-from ...models.targets import ImageTargets
 from ...registry import HOOKS, TASK_UTILS
 from .previous_step_hook import unwrap_model
 from .teacher_hook import TeacherHook
-
-
-def _label_current_images(
-    labeller: PseudoLabeller, targets: list[ImageTargets], teacher: QueryOutput
-) -> list[ImageTargets]:
-    """Complete the targets of a batch but for those of images from memory."""
-    completed = labeller(targets, teacher)
-    return [
-        truth if truth.from_memory else target
-        for truth, target in zip(targets, completed, strict=True)
-    ]
 
 
 @HOOKS.register_module()
@@ -39,10 +25,6 @@ class PseudoLabelHook(TeacherHook):
         labeller: Config of what makes the pseudo-labels, ``dict(type='MaskPseudoLabels')`` by
             default, which gets the thresholds. It is called with targets and teacher output, and
             built with the teacher's ``mask_activation`` and ``class_activation``.
-        label_memory: Whether images from memory get pseudo-labels too. By default they do, because
-            they show only what they were stored with: without pseudo-labels every other old object
-            in them is taught as no-object. False leaves them their ground truth alone (BalConpas),
-            for a class loss that teaches no no-object in them.
 
     Raises:
         ValueError: If a threshold is outside [0, 1], or is given beside a labeller.
@@ -54,7 +36,6 @@ class PseudoLabelHook(TeacherHook):
         overlap_thr: float | None = None,
         teacher_ckpt: str | None = None,
         labeller: dict[str, Any] | None = None,
-        label_memory: bool = True,
     ) -> None:
         super().__init__(teacher_ckpt)
         thresholds = {'score_thr': score_thr, 'overlap_thr': overlap_thr}
@@ -65,7 +46,6 @@ class PseudoLabelHook(TeacherHook):
         if given and labeller is not None:
             raise ValueError(f'PseudoLabelHook: {sorted(given)} belong into its labeller')
         self.labeller = labeller or dict(type='MaskPseudoLabels', **given)
-        self.label_memory = label_memory
 
     def build_labeller(self, teacher_head: Any) -> PseudoLabeller:
         """Return the maker of pseudo-labels for a teacher with this head."""
@@ -73,8 +53,7 @@ class PseudoLabelHook(TeacherHook):
             mask_activation=teacher_head.mask_activation,
             class_activation=teacher_head.class_activation,
         )
-        labeller: PseudoLabeller = TASK_UTILS.build(self.labeller, default_args=activations)
-        return labeller if self.label_memory else partial(_label_current_images, labeller)
+        return TASK_UTILS.build(self.labeller, default_args=activations)
 
     def before_train(self, runner: Runner) -> None:
         """Set the teacher and the maker of pseudo-labels."""

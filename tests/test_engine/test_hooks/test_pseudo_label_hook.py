@@ -29,11 +29,12 @@ def test_thresholds_of_the_config_are_used(arguments, score_thr, overlap_thr):
     assert (labeller.score_thr, labeller.overlap_thr) == (score_thr, overlap_thr)
 
 
-@pytest.mark.parametrize('label_memory', [None, True, False])
-def test_images_from_memory(label_memory):
+@pytest.mark.parametrize('memory', [None, True, False])
+def test_images_from_memory(memory):
     """Labelled as current ones are, or left as they are; the current one is labelled always."""
-    options = {} if label_memory is None else {'label_memory': label_memory}
-    labeller = PseudoLabelHook(**options).build_labeller(HEAD)
+    options = {} if memory is None else {'memory': memory}
+    hook = PseudoLabelHook(labeller={'type': 'MaskPseudoLabels', **options})
+    labeller = hook.build_labeller(HEAD)
     owner = torch.full((4, 4), -1)
     owner[:2] = 0
     truth = [
@@ -46,7 +47,7 @@ def test_images_from_memory(label_memory):
     mask[:, 0, 2:] = mask[:, 1, :2] = 9
     found = labeller(truth, QueryOutput((cls_score,), (mask,), (), None))
     pseudo = [target.labels[target.is_pseudo & target.valid].tolist() for target in found]
-    of_memory = [] if label_memory is False else [1]
+    of_memory = [] if memory is False else [1]
     assert pseudo == [of_memory, [1], of_memory]
     assert [target.from_memory for target in found] == [True, False, True]
     for target, before in zip(found, truth, strict=True):
