@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from ..scenario import Scenario
 from ..version import __version__
 from .array_cache import Arrays, cached_arrays
 from .class_index import ClassIndex
+from .proportional_choice import choose_proportionally
 
 
 @dataclass(frozen=True)
@@ -133,24 +134,10 @@ class ReplayMemory(ABC):
                 scenario's has none.
         """
         ranked = _Ranked.of(index, names, scenario.num_classes)
-        first = ranked.kept(scenario.at_step(0))
-        self._check_size(int(first.sum()), len(names))
+        self._check_size(int(ranked.kept(scenario.at_step(0)).sum()), len(names))
         held = _Held.nothing(scenario.num_classes)
-        seen = np.zeros(len(names), bool)
-        total = np.zeros(scenario.num_classes, np.int64)
-        for step in range(scenario.step):
-            at_step = scenario.at_step(step)
-            kept = ranked.kept(at_step) if step else first
-            if not kept.any():
-                raise ValueError(
-                    f'memory: step {step} ({scenario.setting}) has no training image among the '
-                    f'{len(names)} of the dataset, so step {scenario.step} cannot be shown any of '
-                    f'them; give it the images of all steps, or set memory=None'
-                )
-            seen |= kept
-            shown = _labels_shown(at_step)
-            total += ranked.shown_counts(kept, shown).sum(0).A1
-            held = self._after(held, ranked, kept, shown, at_step, (int(seen.sum()), total))
+        for step in _steps_before(scenario, ranked):
+            held = self._after(step, held, ranked)
         return StoredImages(ranked.position[held.ranks], held.shown)
 
     def _check_size(self, available: int, num_images: int) -> None:
@@ -160,28 +147,19 @@ class ReplayMemory(ABC):
                 f'{num_images} in the dataset), got {self.size}'
             )
 
-    def _after(
-        self,
-        held: _Held,
-        ranked: _Ranked,
-        kept: np.ndarray,
-        shown: np.ndarray,
-        scenario: Scenario,
-        so_far: tuple[int, np.ndarray],
-    ) -> _Held:
-        """Return what is held after a step that has the ``kept`` images and shows some labels."""
-        num_seen, total = so_far
-        held = held.shown_again(ranked, kept, shown)
-        fresh = kept.copy()
+    def _after(self, step: _Step, held: _Held, ranked: _Ranked) -> _Held:
+        """Return what is held after a step, out of what was held before it."""
+        held = held.shown_again(step, ranked)
+        fresh = step.kept.copy()
         fresh[held.ranks] = False
-        pool = held.joined(np.flatnonzero(fresh), ranked, shown)
-        number, num_old, num_fresh = self._number(num_seen), len(held.ranks), int(fresh.sum())
+        pool = held.joined(np.flatnonzero(fresh), step, ranked)
+        number, num_old, num_fresh = self._number(step.num_seen), len(held.ranks), int(fresh.sum())
         # the part of the old classes, as far as there are images of both kinds
-        quota = number * scenario.num_old // scenario.num_seen
+        quota = number * step.scenario.num_old // step.scenario.num_seen
         quota = min(max(quota, number - num_fresh), num_old)
         names = [ranked.names[rank] for rank in pool.ranks.tolist()]
-        chosen = self.choose(Candidates(names, pool.counts, num_old, quota, total), number)
-        return pool.take(chosen)
+        candidates = Candidates(names, pool.counts, num_old, quota, step.counts_so_far)
+        return pool.take(self.choose(candidates, number))
 
     def _number(self, num_seen: int) -> int:
         if isinstance(self.size, int):
@@ -196,9 +174,12 @@ class _Ranked:
 
     names: list[str]
     position: np.ndarray
+    """Where each is in the dataset."""
     counts: csr_matrix
+    """Segments of each class."""
     index: ClassIndex
     unordered: Sequence[str]
+    """The names in the order of the dataset, as the index has them."""
 
     @classmethod
     def of(cls, index: ClassIndex, names: Sequence[str], num_classes: int) -> _Ranked:
@@ -221,6 +202,43 @@ class _Ranked:
 
 
 @dataclass(frozen=True)
+class _Step:
+    """What a step has shown.
+
+    Attributes:
+        scenario: The scenario at the step.
+        kept: Which images belong to it, bool, by rank.
+        labels: Which dataset labels it shows, bool, shape (C,).
+        num_seen: How many images this step and those before it have had.
+        counts_so_far: How many segments of each class they have shown, int64, shape (C,).
+    """
+
+    scenario: Scenario
+    kept: np.ndarray
+    labels: np.ndarray
+    num_seen: int
+    counts_so_far: np.ndarray
+
+
+def _steps_before(scenario: Scenario, ranked: _Ranked) -> Iterator[_Step]:
+    seen = np.zeros(len(ranked.names), bool)
+    counts = np.zeros(scenario.num_classes, np.int64)
+    for step in range(scenario.step):
+        at_step = scenario.at_step(step)
+        kept = ranked.kept(at_step)
+        if not kept.any():
+            raise ValueError(
+                f'memory: step {step} ({scenario.setting}) has no training image among the '
+                f'{len(kept)} of the dataset, so step {scenario.step} cannot be shown any of '
+                f'them; give it the images of all steps, or set memory=None'
+            )
+        labels = np.array([at_step.shows_label(label) for label in range(scenario.num_classes)])
+        seen = seen | kept
+        counts = counts + ranked.shown_counts(kept, labels).sum(0).A1
+        yield _Step(at_step, kept, labels, int(seen.sum()), counts)
+
+
+@dataclass(frozen=True)
 class _Held:
     """Images in memory: their ranks, the segments and the labels that they show."""
 
@@ -233,29 +251,25 @@ class _Held:
         counts = csr_matrix((0, num_classes), dtype=np.int64)
         return cls(np.zeros(0, np.int64), counts, np.zeros((0, num_classes), bool))
 
-    def shown_again(self, ranked: _Ranked, kept: np.ndarray, shown: np.ndarray) -> _Held:
+    def shown_again(self, step: _Step, ranked: _Ranked) -> _Held:
         """Add what a step shows of the images that are among its own; sort them by name."""
-        again = kept[self.ranks]
-        labels = self.shown | (again[:, None] & shown)
-        counts = self.counts + ranked.shown_counts(self.ranks, shown).multiply(again[:, None])
+        again = step.kept[self.ranks][:, None]
+        shown = self.shown | (again & step.labels)
+        counts = self.counts + ranked.shown_counts(self.ranks, step.labels).multiply(again)
         order = np.argsort(self.ranks)
-        return _Held(self.ranks[order], csr_matrix(counts)[order], labels[order])
+        return _Held(self.ranks[order], csr_matrix(counts)[order], shown[order])
 
-    def joined(self, ranks: np.ndarray, ranked: _Ranked, shown: np.ndarray) -> _Held:
-        """Return these images and others, of which a step shows some labels."""
-        counts = vstack([self.counts, ranked.shown_counts(ranks, shown)], format='csr')
-        labels = np.broadcast_to(shown, (len(ranks), len(shown)))
+    def joined(self, ranks: np.ndarray, step: _Step, ranked: _Ranked) -> _Held:
+        """Return these images and others, as a step shows them."""
+        counts = vstack([self.counts, ranked.shown_counts(ranks, step.labels)], format='csr')
+        shown = np.broadcast_to(step.labels, (len(ranks), len(step.labels)))
         return _Held(
-            np.concatenate([self.ranks, ranks]), counts, np.concatenate([self.shown, labels])
+            np.concatenate([self.ranks, ranks]), counts, np.concatenate([self.shown, shown])
         )
 
     def take(self, chosen: Sequence[int]) -> _Held:
         rows = np.array(chosen, dtype=np.int64)
         return _Held(self.ranks[rows], self.counts[rows], self.shown[rows])
-
-
-def _labels_shown(scenario: Scenario) -> np.ndarray:
-    return np.array([scenario.shows_label(label) for label in range(scenario.num_classes)])
 
 
 @TASK_UTILS.register_module()
@@ -314,90 +328,6 @@ class RandomMemory(ReplayMemory):
 
     def _draw(self, name: str) -> bytes:
         return hashlib.sha256(f'{self.seed}\0{name}'.encode('utf-8', 'surrogatepass')).digest()
-
-
-def choose_proportionally(
-    counts: csr_matrix, number: int, goal: np.ndarray, held: np.ndarray
-) -> list[int]:
-    """Choose images so that the frequencies of classes approach those of a goal, greedily.
-
-    Each time the image a is added to the held counts n that minimises
-    ``|| (n + a) / sum(n + a) - goal / sum(goal) ||_1``; of equal ones the first.
-
-    Multiplied by both divisors the distance is a sum of integers. All classes that an image lacks
-    contribute the same as for any other image with as many segments, so a choice takes as long as
-    the pool has entries, not images times classes.
-
-    Args:
-        counts: Segments of each class of P images, sparse, int64, shape (P, C); every image has
-            one at least.
-        number: How many images to choose, at most P.
-        goal: Segments of each class, int64, shape (C,), not all zero.
-        held: Segments of each class that are there before, int64, shape (C,).
-
-    Returns:
-        Rows of ``counts``, in the order in which they were chosen.
-
-    Example:
-        >>> pool = csr_matrix([[3, 0], [1, 1], [0, 1]])
-        >>> choose_proportionally(pool, 2, np.array([4, 2]), np.array([0, 0]))
-        [1, 0]
-    """
-    pool = _Pool.of(counts)
-    total, held = int(goal.sum()), held.copy()
-    chosen: list[int] = []
-    for _ in range(number):
-        distances = pool.distances(held, goal, total)
-        distances[chosen] = np.inf
-        # the first of the smallest: fractions of integers below 2^53 that are equal stay equal
-        chosen.append(int(distances.argmin()))
-        held += counts[chosen[-1]].toarray()[0]
-    return chosen
-
-
-@dataclass(frozen=True)
-class _Pool:
-    """Images to choose from, as what tells their distances at once.
-
-    Attributes:
-        sizes: The numbers of segments that occur, shape (S,).
-        size_of: Which of them each image has, shape (P,).
-        size, label, added: One row for each combination of these that occurs, shape (U,): images of
-            that size add so many segments of that label.
-        rows_of: Which rows an image has, sparse, ones, shape (P, U).
-    """
-
-    sizes: np.ndarray
-    size_of: np.ndarray
-    size: np.ndarray
-    label: np.ndarray
-    added: np.ndarray
-    rows_of: csr_matrix
-
-    @classmethod
-    def of(cls, counts: csr_matrix) -> _Pool:
-        sizes, size_of = np.unique(counts.sum(1).A1, return_inverse=True)
-        image = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
-        entries = np.stack([size_of[image], counts.indices, counts.data])
-        # one number for each entry: rows are found faster than those of an array
-        shape = tuple(entries.max(1, initial=0) + 1)
-        keys, row_of = np.unique(np.ravel_multi_index(tuple(entries), shape), return_inverse=True)
-        rows_of = csr_matrix(
-            (np.ones_like(row_of), row_of, counts.indptr), (counts.shape[0], len(keys))
-        )
-        size, label, added = np.asarray(np.unravel_index(keys, shape))
-        return cls(sizes, size_of, size, label, added, rows_of)
-
-    def distances(self, held: np.ndarray, goal: np.ndarray, total: int) -> np.ndarray:
-        """Return the distance to the goal that each image would lead to, times ``total``."""
-        totals = held.sum() + self.sizes
-        # (S, C): what each class is too many, before the image adds to it
-        excess = total * held - totals[:, None] * goal
-        before = excess[self.size, self.label]
-        change = np.abs(before + total * self.added) - np.abs(before)
-        # (P,): all classes as if the image had none, and those that it has
-        distance = np.abs(excess).sum(1)[self.size_of] + self.rows_of @ change
-        return distance / totals[self.size_of]
 
 
 def cached_memory(

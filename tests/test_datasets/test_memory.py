@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from replay import Steps
-from scipy.sparse import csr_matrix
 
 from mmcomformer.datasets import memory as module
 from mmcomformer.datasets.class_index import ClassIndex
@@ -17,7 +16,6 @@ from mmcomformer.datasets.memory import (
     ClassProportionalMemory,
     RandomMemory,
     cached_memory,
-    choose_proportionally,
 )
 from mmcomformer.registry import TASK_UTILS
 from mmcomformer.scenario import Scenario
@@ -170,31 +168,6 @@ class TestAgainstLoops:
             if any(name in steps.shown(t) and not steps.classes[t] & set(shown) for t in range(3))
         ]
         assert partly
-
-
-class TestChoice:
-    def test_equally_good_images(self):
-        """Twice the same, and another one at the same distance: the first wins."""
-        pool = csr_matrix([[0, 2], [2, 0], [1, 1], [1, 1], [2, 2]])
-        goal, nothing = np.array([3, 3]), np.array([0, 0])
-        assert choose_proportionally(pool, 3, goal, nothing) == [2, 3, 4]
-        assert choose_proportionally(pool[[0, 1]], 1, goal, nothing) == [0]
-
-    def test_fractions_that_floats_do_not_tell_apart(self):
-        """Sums of rounded shares differ in the last digit for images that are equally good."""
-        pool = csr_matrix([[1, 2, 7], [10, 20, 70], [3, 6, 21]])
-        assert choose_proportionally(pool, 3, np.array([1, 2, 7]), np.array([0, 0, 0])) == [0, 1, 2]
-
-    def test_what_is_held_counts(self):
-        pool = csr_matrix([[1, 0], [0, 1]])
-        assert choose_proportionally(pool, 1, np.array([1, 1]), np.array([3, 0])) == [1]
-        assert choose_proportionally(pool, 1, np.array([1, 1]), np.array([0, 3])) == [0]
-
-    def test_large_counts(self):
-        """As many segments as ten times COCO's, in integers of 64 bits."""
-        pool = csr_matrix(np.array([[9_000_000, 1], [1, 9_000_000], [5_000_000, 5_000_000]]))
-        goal = np.array([10_000_000, 10_000_000])
-        assert choose_proportionally(pool, 3, goal, np.array([0, 0])) == [2, 0, 1]
 
 
 class TestRandomMemory:
