@@ -53,6 +53,11 @@ NUM_STEPS = {
     'joint_shapes_6-3.py': 1,
     'mib_shapes_6-3.py': 3,
     'plop_shapes_6-3.py': 3,
+    'comformer_shapes_4-1.py': 9,
+    'finetune_shapes_4-1.py': 9,
+    'joint_shapes_4-1.py': 1,
+    'mib_shapes_4-1.py': 9,
+    'plop_shapes_4-1.py': 9,
     'comformer_ade_semantic_100-50.py': 2,
     'comformer_ade_semantic_100-10.py': 6,
     'comformer_ade_semantic_100-5.py': 11,
@@ -70,6 +75,9 @@ NUM_STEPS = {
     'comformer_shapes_semantic_6-3.py': 3,
     'finetune_shapes_semantic_6-3.py': 3,
     'joint_shapes_semantic_6-3.py': 1,
+    'comformer_shapes_semantic_4-1.py': 9,
+    'finetune_shapes_semantic_4-1.py': 9,
+    'joint_shapes_semantic_4-1.py': 1,
 }
 
 
@@ -391,8 +399,8 @@ def test_semantic_classes_are_those_of_mmseg(name, dataset):
 @pytest.mark.parametrize('name', [name for names in SHAPES.values() for name in names])
 def test_methods_on_shapes_are_comparable(name):
     """The same model and data for all, and as many iterations in all."""
-    ours = 'comformer_shapes_semantic_6-3.py' if is_semantic(name) else 'comformer_shapes_6-3.py'
-    reference = [load(ours, step) for step in range(3)]
+    ours = f'comformer_{name.split("_", 1)[1]}'
+    reference = [load(ours, step) for step in range(NUM_STEPS[ours])]
     steps = [load(name, step) for step in range(NUM_STEPS[name])]
     iters = [sum(cfg.train_cfg.max_iters for cfg in group) for group in (reference, steps)]
     assert iters[0] == iters[1]
@@ -416,10 +424,24 @@ def test_methods_on_shapes_are_comparable(name):
         assert distils == name.startswith(('comformer', 'mib'))
 
 
-def test_shapes_are_learned_alike_in_both_tasks():
-    for step in range(3):
-        panoptic = load('comformer_shapes_6-3.py', step)
-        semantic = load('comformer_shapes_semantic_6-3.py', step)
+@pytest.mark.parametrize(
+    ('split', 'increments', 'iters'),
+    [('6-3', (6, 3, 3), [1000, 500, 500]), ('4-1', (4, *[1] * 8), [1000, *[200] * 8])],
+)
+def test_splits_of_shapes(split, increments, iters):
+    for name in (f'comformer_shapes_{split}.py', f'comformer_shapes_semantic_{split}.py'):
+        steps = steps_of(name)
+        assert {scenario_of(cfg).increments for cfg in steps} == {increments}
+        assert [cfg.train_cfg.max_iters for cfg in steps] == iters
+    joint = parse(f'joint_shapes_{split}.py', 0)
+    assert (joint.train_cfg.max_iters, joint.val_evaluator.num_base) == (sum(iters), increments[0])
+
+
+@pytest.mark.parametrize(('split', 'num_steps'), [('6-3', 3), ('4-1', 9)])
+def test_shapes_are_learned_alike_in_both_tasks(split, num_steps):
+    for step in range(num_steps):
+        panoptic = load(f'comformer_shapes_{split}.py', step)
+        semantic = load(f'comformer_shapes_semantic_{split}.py', step)
         a, b = scenario_of(panoptic), scenario_of(semantic)
         assert (a.order, a.classes, a.increments) == (b.order, b.classes, b.increments)
         assert b.thing_classes == ()
@@ -560,7 +582,7 @@ def test_a_checkpoint_of_step_0_serves_all_scenarios_with_its_classes():
     assert set(order_b) != set(base['comformer_ade_100-50.py'])
 
 
-@pytest.mark.parametrize('setting', ['disjoint', 'sequential'])
+@pytest.mark.parametrize('setting', ['disjoint', 'sequential', 'partitioned'])
 def test_the_setting_is_chosen_by_one_variable(setting, monkeypatch):
     # one for each base
     names = COMFORMER

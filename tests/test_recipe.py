@@ -483,3 +483,83 @@ def test_a_config_of_six_bases_as_before(tmp_path, name, parts, step):
     keys = {'model', 'custom_hooks', 'optim_wrapper', 'train_cfg', 'param_scheduler'}
     for key in (*keys, 'train_dataloader', 'val_dataloader', 'default_hooks', 'scenario'):
         assert former[key] == ours[key], key
+
+
+class TestMemory:
+    """One top-level key gives the training data of any config a memory."""
+
+    def memories(self, cfg):
+        loaders = (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader)
+        return [loader.dataset.get('memory') for loader in loaders]
+
+    @pytest.mark.parametrize(
+        ('name', 'step', 'size'),
+        [('comformer_ade_100-50', 0, 300), ('finetune_shapes_semantic_6-3', 1, 0.05)],
+    )
+    def test_an_option(self, name, step, size):
+        cfg = load(CONFIGS / f'{name}.py', step, **{'memory.size': size})
+        expected = {'type': 'ClassProportionalMemory', 'size': size}
+        assert self.memories(cfg) == [expected, None, None]
+        assert self.memories(load(CONFIGS / f'{name}.py', step)) == [None] * 3
+
+    def test_a_leaf_and_what_inherits_it(self, mine, tmp_path):
+        text = "memory = dict(type='RandomMemory', size=40, seed=1)"
+        cfg = mine(text, 1, SHAPES)
+        assert self.memories(cfg) == [{'type': 'RandomMemory', 'size': 40, 'seed': 1}, None, None]
+        base = tmp_path / 'mine.py'
+        other = mine('memory = dict(size=50)', 1, base, 'other')
+        assert self.memories(other)[0] == {'type': 'RandomMemory', 'size': 50, 'seed': 1}
+        other = mine('memory = dict(size=50)', 1, base, 'other', **{'memory.seed': 7})
+        assert self.memories(other)[0] == {'type': 'RandomMemory', 'size': 50, 'seed': 7}
+        without = mine('memory = None', 1, base, 'without')
+        assert self.memories(without) == [None] * 3
+
+    def test_a_method_that_has_one(self, tmp_path):
+        (tmp_path / 'replaying.py').write_text(
+            "custom_hooks = [dict(type='PseudoLabelHook'), dict(type='SummaryHook', method='x')]\n"
+            "method = dict(key='replaying', config=dict(memory=dict(size=30)))\n"
+        )
+        leaf = tmp_path / 'replaying_leaf.py'
+        text = SHAPES.read_text().replace('_base_/', f'{CONFIGS}/_base_/', 1)
+        leaf.write_text(text.replace('_base_/methods/{{$METHOD:comformer}}.py', 'replaying.py'))
+        expected = {'type': 'ClassProportionalMemory', 'size': 30}
+        assert self.memories(load(leaf, 1)) == [expected, None, None]
+        assert self.memories(load(leaf, 1, **{'memory.size': 7}))[0].size == 7
+
+    def test_inside_a_wrapper(self, mine):
+        text = (
+            'memory = dict(size=9)\n'
+            "train_dataloader = dict(dataset=dict(_delete_=True, type='RepeatDataset', times=2, "
+            'dataset=_base_.train_dataloader.dataset))'
+        )
+        cfg = mine(text, 1, SHAPES)
+        assert cfg.train_dataloader.dataset.dataset.memory.size == 9
+
+    def test_is_read_or_refused(self, mine):
+        """Several datasets at once, each of which has to be given its own."""
+        text = (
+            'memory = dict(size=9)\n'
+            "train_dataloader = dict(dataset=dict(_delete_=True, type='ConcatDataset', "
+            'datasets=[{}_base_.train_dataloader.dataset{}]))'
+        )
+        with pytest.raises(ValueError, match='memory: nothing reads it here, .*into each of them'):
+            mine(text.format('', ''), 1, SHAPES)
+        given = text.format('dict(', ", memory=dict(type='RandomMemory', size=9))").replace(
+            'dict(_base_', 'dict(**_base_'
+        )
+        datasets = mine(given, 1, SHAPES).train_dataloader.dataset.datasets
+        assert datasets[0].memory.size == 9
+
+    @pytest.mark.parametrize(
+        ('options', 'message'),
+        [
+            ({'memory': 300}, r'memory: expected a dict such as dict\(size=300\), .* got 300'),
+            ({'memory.sise': 3}, r'memory\.sise: .* no such argument; did you mean size'),
+            ({'memory.size': 'all'}, r"memory\.size: expected a number .* got 'all'"),
+            ({'memory.type': 'RandomMemmory'}, r'memory\.type: .* did you mean RandomMemory'),
+            ({'memmory.size': 3}, 'did you mean memory'),
+        ],
+    )
+    def test_wrong(self, options, message):
+        with pytest.raises((ValueError, TypeError), match=message):
+            load(SHAPES, 1, **options)

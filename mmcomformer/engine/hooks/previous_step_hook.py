@@ -24,6 +24,7 @@ from ...scenario import Scenario
 from ..checkpoint import (
     META_KEY,
     check_previous_step,
+    check_seen_images,
     continual_meta,
     file_sha256,
     previous_checkpoint,
@@ -32,7 +33,7 @@ from ..checkpoint import (
 )
 from ..checkpoint_fit import check_teacher, weight_faults
 from ..method_state import STATE_KEY, gather_states
-from ..scenario_config import check_derived, scenario_of, step_dir_of
+from ..scenario_config import check_derived, has_memory, scenario_of, step_dir_of
 from ..settings import settings_of
 
 
@@ -104,6 +105,8 @@ class PreviousStepHook(Hook):
         checkpoint = read_checkpoint(path)
         continual = continual_meta(checkpoint, path)
         check_previous_step(continual, self.scenario, path)
+        if has_memory(runner.cfg.train_dataloader):
+            check_seen_images(continual, self.scenario, path)
         self._check_finished(checkpoint['meta'], path)
         check_teacher(runner.cfg, checkpoint, path)
         student = unwrap_model(runner.model)
