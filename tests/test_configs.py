@@ -27,6 +27,14 @@ pytestmark = [pytest.mark.families, pytest.mark.usefixtures('scope')]
 CONFIGS = Path(__file__).parents[1] / 'configs'
 LEAVES = sorted(path.name for path in CONFIGS.glob('*.py'))
 NUM_STEPS = {
+    'balconpas_ade_100-50.py': 2,
+    'balconpas_ade_100-10.py': 6,
+    'balconpas_ade_100-5.py': 11,
+    'balconpas_ade_semantic_100-50.py': 2,
+    'balconpas_ade_semantic_100-10.py': 6,
+    'balconpas_ade_semantic_100-5.py': 11,
+    'balconpas_shapes_6-3.py': 3,
+    'balconpas_shapes_semantic_6-3.py': 3,
     'comformer_ade_100-50.py': 2,
     'comformer_ade_100-10.py': 6,
     'comformer_ade_100-5.py': 11,
@@ -45,6 +53,11 @@ NUM_STEPS = {
     'joint_shapes_6-3.py': 1,
     'mib_shapes_6-3.py': 3,
     'plop_shapes_6-3.py': 3,
+    'comformer_shapes_4-1.py': 9,
+    'finetune_shapes_4-1.py': 9,
+    'joint_shapes_4-1.py': 1,
+    'mib_shapes_4-1.py': 9,
+    'plop_shapes_4-1.py': 9,
     'comformer_ade_semantic_100-50.py': 2,
     'comformer_ade_semantic_100-10.py': 6,
     'comformer_ade_semantic_100-5.py': 11,
@@ -62,6 +75,9 @@ NUM_STEPS = {
     'comformer_shapes_semantic_6-3.py': 3,
     'finetune_shapes_semantic_6-3.py': 3,
     'joint_shapes_semantic_6-3.py': 1,
+    'comformer_shapes_semantic_4-1.py': 9,
+    'finetune_shapes_semantic_4-1.py': 9,
+    'joint_shapes_semantic_4-1.py': 1,
 }
 _QUERIES, _PIXELS = ('finetune', 'mib', 'plop'), ('per_pixel', 'per_pixel_mib', 'per_pixel_plop')
 _STEPS = {'100-50': 2, '100-10': 6, '100-5': 11, '15-5': 2, '15-1': 6}
@@ -78,6 +94,7 @@ BASELINES = {
         for name in [*_STEPS][3:]
     },
     **{f'{method}_shapes_semantic_6-3.py': 3 for method in ('mib', 'plop', *_PIXELS)},
+    **{f'{method}_shapes_semantic_4-1.py': 9 for method in ('mib', 'plop', *_PIXELS)},
     **{
         f'joint_{data}_{name}.py': 1
         for data in ('ade', 'ade_semantic', 'voc')
@@ -97,7 +114,7 @@ def method_of(name):
     """Return the key of the method of a config."""
     return next(
         method
-        for method in (*_PIXELS[1:], _PIXELS[0], 'comformer', 'joint', *_QUERIES)
+        for method in (*_PIXELS[1:], _PIXELS[0], 'balconpas', 'comformer', 'joint', *_QUERIES)
         if name.startswith(f'{method}_')
     )
 
@@ -106,14 +123,12 @@ def is_disjoint(name):
     return name.endswith('_disjoint.py')
 
 
-RECIPES = [
-    name for name in NUM_STEPS if name.startswith('comformer_ade_') and not is_semantic(name)
-]
+COMFORMER = [name for name in NUM_STEPS if name.startswith('comformer_')]
+RECIPES = [name for name in COMFORMER if '_ade_' in name and not is_semantic(name)]
 SEMANTIC_RECIPES = [
     name
-    for name in NUM_STEPS
-    if name.startswith('comformer') and is_semantic(name) and '_shapes_' not in name
-    if '_custom_' not in name
+    for name in COMFORMER
+    if is_semantic(name) and '_shapes_' not in name and '_custom_' not in name
 ]
 SHAPES = {
     kind: [name for name in LEAVES if '_shapes_' in name and is_semantic(name) == kind]
@@ -227,9 +242,9 @@ def test_hooks(name):
         build_type(HOOKS, hook.type).__name__: hook
         for hook in (*cfg.custom_hooks, *cfg.default_hooks.values())
     }
-    method = method_of(name)
-    hooks_of = {'comformer': 'PseudoLabelHook', 'plop': 'PseudoLabelHook', 'mib': 'TeacherHook'}
-    first = hooks_of.get(method.removeprefix('per_pixel_'), 'PreviousStepHook')
+    hooks_of = dict.fromkeys(('balconpas', 'comformer', 'plop'), 'PseudoLabelHook')
+    hooks_of['mib'] = 'TeacherHook'
+    first = hooks_of.get(method_of(name).removeprefix('per_pixel_'), 'PreviousStepHook')
     assert {first, 'SummaryHook', 'SafeCheckpointHook', 'FiniteLossHook'} <= set(hooks)
     assert hooks['SafeCheckpointHook'].max_keep_ckpts == 2
     assert hooks['SafeCheckpointHook'].save_last
@@ -241,6 +256,38 @@ def test_hooks(name):
     backends = [backend.type for backend in cfg.visualizer.vis_backends]
     assert backends == ['LocalVisBackend', 'TensorboardVisBackend']
     assert cfg.randomness.seed == 0
+
+
+@pytest.mark.parametrize('recipe', ['released', 'fair'])
+@pytest.mark.parametrize('scenario', ['100-50', '100-10', '100-5'])
+@pytest.mark.parametrize('task', ['', 'semantic_'])
+def test_balconpas_recipe(task, scenario, recipe, monkeypatch):
+    """Its schedule and batch in its own recipe; its rule of inference in both."""
+    monkeypatch.setenv('RECIPE', recipe)
+    released = recipe == 'released'
+    name = f'balconpas_ade_{task}{scenario}.py'
+    for step in (0, 1):
+        cfg = load_config(Request(config=str(CONFIGS / name)), step)
+        assert scenario_of(cfg).increments == increments_of(name)
+        new_classes = len(scenario_of(cfg).current_classes)
+        later = (1000 if released else 400) * new_classes
+        assert cfg.train_cfg.max_iters == (later if step else 160_000)
+        assert cfg.optim_wrapper.optimizer.lr == (5e-5 if step else 1e-4)
+        batch = 8 if released or not task else 16
+        assert cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == batch
+        assert cfg.custom_hooks[0].labeller == dict(
+            type='MaskPseudoLabels', share='strong', score_thr=0.0, overlap_thr=0.8, memory=False
+        )
+        head = cfg.model[head_key(name)]
+        assert head.loss_cls == dict(
+            type='BalancedClassLoss', no_object_weight=0.1, loss_weight=2.0
+        )
+        assert cfg.model.extra_losses.token == dict(type='BacktraceDistillLoss', loss_weight=5.0)
+        assert cfg.model.extra_losses.distill is None
+        if task:
+            assert head.semantic_fusion.type == 'ScoreSumFusion'
+        else:
+            assert (cfg.model.test_cfg.object_mask_thr, cfg.model.test_cfg.iou_thr) == (0.8, 0.8)
 
 
 @pytest.mark.parametrize('name', RECIPES)
@@ -394,7 +441,7 @@ def test_semantic_classes_are_those_of_mmseg(name, dataset):
 # what a method may change in its head
 _OF_METHOD = (
     'type', 'scenario', 'mask_activation', 'loss_cls', 'loss_mask', 'loss_dice',
-    'new_from_no_object',
+    'new_from_no_object', 'semantic_fusion',
 )  # fmt: skip
 
 
@@ -404,9 +451,9 @@ _OF_METHOD = (
 def test_methods_are_comparable(name):
     """The same network and data for all, and as many iterations in all."""
     ours = f'comformer{name.removeprefix(method_of(name))}'
-    reference = steps_of(ours)
+    reference = {cfg.step: cfg for cfg in steps_of(ours)}
     if name.startswith('joint'):
-        total = sum(cfg.train_cfg.max_iters for cfg in reference)
+        total = sum(cfg.train_cfg.max_iters for cfg in reference.values())
         assert parse(name, 0).train_cfg.max_iters == total
     for cfg in steps_of(name):
         models = [config.model.to_dict() for config in (cfg, reference[0])]
@@ -414,6 +461,9 @@ def test_methods_are_comparable(name):
             head = model[head_key(name)]
             model[head_key(name)] = {k: v for k, v in head.items() if k not in _OF_METHOD}
             del model['extra_losses'], model['train_cfg']
+            if 'balconpas' in name:
+                # it has thresholds of its own
+                model['test_cfg'] = model['test_cfg'].keys() & {'panoptic_on', 'mode'}
         assert models[0] == models[1]
         if not name.startswith('joint'):
             assert cfg.train_cfg == reference[cfg.step].train_cfg
@@ -429,7 +479,7 @@ def test_methods_are_comparable(name):
         assert cfg.train_dataloader.dataset.get('mark_hidden', False) == name.startswith(
             'per_pixel'
         )
-        if not name.startswith('per_pixel'):
+        if not name.startswith(('per_pixel', 'balconpas')):
             assert cfg.model.train_cfg == reference[0].model.train_cfg
 
 
@@ -442,10 +492,24 @@ def test_joint_training_is_scored_as_the_scenario(name):
     assert cfg.val_evaluator.num_base == cfg.test_evaluator.num_base == base
 
 
-def test_shapes_are_learned_alike_in_both_tasks():
-    for step in range(3):
-        panoptic = load('comformer_shapes_6-3.py', step)
-        semantic = load('comformer_shapes_semantic_6-3.py', step)
+@pytest.mark.parametrize(
+    ('split', 'increments', 'iters'),
+    [('6-3', (6, 3, 3), [1000, 500, 500]), ('4-1', (4, *[1] * 8), [1000, *[200] * 8])],
+)
+def test_splits_of_shapes(split, increments, iters):
+    for name in (f'comformer_shapes_{split}.py', f'comformer_shapes_semantic_{split}.py'):
+        steps = steps_of(name)
+        assert {scenario_of(cfg).increments for cfg in steps} == {increments}
+        assert [cfg.train_cfg.max_iters for cfg in steps] == iters
+    joint = parse(f'joint_shapes_{split}.py', 0)
+    assert (joint.train_cfg.max_iters, joint.val_evaluator.num_base) == (sum(iters), increments[0])
+
+
+@pytest.mark.parametrize(('split', 'num_steps'), [('6-3', 3), ('4-1', 9)])
+def test_shapes_are_learned_alike_in_both_tasks(split, num_steps):
+    for step in range(num_steps):
+        panoptic = load(f'comformer_shapes_{split}.py', step)
+        semantic = load(f'comformer_shapes_semantic_{split}.py', step)
         a, b = scenario_of(panoptic), scenario_of(semantic)
         assert (a.order, a.classes, a.increments) == (b.order, b.classes, b.increments)
         assert b.thing_classes == ()
@@ -517,6 +581,10 @@ KINDS = [
     'mib_shapes_6-3.py',
     'plop_shapes_6-3.py',
     *(name for name in BASELINES if name.endswith('shapes_semantic_6-3.py')),
+    'balconpas_ade_100-50.py',
+    'balconpas_ade_semantic_100-50.py',
+    'balconpas_shapes_6-3.py',
+    'balconpas_shapes_semantic_6-3.py',
 ]
 
 
@@ -585,10 +653,10 @@ def test_a_checkpoint_of_step_0_serves_all_scenarios_with_its_classes():
     assert set(order_b) != set(base['comformer_ade_100-50.py'])
 
 
-@pytest.mark.parametrize('setting', ['disjoint', 'sequential'])
+@pytest.mark.parametrize('setting', ['disjoint', 'sequential', 'partitioned'])
 def test_the_setting_is_chosen_by_one_variable(setting, monkeypatch):
     # one for each base
-    names = [name for name in LEAVES if not name.startswith(('joint', 'finetune', 'mib', 'plop'))]
+    names = COMFORMER
     names = [*{(CONFIGS / name).read_text().split("',")[0]: name for name in names}.values()]
     names = [name for name in names if not is_disjoint(name) and 'swin' not in name]
     assert len(names) == 10
