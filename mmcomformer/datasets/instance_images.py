@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -98,13 +98,21 @@ class InstanceImages:
             (info['segments'] for info in images), num_classes=self.scenario.num_classes
         )
 
-    def show(self, info: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what the pipeline receives of an image: ``visible`` is added to its instances."""
+    def show(
+        self, info: Mapping[str, Any], labels: Collection[int] | None = None
+    ) -> dict[str, Any]:
+        """Return what the pipeline receives of an image: ``visible`` is added to its instances.
+
+        Args:
+            info: What is known of it.
+            labels: The dataset labels to show; None shows those of the step.
+        """
+        shows = self.scenario.shows_label if labels is None else labels.__contains__
         segments = [
-            dict(segment, visible=self.show_all or self._shows(segment))
+            dict(
+                segment,
+                visible=self.show_all or (not segment['iscrowd'] and shows(segment['label'])),
+            )
             for segment in info['segments']
         ]
         return {**{key: info[key] for key in info if key != 'file_name'}, 'segments': segments}
-
-    def _shows(self, segment: Mapping[str, Any]) -> bool:
-        return not segment['iscrowd'] and self.scenario.shows_label(segment['label'])

@@ -5,7 +5,7 @@ backend_args = None
 crop_size = (640, 640)
 
 _meta = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
-pack_train = dict(type='PackDetInputs', meta_keys=(*_meta, 'from_memory'))
+pack_train = dict(type='PackDetInputs', meta_keys=_meta)
 # the metric takes the ground truth from the annotations
 pack_test = dict(type='PackDetInputs', meta_keys=(*_meta, 'segments'))
 train_pipeline = [
