@@ -604,7 +604,7 @@ def test_the_setting_is_chosen_by_one_variable(setting, monkeypatch):
     names = COMFORMER
     names = [*{(CONFIGS / name).read_text().split("',")[0]: name for name in names}.values()]
     names = [name for name in names if not is_disjoint(name) and 'swin' not in name]
-    assert len(names) == 10
+    assert len(names) == 13
     assert {scenario_of(parse(name, 0)).setting for name in names} == {'overlap'}
     monkeypatch.setenv('SETTING', setting)
     request = [Request(config=str(CONFIGS / name)) for name in names]

@@ -153,7 +153,7 @@ class MaskPseudoLabels:
             return target.covered
         if target.owner is not None:
             raise ValueError(
-                'MaskPseudoLabels.over_truth: the ground truth is one map, in which a pixel belongs '
-                'to one target only; leave over_truth out, or train on instance masks'
+                'MaskPseudoLabels.over_truth: the ground truth is one map, in which a pixel '
+                'belongs to one target only; leave over_truth out, or train on instance masks'
             )
         return torch.zeros_like(target.covered)
