@@ -168,7 +168,7 @@ class TestOneNumber:
 
 
 class TestMethod:
-    @pytest.mark.parametrize('method', ['finetune', 'mib', 'plop'])
+    @pytest.mark.parametrize('method', ['balconpas', 'finetune', 'mib', 'plop'])
     def test_is_chosen_by_one_variable(self, method, monkeypatch):
         monkeypatch.setenv('METHOD', method)
         chosen, own = load(SHAPES, 1), load(CONFIGS / f'{method}_shapes_6-3.py', 1)
@@ -176,6 +176,18 @@ class TestMethod:
         assert chosen.custom_hooks == own.custom_hooks
         assert chosen.work_dir == f'./work_dirs/comformer_shapes_6-3_{method}/step1'
         assert own.work_dir == f'./work_dirs/{method}_shapes_6-3/step1'
+
+    def test_settings_of_one_task(self, monkeypatch):
+        """The base of a method is one for both tasks; what holds for one alone stands below it."""
+        own = load(CONFIGS / 'balconpas_shapes_semantic_6-3.py', 1)
+        monkeypatch.setenv('METHOD', 'balconpas')
+        chosen = load(CONFIGS / 'comformer_shapes_semantic_6-3.py', 1)
+        assert chosen.model == own.model
+        assert own.model.decode_head.semantic_fusion == dict(type='ScoreSumFusion')
+        assert own.model.test_cfg == dict(mode='whole')
+        panoptic = load(SHAPES, 1).model
+        assert panoptic.panoptic_head.type == 'IncrementalQueryHead'
+        assert 'semantic_fusion' not in panoptic.panoptic_head
 
     def test_keeps_its_folder_in_the_config_of_a_run(self, tmp_path, monkeypatch):
         monkeypatch.setenv('METHOD', 'mib')
@@ -241,6 +253,15 @@ method = dict(released=dict(
         # the leaf's numbers win over those of the method, and leave the others
         assert (cfg.train_cfg.max_iters, cfg.param_scheduler[0].milestones) == (9, [4, 8])
 
+    def test_of_a_task_alone(self, leaf):
+        """It wins over what holds for both tasks, and a leaf's own over it."""
+        text = 'scenario = dict(increments=[100, 50])\nmethod = dict(head=dict(num_queries=%d)'
+        both = text % 7 + ', panoptic=dict(head=dict(num_queries=8)), semantic=dict(head=dict(%s)))'
+        cfg = leaf(both % 'num_queries=9')
+        assert cfg.model.panoptic_head.num_queries == 8
+        own = '\nper_method = dict(comformer=dict(panoptic=dict(head=dict(num_queries=10))))'
+        assert leaf(both % '' + own).model.panoptic_head.num_queries == 10
+
     def test_what_the_leaf_sets_wins(self, leaf):
         assert leaf(f'{self.RELEASED}schedule = dict(later_iters=5)', 1).train_cfg.max_iters == 5
 
@@ -261,6 +282,7 @@ method = dict(released=dict(
         for key, message in (
             ('heads', "method: unknown keys \\['heads'\\].* 'head' for 'heads'"),
             ('released', "released: unknown keys \\['model_'\\]"),
+            ('semantic', "semantic: unknown keys \\['model_'\\]"),
         ):
             with pytest.raises(TypeError, match=message):
                 leaf(f'{self.RELEASED}method["{key}"] = dict(model_=1)')
