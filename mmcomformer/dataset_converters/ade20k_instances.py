@@ -112,7 +112,8 @@ def _convert(
 
 
 def _content(read: list[_Read]) -> dict[str, Any]:
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, entry in enumerate(read, start=1):
         height, width = entry.size
         images.append({'id': number, 'file_name': entry.name, 'height': height, 'width': width})

@@ -125,6 +125,15 @@ def test_settings(build, setting):
     assert set(shown(build(1, scenario={**scenario, 'step': 1}))) == {'a', 'b'}
 
 
+def test_images_from_memory_show_what_they_were_stored_with(build):
+    dataset = build(1, memory={'type': 'ClassProportionalMemory', 'size': 1})
+    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+    labels = [[item['label'] for item in info['segments'] if item['visible']] for info in infos]
+    assert [info.get('from_memory', False) for info in infos] == [False, False, True]
+    assert labels[:2] == [[CAT], [FOX]]
+    assert set(labels[2]) == {DOG}
+
+
 def test_masks_overlap_and_follow_the_pipeline(build):
     pipeline = [
         {'type': 'mmdet.LoadImageFromFile'},
