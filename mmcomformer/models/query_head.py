@@ -19,6 +19,7 @@ from torch.nn import functional
 from ..registry import MODELS, TASK_UTILS
 from ..scenario import Scenario
 from .incremental_classifier import IncrementalClassifier
+from .inference_settings import InferenceSetting
 from .matching import Assignment, match
 from .point_sampling import sample_each, uncertain_points
 from .query_output import QueryOutput
@@ -157,6 +158,10 @@ class IncrementalQueryHead(Mask2FormerHead):
                     f'{key}: {type(part).__name__} expects a {expected}, but {activation} '
                     f'gives a {kind}; use losses and match_cost of the same family'
                 )
+
+    def inference_settings(self) -> dict[str, InferenceSetting]:
+        """Return what of the head's inference may change without training, by name: nothing."""
+        return {}
 
     def make_classifier(self) -> nn.Module:
         """Return the module that gives class logits (..., K + 1) of queries (..., C)."""

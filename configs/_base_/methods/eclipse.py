@@ -24,4 +24,5 @@ method = dict(
     ),
     panoptic=dict(head=dict(type='EclipseHead')),
     semantic=dict(head=dict(type='EclipseSemanticHead')),
+    released=dict(config=dict(schedule=dict(later_lr=5e-4))),
 )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from ...models.class_activation import SOFTMAX
+from ...models.inference_settings import InferenceSetting
 from ...models.matching import Assignment
 from ...models.query_head import DecoderQueries, IncrementalQueryHead
 from ...models.query_output import QueryOutput
@@ -48,6 +49,10 @@ class PromptGroup(nn.Module):
         self.features = nn.Embedding(num_prompts, width)
         self.positions = nn.ModuleList(nn.Embedding(num_prompts, width) for _ in range(num_layers))
         self.mask_embed = mlp(width, width)
+
+    def tables(self) -> list[Tensor]:
+        """Return the positions of each layer, (N, C), as they are trained."""
+        return [cast(nn.Embedding, position).weight for position in self.positions]
 
 
 @MODELS.register_module()
@@ -101,9 +106,7 @@ class EclipseHead(IncrementalQueryHead):
         loss_cls = loss_cls or dict(type='SigmoidFocalClassLoss')
         train_cfg = {'match_cost': dict(type='WeightedMatchCost'), **(train_cfg or {})}
         self._check_weights(class_weights, loss_cls, train_cfg['match_cost'])
-        super().__init__(
-            *args, **{**defaults, **kwargs}, loss_cls=loss_cls, train_cfg=train_cfg
-        )
+        super().__init__(*args, **{**defaults, **kwargs}, loss_cls=loss_cls, train_cfg=train_cfg)
         step, width = self.scenario.step, self.query_feat.embedding_dim
         self.num_prompts = num_prompts
         self.set_deltas(deltas)
@@ -149,6 +152,11 @@ class EclipseHead(IncrementalQueryHead):
         num_steps = self.scenario.num_steps
         self.deltas = parse_deltas(deltas, num_steps, f'{self.config_key}.deltas')
 
+    def inference_settings(self) -> dict[str, InferenceSetting]:
+        """Return what may change without training: the deltas too."""
+        own = {'deltas': InferenceSetting(f'{self.config_key}.deltas', self.set_deltas)}
+        return {**super().inference_settings(), **own}
+
     def make_classifier(self) -> nn.Module:
         """Return the classifier: an MLP per step, and one for no-object."""
         return PromptClassifier(self.query_feat.embedding_dim, self.scenario.seen_increments)
@@ -162,11 +170,15 @@ class EclipseHead(IncrementalQueryHead):
     @torch.no_grad()
     def initialise_newest(self) -> None:
         """Start the newest prompts as the mean query of step 0, with the MLP of its masks."""
-        newest: PromptGroup = self.prompts[-1]
+        newest = self.prompts_of(self.scenario.step)
         newest.features.weight.copy_(self.query_feat.weight.mean(0, keepdim=True))
-        for position in newest.positions:
-            position.weight.copy_(self.query_embed.weight.mean(0, keepdim=True))
+        for table in newest.tables():
+            table.copy_(self.query_embed.weight.mean(0, keepdim=True))
         newest.mask_embed.load_state_dict(self.mask_embed.state_dict())
+
+    def prompts_of(self, step: int) -> PromptGroup:
+        """Return the prompts of a step from 1 on."""
+        return cast(PromptGroup, self.prompts[step - 1])
 
     def initial_queries(
         self, mask_features: Tensor, memories: Sequence[Tensor], teacher: QueryOutput | None
@@ -176,28 +188,31 @@ class EclipseHead(IncrementalQueryHead):
 
     def queries_of(self, groups: Sequence[int], batch_size: int) -> GroupedQueries:
         """Return the queries of some steps, which attend to those of their own step only."""
-        num_layers = self.num_transformer_decoder_layers
-        tokens, positions = [], []
-        for step in groups:
-            prompts = self.prompts[step - 1] if step else None
-            tokens.append((prompts.features if prompts else self.query_feat).weight)
-            tables = prompts.positions if prompts else [self.query_embed] * num_layers
-            positions.append([table.weight for table in tables])
-        joined = [torch.cat(parts) for parts in (tokens, *zip(*positions, strict=True))]
-        group = torch.arange(len(tokens)).repeat_interleave(
-            torch.tensor([len(part) for part in tokens])
-        )
+        sizes = self.group_sizes(groups)
+        tokens = torch.cat([self._features_of(step) for step in groups])
+        tables = zip(*(self._positions_of(step) for step in groups), strict=True)
         blocked = None
         if len(groups) > 1:
-            blocked = (group[:, None] != group).to(joined[0].device)
+            group = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+            blocked = (group[:, None] != group).to(tokens.device)
         # (Q, C) -> (B, Q, C)
-        first, *others = (part.expand(batch_size, -1, -1) for part in joined)
-        return GroupedQueries(first, others, blocked, tuple(groups))
+        tokens, *positions = (
+            part.expand(batch_size, -1, -1) for part in (tokens, *map(torch.cat, map(list, tables)))
+        )
+        return GroupedQueries(tokens, positions, blocked, tuple(groups))
+
+    def _features_of(self, step: int) -> Tensor:
+        return self.prompts_of(step).features.weight if step else self.query_feat.weight
+
+    def _positions_of(self, step: int) -> list[Tensor]:
+        if step:
+            return self.prompts_of(step).tables()
+        return [self.query_embed.weight] * self.num_transformer_decoder_layers
 
     def embed_masks(self, tokens: Tensor, queries: DecoderQueries | None) -> Tensor:
         """Return what mask features are multiplied with, by the MLP of each group, (B, Q, C)."""
         groups = queries.groups if isinstance(queries, GroupedQueries) else (0,)
-        layers = [self.prompts[step - 1].mask_embed if step else self.mask_embed for step in groups]
+        layers = [self.prompts_of(step).mask_embed if step else self.mask_embed for step in groups]
         parts = tokens.split(self.group_sizes(groups), dim=1)
         return torch.cat([layer(part) for layer, part in zip(layers, parts, strict=True)], 1)
 

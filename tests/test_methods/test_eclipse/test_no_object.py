@@ -37,7 +37,11 @@ def test_deltas_as_released(case):
 @pytest.mark.parametrize(
     ('deltas', 'error', 'message'),
     [
-        ('0.4', TypeError, "model.head.deltas: expected a number, a list of numbers or None, got '"),
+        (
+            '0.4',
+            TypeError,
+            "model.head.deltas: expected a number, a list of numbers or None, got '",
+        ),
         ([0.4, '0.6'], TypeError, r"deltas: expected a number, .* got \[0.4, '0.6'\]"),
         (True, TypeError, 'deltas: expected a number'),
         ([], ValueError, 'deltas: expected finite numbers, at least one'),

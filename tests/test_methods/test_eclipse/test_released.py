@@ -82,7 +82,7 @@ TABLES = ('query_feat', 'query_embed', 'level_embed', 'prompt_feat', 'prompt_emb
 def load_released(head, golden, prefix):
     """Load the weights of a case, by the names of the released modules; return their names."""
     names = {}
-    for key in golden.keys():
+    for key in golden:
         if key.startswith(f'{prefix}__w__'):
             name = key.removeprefix(f'{prefix}__w__')
             whole = f'{name}.weight' if name.startswith(TABLES) else name
@@ -150,7 +150,9 @@ def test_gradients():
     output = head.query_output([], [])
     total = 0
     for level, place in ((0, 'first'), (-1, 'last')):
-        total = total + (DECODER[f'{prefix}__seed_classes_{place}'] * output.cls_scores[level]).sum()
+        total = (
+            total + (DECODER[f'{prefix}__seed_classes_{place}'] * output.cls_scores[level]).sum()
+        )
         seed = DECODER[f'{prefix}__seed_masks_{place}']
         total = total + 0.1 * (seed * output.mask_preds[level]).sum()
     total.backward()
@@ -191,7 +193,7 @@ def test_start_of_a_step(case):
     before, after = (
         {
             our_name(key.removeprefix(f'{prefix}__{time}__')): INITIALISE[key]
-            for key in INITIALISE.keys()
+            for key in INITIALISE
             if key.startswith(f'{prefix}__{time}__')
         }
         for time in ('before', 'after')
@@ -254,5 +256,3 @@ def test_inference(case):
     labels = torch.where(scores.amax(0) > 0, scores.argmax(0), num_classes)
     semantic = INFERENCE[f'{prefix}__semantic']
     assert torch.equal(labels.where(labels < num_classes, -1), semantic)
-
-
