@@ -146,7 +146,7 @@ def _upgraded(model: Mapping[str, Tensor], source: str | Path) -> dict[str, Tens
         raise RuntimeError(
             f'checkpoint {source}: expected a Mask2Former, with sem_seg_head.predictor.class_embed'
             f'.weight, .class_embed.cls.1.weight or .class_embed.cls.1.layers.2.weight, found '
-            f'tensors such as {list(model)[:3]}; a backbone alone is loaded with the config\'s '
+            f"tensors such as {list(model)[:3]}; a backbone alone is loaded with the config's "
             f'init_cfg'
         )
     return upgraded

@@ -41,14 +41,15 @@ class PromptGroup(nn.Module):
     Args:
         num_prompts: Number of prompts.
         width: Width C of a query.
+        mask_width: Channels of the mask features.
         num_layers: Layers of the decoder, each of which has positions of its own ("deep").
     """
 
-    def __init__(self, num_prompts: int, width: int, num_layers: int) -> None:
+    def __init__(self, num_prompts: int, width: int, mask_width: int, num_layers: int) -> None:
         super().__init__()
         self.features = nn.Embedding(num_prompts, width)
         self.positions = nn.ModuleList(nn.Embedding(num_prompts, width) for _ in range(num_layers))
-        self.mask_embed = mlp(width, width)
+        self.mask_embed = mlp(width, mask_width)
 
     def tables(self) -> list[Tensor]:
         """Return the positions of each layer, (N, C), as they are trained."""
@@ -118,7 +119,8 @@ class EclipseHead(IncrementalQueryHead):
         num_layers = self.num_transformer_decoder_layers
         # the first ones are those of step 1
         self.prompts = nn.ModuleList(
-            PromptGroup(num_prompts, width, num_layers) for _ in range(step)
+            PromptGroup(num_prompts, width, self.mask_embed[-1].out_features, num_layers)
+            for _ in range(step)
         )
 
     def _check_count(self, num_prompts: Any) -> None:
