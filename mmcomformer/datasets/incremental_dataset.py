@@ -139,7 +139,8 @@ class IncrementalDataset(BaseDataset):
     ) -> None:
         self.scenario = Scenario.from_config(scenario)
         self.images = images
-        if isinstance(held_out, bool) or not 0 <= held_out < 1:
+        number = isinstance(held_out, (int, float)) and not isinstance(held_out, bool)
+        if not number or not 0 <= held_out < 1:
             raise ValueError(f'held_out: expected a share from 0 to below 1, got {held_out!r}')
         self.held_out = held_out
         self._labels_of: dict[str, list[int]] | None = None

@@ -169,6 +169,27 @@ class EclipseHead(IncrementalQueryHead):
         names = self.prompts[newest].state_dict() if self.prompts else ()
         return frozenset(f'{prefix}prompts.{newest}.{name}' for name in names)
 
+    def grow_state(self, state_dict: Mapping[str, Tensor], prefix: str) -> None:
+        """Check that the step before has what this one starts from; nothing is changed.
+
+        Raises:
+            RuntimeError: If it was trained by another method, or with other prompts.
+        """
+        if f'{prefix}cls_embed.no_object.4.weight' not in state_dict:
+            raise RuntimeError(
+                f'{self.config_key}.type: {type(self).__name__} goes on from a step that it '
+                f'trained itself, and the checkpoint of step {self.scenario.step - 1} has no MLP for '
+                f'no-object, so it is of another method; train step 0 with this config'
+            )
+        for step in range(1, self.scenario.step):
+            features = state_dict.get(f'{prefix}prompts.{step - 1}.features.weight')
+            found = 0 if features is None else len(features)
+            if found != self.num_prompts:
+                raise RuntimeError(
+                    f'{self.config_key}.num_prompts: expected that of the steps before, but it is '
+                    f'{self.num_prompts} and the checkpoint has {found} prompts of step {step}'
+                )
+
     @torch.no_grad()
     def initialise_newest(self) -> None:
         """Start the newest prompts as the mean query of step 0, with the MLP of its masks."""

@@ -19,7 +19,8 @@ from mmcomformer.engine.sweep import sweep
 from mmcomformer.evaluation.incremental_iou_metric import IncrementalIoUMetric
 from mmcomformer.evaluation.incremental_panoptic_metric import IncrementalPanopticMetric
 from mmcomformer.methods.eclipse import EclipseHead
-from mmcomformer.models.growing import load_previous_step
+from mmcomformer.models.growing import grow_state, load_previous_step
+from mmcomformer.models.query_output import QueryOutput
 
 TASKS = {
     'panoptic': ('eclipse_shapes_6-3.py', 'panoptic_head', 'mmdet', ''),
@@ -234,6 +235,90 @@ def test_a_step_that_resumes_keeps_what_it_learned(run):
     _, work_dir, _ = run
     assert (work_dir / 'step2' / 'iter_1.pth').is_file()
     assert STARTED == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ('head', 'error', 'message'),
+    [
+        (dict(num_prompts=0), ValueError, 'num_prompts: expected at least 1, got 0'),
+        (dict(num_prompts=2.0), TypeError, 'num_prompts: expected a number of prompts such as 10'),
+        (dict(num_prompts=True), TypeError, 'num_prompts: expected a number of prompts'),
+        (
+            dict(deltas=[0.1] * 4),
+            ValueError,
+            'deltas: expected at most one number for each of the 3',
+        ),
+        (
+            dict(match_probability='tanh'),
+            ValueError,
+            "match_probability: expected 'sigmoid' or 'so",
+        ),
+        (dict(supervised_levels='last'), ValueError, "supervised_levels: expected 'all' or 'ends'"),
+        (dict(class_weights=[2]), ValueError, 'class_weights: expected two numbers, of step 0 and'),
+        (
+            dict(loss_cls=dict(type='SigmoidFocalClassLoss', loss_weight=2.0)),
+            ValueError,
+            'loss_cls.loss_weight: remove it; model.HEAD.class_weights gives the weight',
+        ),
+        (
+            dict(class_activation=dict(type='ClassSoftmax')),
+            ValueError,
+            'loss_cls: SigmoidFocalClassLoss expects classes with a sigmoid',
+        ),
+    ],
+)
+@pytest.mark.parametrize('task', TASKS)
+def test_bad_settings(task, head, error, message):
+    key = TASKS[task][1]
+    with pytest.raises(error, match=f'^model.{key}.{message.replace("HEAD", key)}'):
+        build(task, 1, **head)
+
+
+def test_a_checkpoint_of_another_method_is_refused(finished_run, shapes_root, tmp_path):
+    teacher = str(finished_run[0] / 'step0' / 'iter_3.pth')
+    request = Request(
+        config=str(tiny.CONFIGS / 'eclipse_shapes_6-3.py'),
+        step=1,
+        work_dir=str(tmp_path),
+        teacher=teacher,
+        cfg_options=options_of('panoptic', shapes_root),
+    )
+    with pytest.raises(RuntimeError, match='^model.panoptic_head.type: EclipseHead goes on from a'):
+        driver.run(request)
+
+
+def test_prompts_that_the_checkpoint_does_not_have(run):
+    task, work_dir, _ = run
+    head = TASKS[task][1]
+    state = weights_of(work_dir, 1)['state_dict']
+    model = build(task, 2, num_prompts=5)
+    with pytest.raises(
+        RuntimeError, match=f'^model.{head}.num_prompts: expected that .* 5 and the'
+    ):
+        grow_state(model, dict(state))
+    lacking = {name: x for name, x in state.items() if '.prompts.' not in name}
+    with pytest.raises(RuntimeError, match='has 0 prompts of step 1'):
+        grow_state(build(task, 2), lacking)
+
+
+def test_matching_with_a_softmax():
+    sigmoid, softmax = (
+        build('panoptic', 1, match_probability=name).mask_head for name in ('sigmoid', 'softmax')
+    )
+    names = [head.match_activation.name for head in (sigmoid, softmax)]
+    assert names == ['sigmoid', 'softmax']
+    assert softmax.class_activation.name == 'sigmoid'
+    # the second query is sure of the class, but sure of another one too
+    scores = torch.full((1, 2, 10), -8.0)
+    scores[0, 0, 6], scores[0, 1, 6], scores[0, 1, 0] = 1.0, 3.0, 9.0
+    output = QueryOutput((scores,), (torch.zeros(1, 2, 16, 16),))
+    samples = tiny.map_samples([4])
+    targets = sigmoid.build_targets(samples)
+    assert targets[0].labels.tolist() == [6]
+    matched = [
+        head.supervised_losses(output, targets)[1][0][0][0].tolist() for head in (sigmoid, softmax)
+    ]
+    assert matched == [[1], [0]]
 
 
 def test_levels_of_the_released_program():
