@@ -321,6 +321,22 @@ def test_matching_with_a_softmax():
     assert matched == [[1], [0]]
 
 
+@pytest.mark.parametrize(('step', 'weight'), [(0, 3.0), (1, 7.0), (2, 7.0)])
+def test_weight_of_the_class(step, weight):
+    head = build('panoptic', step, class_weights=(3.0, 7.0)).mask_head
+    assert (head.loss_cls.loss_weight, head.match_cost.cls_weight) == (weight, weight)
+
+
+def test_no_object_of_step_0_is_as_it_was_trained():
+    head = build('panoptic', 0, deltas=0.5).mask_head
+    logits = torch.randn(2, 10, 7)
+    by_label = head.to_dataset_labels(logits)
+    assert torch.equal(by_label[..., -1], logits[..., -1])
+    later = build('panoptic', 1, deltas=0.5).mask_head
+    logits = torch.randn(2, 20, 10)
+    assert not torch.isclose(later.to_dataset_labels(logits)[..., -1], logits[..., -1]).any()
+
+
 def test_levels_of_the_released_program():
     losses = {
         levels: build('panoptic', 1, supervised_levels=levels).train().loss(*batch())
