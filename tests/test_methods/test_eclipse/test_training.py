@@ -20,6 +20,7 @@ from mmcomformer.evaluation.incremental_iou_metric import IncrementalIoUMetric
 from mmcomformer.evaluation.incremental_panoptic_metric import IncrementalPanopticMetric
 from mmcomformer.methods.eclipse import EclipseHead
 from mmcomformer.models.growing import grow_state, load_previous_step
+from mmcomformer.models.query_head import IncrementalQueryHead
 from mmcomformer.models.query_output import QueryOutput
 
 TASKS = {
@@ -342,6 +343,16 @@ def test_levels_of_the_released_program():
         levels: build('panoptic', 1, supervised_levels=levels).train().loss(*batch())
         for levels in ('all', 'ends')
     }
+    head = build('panoptic', 1, supervised_levels='ends').mask_head
+    scores, masks = (tuple(torch.randn(1, 2, *size) for _ in range(4)) for size in ((10,), (8, 8)))
+    given = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            IncrementalQueryHead, 'supervised_losses', lambda head, *args: given.append(args[0])
+        )
+        head.supervised_losses(QueryOutput(scores, masks), [])
+    assert given[0].cls_scores == (scores[0], scores[3])
+    assert given[0].mask_preds == (masks[0], masks[3])
     parts = ('cls', 'mask', 'dice')
     assert set(losses['all']) == {f'{level}loss_{part}' for level in LEVELS for part in parts}
     assert set(losses['ends']) == {f'{level}loss_{part}' for level in ('', 'd0.') for part in parts}
