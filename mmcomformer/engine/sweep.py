@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
-from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.registry import LOOPS
 from mmengine.runner import Runner, TestLoop
@@ -110,11 +108,16 @@ def sweep(request: Request, checkpoint: str, asked: str, *, images: str = 'test'
     _choose_images(cfg, images)
     cfg.test_cfg = dict(type='SweepLoop', name=name, values=list(values))
     runner = Runner.from_cfg(cfg)
+    if images == 'train' and not cfg.test_dataloader.dataset.get('held_out'):
+        runner.logger.warning(
+            'no image of the training set was held out (train_dataloader.dataset.held_out): the '
+            'model was trained on all of them, and what is best on them may not be elsewhere'
+        )
     runner.test()
     found: Sweep = runner.test_loop.found
     # on the main process only
     if found.groups[0]:
-        print_log(f'\n{format_sweep(found)}', logger='current')
+        runner.logger.info(f'\n{format_sweep(found)}')
     return found
 
 
@@ -131,13 +134,6 @@ def _choose_images(cfg: Config, images: str) -> None:
         target.pop(key, None)
         if key in source:
             target[key] = source[key]
-    if not target.get('held_out'):
-        print_log(
-            'no image of the training set was held out (train_dataloader.dataset.held_out): the '
-            'model was trained on all of them, and what is best on them may not be elsewhere',
-            logger='current',
-            level=logging.WARNING,
-        )
 
 
 @LOOPS.register_module()

@@ -55,7 +55,8 @@ class ContinualMaskFormer(ContinualModel, Mask2Former):
         )
         if 'class_activation' not in fusion:
             # a head may have another default than the fusion head
-            self.panoptic_fusion_head.class_activation = self.panoptic_head.class_activation
+            fusion_head: Any = self.panoptic_fusion_head
+            fusion_head.class_activation = self.mask_head.class_activation
         for augment in getattr(self.data_preprocessor, 'batch_augments', None) or ():
             if isinstance(augment, BatchFixedSizePad):
                 augment.pad_mask = False

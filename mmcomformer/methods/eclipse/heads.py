@@ -178,8 +178,8 @@ class EclipseHead(IncrementalQueryHead):
         if f'{prefix}cls_embed.no_object.4.weight' not in state_dict:
             raise RuntimeError(
                 f'{self.config_key}.type: {type(self).__name__} goes on from a step that it '
-                f'trained itself, and the checkpoint of step {self.scenario.step - 1} has no MLP for '
-                f'no-object, so it is of another method; train step 0 with this config'
+                f'trained itself, and the checkpoint has no MLP for no-object, so it is of '
+                f'another method; train step 0 with this config'
             )
         for step in range(1, self.scenario.step):
             features = state_dict.get(f'{prefix}prompts.{step - 1}.features.weight')
