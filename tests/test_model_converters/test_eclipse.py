@@ -116,8 +116,9 @@ def test_what_does_not_fit(config, tmp_path):
     assert not (tmp_path / 'ours.pth').exists()
 
 
-def test_mlps_are_not_one_layer(config, tmp_path):
+@pytest.mark.parametrize('classifier', ['single', 'growing'])
+def test_mlps_are_not_one_layer(config, tmp_path, classifier):
     source = save(tmp_path / 'in.pth', released(1))
     convert_from_detectron2(source, tmp_path / 'ours.pth', config=config)
-    with pytest.raises(ValueError, match="classifier: .* has an MLP per step, which cannot be 'si"):
-        convert_to_detectron2(tmp_path / 'ours.pth', tmp_path / 'x.pth', classifier='single')
+    with pytest.raises(ValueError, match=f"has an MLP per step, which cannot be '{classifier}'"):
+        convert_to_detectron2(tmp_path / 'ours.pth', tmp_path / 'x.pth', classifier=classifier)
