@@ -56,7 +56,7 @@ def convert_to_detectron2(
     kind = classifier or origin.get('classifier')
     if kind in ('single', 'growing') and layouts.has_mlps(model):
         raise ValueError(
-            f"classifier: {source} has an MLP per step, which cannot be {kind!r}; use "
+            f'classifier: {source} has an MLP per step, which cannot be {kind!r}; use '
             f"'incremental', or leave it out"
         )
     if kind == 'single':

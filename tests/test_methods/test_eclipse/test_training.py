@@ -87,11 +87,13 @@ def run(request, shapes_root, tmp_path_factory):
             lambda head: STARTED.append(head.scenario.step) or initialise(head),
         )
         records = [train(request.param, step, shapes_root, work_dir) for step in range(2)]
-        patch.setattr(WatchEclipseHook, 'stop_after', 1)
-        with pytest.raises(KeyboardInterrupt):
-            train(request.param, 2, shapes_root, work_dir)
-        patch.setattr(WatchEclipseHook, 'stop_after', None)
-        records.append(train(request.param, 2, shapes_root, work_dir, resume=True))
+        stops = request.param == 'panoptic'
+        if stops:
+            patch.setattr(WatchEclipseHook, 'stop_after', 1)
+            with pytest.raises(KeyboardInterrupt):
+                train(request.param, 2, shapes_root, work_dir)
+            patch.setattr(WatchEclipseHook, 'stop_after', None)
+        records.append(train(request.param, 2, shapes_root, work_dir, resume=stops))
     torch.set_num_threads(threads)
     return request.param, work_dir, records
 
@@ -104,7 +106,7 @@ def test_losses_without_a_teacher(run):
     task, work_dir, records = run
     prefix = TASKS[task][3]
     names = {f'{prefix}{level}loss_{part}' for level in LEVELS for part in ('cls', 'mask', 'dice')}
-    assert [len(of_step) for of_step in records] == [2, 2, 1]
+    assert [len(of_step) for of_step in records] == [2, 2, 1 if task == 'panoptic' else 2]
     for of_step in records:
         for losses, teacher, labeller in of_step:
             assert set(losses) == names
@@ -232,7 +234,7 @@ def test_a_sweep_is_several_evaluations(run, shapes_root, monkeypatch):
 
 
 def test_a_step_that_resumes_keeps_what_it_learned(run):
-    """The last step was interrupted."""
+    """The last step of the panoptic run was interrupted; no step starts twice."""
     _, work_dir, _ = run
     assert (work_dir / 'step2' / 'iter_1.pth').is_file()
     assert STARTED == [1, 2]
