@@ -25,7 +25,7 @@ from ..outputs import check_outputs, output_file
 from ..registry import DATASETS, MODELS
 from ..scenario import Scenario
 from ..tasks import Task, task_of
-from .drawing import Segment, draw_segments, enlargement, join_panels
+from ..drawing import Segment, draw_segments, enlargement, join_panels
 
 
 @dataclass(frozen=True)

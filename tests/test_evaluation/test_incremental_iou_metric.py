@@ -11,7 +11,7 @@ from mmseg.evaluation import IoUMetric
 from mmseg.structures import SegDataSample
 
 from mmcomformer.evaluation import IncrementalIoUMetric
-from mmcomformer.evaluation.label_areas import LabelAreas
+from mmcomformer.evaluation.label_areas import LabelAreas, from_rows
 from mmcomformer.registry import METRICS
 from mmcomformer.scenario import Scenario
 
@@ -213,7 +213,7 @@ def test_equals_mmseg(scenario):
     metric = IncrementalIoUMetric()
     metric.dataset_meta = meta(scenario)
     metric.process(None, [sample.to_dict() for sample in samples])
-    areas = LabelAreas.from_rows(metric.results, scenario.num_classes)
+    areas = LabelAreas.from_counts(from_rows(metric.results), scenario.num_classes)
     # pixel counts far below 2**24: float32 holds them, and sums of them, exactly
     union = areas.pred + areas.gt - areas.intersection
     for ours, theirs in zip((areas.intersection, union, areas.pred, areas.gt), totals, strict=True):

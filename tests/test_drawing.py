@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mmcomformer.pictures.drawing import (
+from mmcomformer.drawing import (
     SMALLEST_SIDE,
     Segment,
     draw_segments,
