@@ -1,6 +1,7 @@
 """What a run keeps for its page, one file of each kind in the folder of a step.
 
-Both are NumPy archives (``.npz``) without pickled objects: arrays, and in ``meta`` the rest as JSON.
+Both are NumPy archives (``.npz``) without pickled objects: arrays, and in ``meta`` the rest as
+JSON.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ class KeptPicture:
         picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
         file = io.BytesIO()
         picture.save(file, 'JPEG', quality=88)
-        small = {key: _resized(values, picture.height, picture.width) for key, values in maps.items()}
+        small = {
+            key: _resized(values, picture.height, picture.width) for key, values in maps.items()
+        }
         return cls(name, file.getvalue(), small)
 
     def image(self) -> NDArray[np.uint8]:

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,7 @@ def thinned(points: Points, most: int = MOST_POINTS) -> Points:
     if len(points) <= most:
         return points
     bounds = [index * len(points) // most for index in range(most + 1)]
-    parts = (points[low:high] for low, high in zip(bounds[:-1], bounds[1:], strict=True))
+    parts = (points[low:high] for low, high in pairwise(bounds))
     return [(_mean(x for x, _ in part), _mean(y for _, y in part)) for part in parts]
 
 

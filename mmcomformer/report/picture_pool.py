@@ -49,9 +49,7 @@ class PicturePool:
         self._best: dict[int, _Rank] = {}
         self._pictures: dict[str, KeptPicture] = {}
 
-    def offer(
-        self, name: str, truth: NDArray[np.integer], make: Callable[[], KeptPicture]
-    ) -> None:
+    def offer(self, name: str, truth: NDArray[np.integer], make: Callable[[], KeptPicture]) -> None:
         """Keep an image if it is the best one of a class so far.
 
         Args:

@@ -19,7 +19,9 @@ Line = Sequence[tuple[float, float]]
 
 # replaced by currentColor; no line has this colour
 _INK = '#010203'
-_STYLE = {
+_STYLE: Any = {
+    # names of classes may have dollars
+    'text.parse_math': False,
     'svg.fonttype': 'none',
     'font.family': 'sans-serif',
     'font.size': 10,
@@ -37,6 +39,7 @@ COLOURS = (
     '#7f8c99', '#b46fb4', '#6f9f2f', '#5566c4',
 )  # fmt: skip
 """Colours of lines, readable on white and on nearly black."""
+_SIZE = 6.2, 3.2
 _DASHES = ('-', '--', ':', '-.')
 
 
@@ -47,9 +50,9 @@ def line_plot(
     y_label: str,
     whole_x: bool = False,
     log_y: bool = False,
+    from_zero: bool = False,
     marks: Sequence[float] = (),
     spread: Mapping[str, Sequence[float]] | None = None,
-    size: tuple[float, float] = (7.2, 3.4),
 ) -> Markup:
     """Draw lines with a legend.
 
@@ -59,15 +62,15 @@ def line_plot(
         y_label: What y is.
         whole_x: Whether x are few whole numbers, such as steps, each of which is marked.
         log_y: Whether the y axis is logarithmic.
+        from_zero: Whether the y axis begins at 0 if no value is negative.
         marks: Values of x at which a thin line is drawn: where a step begins.
         spread: For some lines, what is shaded above and below each point.
-        size: Width and height in inches.
 
     Returns:
         An SVG element.
     """
-    with rc_context(_STYLE):  # type: ignore[arg-type]
-        figure = Figure(figsize=size, layout='constrained')
+    with rc_context(_STYLE):
+        figure = Figure(figsize=_SIZE, layout='constrained')
         axes = figure.add_subplot()
         for index, (name, points) in enumerate(lines.items()):
             xs, ys = [x for x, _ in points], [y for _, y in points]
@@ -84,37 +87,38 @@ def line_plot(
             )
             around = (spread or {}).get(name)
             if around:
-                low, high = ([y + sign * s for y, s in zip(ys, around, strict=True)] for sign in (-1, 1))
+                low, high = (
+                    [y + sign * s for y, s in zip(ys, around, strict=True)] for sign in (-1, 1)
+                )
                 axes.fill_between(xs, low, high, color=colour, alpha=0.18, linewidth=0)
         for mark in marks:
-            axes.axvline(mark, color=_INK, linewidth=0.6, alpha=0.5, linestyle=':')
+            axes.axvline(mark, color=_INK, linewidth=0.9, alpha=0.7, linestyle=':')
         if whole_x:
             axes.set_xticks(sorted({x for points in lines.values() for x, _ in points}))
         if log_y and any(y > 0 for points in lines.values() for _, y in points):
             axes.set_yscale('log')
+        if from_zero and all(y >= 0 for points in lines.values() for _, y in points):
+            axes.set_ylim(bottom=0)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         axes.grid(color=_INK, alpha=0.12)
         if len(lines) > 1:
-            axes.legend(fontsize=8, loc='center left', bbox_to_anchor=(1.0, 0.5))
+            figure.legend(fontsize=9, loc='outside lower center', ncols=min(4, len(lines)))
         return _svg(figure)
 
 
 def _plain(name: str) -> str:
-    """Return a name that matplotlib neither hides in a legend nor reads as a formula."""
-    text = name.replace('$', r'\$')
-    return f'\u200b{text}' if text.startswith('_') else text
+    """Return a name that matplotlib does not hide in a legend."""
+    return f'\u200b{name}' if name.startswith('_') else name
 
 
-def matrix_plot(
-    values: NDArray[np.float64], rows: Sequence[str], columns: Sequence[str]
-) -> Markup:
+def matrix_plot(values: NDArray[np.float64], rows: Sequence[str], columns: Sequence[str]) -> Markup:
     """Draw a matrix of fractions in [0, 1], NaN left empty, as a picture with names at its sides.
 
     Returns:
         An image element.
     """
-    with rc_context({**_STYLE, 'font.size': 6}):  # type: ignore[arg-type]
+    with rc_context({**_STYLE, 'font.size': 6}):
         side = 1.6 + 0.095 * max(len(rows), len(columns))
         figure = Figure(figsize=(side, side), layout='constrained', dpi=100)
         axes = figure.add_subplot()
@@ -161,7 +165,7 @@ def heat_colour(value: float | None, *, losing: bool = False) -> str:
         value: 0 to 100; None for no value. With ``losing``, points lost; negative where gained.
         losing: Whether it is a loss, red, or a gain, green.
     """
-    if value is None:
+    if value is None or (losing and value == 0):
         return ''
     strength = min(abs(value) / (40 if losing else 100), 1.0)
     red_green_blue = _LOSS if losing and value > 0 else _GAIN if losing else _VALUE

@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from ..outputs import output_file
+from ..outputs import check_outputs, output_file
 from ..tables import format_value
 from .plots import heat_colour
 
@@ -25,6 +25,16 @@ def render(template: str, content: Mapping[str, Any]) -> str:
     environment.filters.update(value=format_value, minutes=_minutes, count=_count)
     environment.globals.update(heat=heat_colour)
     return environment.get_template(template).render(**content)
+
+
+def check_page(path: Path, *, overwrite: bool = False) -> None:
+    """Check that a page may be written, before it is made.
+
+    Raises:
+        FileExistsError: If there is a file of something else, and ``overwrite`` is false.
+        ValueError: If it is a folder.
+    """
+    check_outputs([path], overwrite=overwrite)
 
 
 def write_page(path: Path, text: str) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from markupsafe import Markup
 
-from ..evaluation.groups import GROUPS
+from ..evaluation.groups import GROUPS, mean
 from ..evaluation.summary import FILE_NAME, FOREGROUND, Summary, missing_steps, read_summary
 from ..tasks import task_named
 from .collected import (
@@ -29,7 +30,7 @@ from .numbers import (
 from .picture_pool import choose_pictures
 from .picture_rows import Names, PictureRow, picture_row
 from .plots import line_plot, matrix_plot
-from .rendering import render, write_page
+from .rendering import check_page, render, write_page
 
 PAGE_NAME = 'report.html'
 MOST_IN_TABLE = 40
@@ -39,7 +40,9 @@ MOST_LISTED = 12
 T = TypeVar('T')
 
 
-def write_run_page(run_dir: str | Path, file: str | Path | None = None) -> Path:
+def write_run_page(
+    run_dir: str | Path, file: str | Path | None = None, *, overwrite: bool = False
+) -> Path:
     """Write the page of a run.
 
     What is missing of the run's files is said on the page.
@@ -47,11 +50,13 @@ def write_run_page(run_dir: str | Path, file: str | Path | None = None) -> Path:
     Args:
         run_dir: Folder of the run, with its summary.
         file: Where to write; ``report.html`` in that folder by default.
+        overwrite: Whether a file that something else wrote is replaced.
 
     Returns:
         The file.
 
     Raises:
+        FileExistsError: If there is a file of something else.
         FileNotFoundError: If there is no summary.
         OSError: If the page cannot be written.
         ValueError: If the summary is damaged.
@@ -59,6 +64,7 @@ def write_run_page(run_dir: str | Path, file: str | Path | None = None) -> Path:
     run_dir = Path(run_dir)
     path = Path(file) if file is not None else run_dir / PAGE_NAME
     summary = read_summary(run_dir / FILE_NAME)
+    check_page(path, overwrite=overwrite)
     write_page(path, render('run.html.j2', run_content(run_dir, summary)))
     return path
 
@@ -69,13 +75,10 @@ def run_content(run_dir: Path, summary: Summary) -> dict[str, Any]:
     task = task_named(summary['task'])
     histories = class_histories(summary)
     evaluations = {
-        entry['step']: read_or_reason(lambda entry=entry: evaluation_of(run_dir, entry))
-        for entry in steps
+        entry['step']: read_or_reason(partial(evaluation_of, run_dir, entry)) for entry in steps
     }
     last = evaluations[steps[-1]['step']] if steps else 'no step has been evaluated'
-    table = (
-        last if isinstance(last, str) else confusion_table(last, [h.name for h in histories])
-    )
+    table = last if isinstance(last, str) else confusion_table(last, [h.name for h in histories])
     return {
         'title': summary['config'],
         'summary': summary,
@@ -88,7 +91,7 @@ def run_content(run_dir: Path, summary: Summary) -> dict[str, Any]:
         'machines': of_machines(steps),
         'curves': _result_curves(summary, task.measures[0]) if steps else None,
         'histories': histories,
-        'by_loss': by_loss(histories)[:MOST_LISTED],
+        'by_loss': [h for h in by_loss(histories) if (h.lost or 0.0) > 0][:MOST_LISTED],
         'confusion': _confusion_content(table, histories),
         'segments': None if isinstance(last, str) else last.segments,
         'pictures': _picture_content(evaluations, histories),
@@ -136,7 +139,7 @@ def _result_curves(summary: Summary, metric: str) -> Markup:
         for group in GROUPS
     }
     known = {group: points for group, points in lines.items() if points}
-    return line_plot(known, x_label='step', y_label=f'{metric} (%)', whole_x=True)
+    return line_plot(known, x_label='step', y_label=f'{metric} (%)', whole_x=True, from_zero=True)
 
 
 def _confusion_content(
@@ -195,15 +198,19 @@ def rankings(classes: Sequence[str], histories: Sequence[ClassHistory]) -> list[
     good = sorted(
         (h for h in taught if h.values[-1] is not None), key=lambda h: -(h.values[-1] or 0.0)
     )
-    return [[classes.index(h.name) for h in some if h.name in classes] for some in (lost, new, good)]
+    return [
+        [classes.index(h.name) for h in some if h.name in classes] for some in (lost, new, good)
+    ]
 
 
-def _pseudo_label_content(run_dir: Path, steps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _pseudo_label_content(
+    run_dir: Path, steps: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
     """Return the quality of the pseudo-labels of each step that has some."""
     content = []
     for entry in steps:
         folder = run_dir / f'step{entry["step"]}'
-        quality = read_or_reason(lambda folder=folder: _pseudo_labels_of(folder))
+        quality = read_or_reason(partial(_pseudo_labels_of, folder))
         if isinstance(quality, PseudoLabelQuality):
             names = Names(quality.classes, quality.palette)
             captions = {
@@ -216,7 +223,16 @@ def _pseudo_label_content(run_dir: Path, steps: Sequence[Mapping[str, Any]]) -> 
                 for p in quality.pictures
             ]
             content.append(
-                {'step': entry['step'], 'quality': quality, 'rows': rows, 'missing': None}
+                {
+                    'step': entry['step'],
+                    'quality': quality,
+                    'means': {
+                        measure: mean(of[measure] for of in quality.per_class.values())
+                        for measure in ('precision', 'recall', 'PQ')
+                    },
+                    'rows': rows,
+                    'missing': None,
+                }
             )
         elif quality is not None:
             content.append({'step': entry['step'], 'missing': quality})
@@ -235,7 +251,7 @@ def _training_content(run_dir: Path, steps: Sequence[Mapping[str, Any]]) -> dict
     curves = read_curves(run_dir, steps)
     labels = {
         'lr': 'learning rate',
-        'grad_norm': 'gradient norm before clipping',
+        'grad_norm': 'gradient norm',
         'time': 'seconds per iteration',
         'memory': 'memory (MB, CUDA)',
     }
@@ -263,7 +279,6 @@ def _training_content(run_dir: Path, steps: Sequence[Mapping[str, Any]]) -> dict
                 x_label=x_label,
                 y_label=labels[name],
                 marks=curves.starts[1:-1],
-                size=(5.0, 2.4),
             ),
         )
         for name, points in curves.others.items()

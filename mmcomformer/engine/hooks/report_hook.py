@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ class ReportHook(Hook):
     ) -> None:
         """Keep the pictures of a batch that are wanted."""
         for sample in outputs or () if self._pool is not None else ():
-            if not _try(runner, lambda s=sample: self._offer(runner, s), 'no picture was kept'):
+            if not _try(runner, partial(self._offer, runner, sample), 'no picture was kept'):
                 # the others would fail too, each with a warning
                 self._pool = PicturePool()
                 return
