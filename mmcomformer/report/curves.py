@@ -52,7 +52,7 @@ def read_curves(run_dir: Path, steps: Sequence[Mapping[str, Any]]) -> Curves:
     starts, missing, start = [], [], 0
     for entry in steps:
         starts.append(start)
-        lines = logged_lines(run_dir / f'step{entry["step"]}', entry['train_iters'])
+        lines = logged_lines(step_folder(run_dir, entry), entry['train_iters'])
         if not lines:
             missing.append(entry['step'])
         for iteration, line in lines.items():
@@ -68,6 +68,11 @@ def read_curves(run_dir: Path, steps: Sequence[Mapping[str, Any]]) -> Curves:
         [*starts, start],
         missing,
     )
+
+
+def step_folder(run_dir: Path, entry: Mapping[str, Any]) -> Path:
+    """Return the folder of a step: of another run, if the step was taken over from that."""
+    return Path(entry.get('of_run', run_dir)) / f'step{entry["step"]}'
 
 
 def logged_lines(folder: Path, last: int) -> dict[int, dict[str, Any]]:

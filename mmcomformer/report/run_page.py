@@ -18,7 +18,7 @@ from .collected import (
     read_evaluation,
     read_pseudo_labels,
 )
-from .curves import read_curves
+from .curves import read_curves, step_folder
 from .numbers import (
     ClassHistory,
     ConfusionTable,
@@ -117,7 +117,7 @@ def evaluation_of(run_dir: Path, entry: Mapping[str, Any]) -> Evaluation:
         FileNotFoundError: If there is nothing.
         ValueError: If it is damaged, or belongs to another evaluation.
     """
-    folder = run_dir / f'step{entry["step"]}'
+    folder = step_folder(run_dir, entry)
     evaluation = read_evaluation(folder)
     if evaluation.per_class != entry['per_class']:
         raise ValueError(f'{folder}: what was kept there is of another evaluation of the step')
@@ -209,7 +209,7 @@ def _pseudo_label_content(
     """Return the quality of the pseudo-labels of each step that has some."""
     content = []
     for entry in steps:
-        folder = run_dir / f'step{entry["step"]}'
+        folder = step_folder(run_dir, entry)
         quality = read_or_reason(partial(_pseudo_labels_of, folder))
         if isinstance(quality, PseudoLabelQuality):
             names = Names(quality.classes, quality.palette)

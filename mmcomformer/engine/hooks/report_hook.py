@@ -177,7 +177,7 @@ def _try(runner: Runner, action: Callable[[], Any], consequence: str) -> bool:
     """Do something that must not end a run; return whether it was done."""
     try:
         action()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever fails, the training is worth more
         reason = f'{type(error).__name__}: {error}'
         runner.logger.warning(f'{consequence}: {reason}. The run goes on')
         return False
