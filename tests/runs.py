@@ -66,6 +66,8 @@ def shapes_options(
         f'default_hooks.logger.interval={interval or iters}',
         'model.train_cfg.num_points=128',
         f'auto_scale_lr.base_batch_size={batch_size}',
+        # its page takes longer than some iterations
+        'default_hooks.report=None',
     ]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -220,9 +221,14 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]], list[Kep
         ]
     except FileNotFoundError:
         raise
-    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except _READ_ERRORS as error:
         raise _damaged(path, error) from error
     return meta, arrays, pictures
+
+
+_READ_ERRORS = (
+    OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 def _damaged(path: Path, error: Exception) -> ValueError:

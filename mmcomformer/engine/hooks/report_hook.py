@@ -59,6 +59,7 @@ class ReportHook(Hook):
             )
         self.pseudo_label_images = pseudo_label_images
         self._pool: PicturePool | None = None
+        self._keeps_pictures = True
 
     def before_train(self, runner: Runner) -> None:
         """Diagnose the pseudo-labels, unless the step resumes."""
@@ -86,6 +87,7 @@ class ReportHook(Hook):
         summary_hook = _summary_hook(runner)
         finished = summary_hook is not None and summary_hook.finished_training(runner) is not None
         self._pool = PicturePool() if finished else None
+        self._keeps_pictures = True
 
     def after_val_iter(
         self,
@@ -95,10 +97,12 @@ class ReportHook(Hook):
         outputs: Sequence[Any] | None = None,
     ) -> None:
         """Keep the pictures of a batch that are wanted."""
-        for sample in outputs or () if self._pool is not None else ():
-            if not _try(runner, partial(self._offer, runner, sample), 'no picture was kept'):
+        if self._pool is None or not self._keeps_pictures:
+            return
+        for sample in outputs or ():
+            if not _try(runner, partial(self._offer, runner, sample), 'pictures were not kept'):
                 # the others would fail too, each with a warning
-                self._pool = PicturePool()
+                self._keeps_pictures = False
                 return
 
     def _offer(self, runner: Runner, sample: Any) -> None:

@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+
+from mmcomformer.report.collected import KeptPicture
+from mmcomformer.report.picture_pool import PicturePool, choose_pictures, classes_on
+
+
+def stripes(*labels):
+    """A map of 100 columns, with an equal part of each label."""
+    return np.repeat(np.array(labels), 100 // len(labels))[None].repeat(4, axis=0)
+
+
+def picture(name, truth):
+    return KeptPicture.of(name, np.zeros((*truth.shape, 3), np.uint8), {'truth': truth})
+
+
+def offer(pool, name, *labels):
+    truth = stripes(*labels)
+    pool.offer(name, truth, lambda: picture(name, truth))
+
+
+def names(pictures):
+    return [kept.name for kept in pictures]
+
+
+def test_segments_of_a_class_count_together():
+    assert classes_on(stripes(2, 1002, 5, -1)) == {2: 0.5, 5: 0.25}
+
+
+def test_specks_do_not_count():
+    truth = np.zeros((10, 100), int)
+    truth[0, :9] = 4
+    assert list(classes_on(truth)) == [0]
+    truth[0, 9] = 4
+    assert list(classes_on(truth)) == [0, 4]
+
+
+def test_the_image_with_most_classes_is_kept_for_each():
+    pool = PicturePool()
+    offer(pool, 'one', 0)
+    offer(pool, 'two', 0, 1)
+    offer(pool, 'other', 2)
+    assert names(pool.pictures()) == ['two', 'other']
+
+
+def test_among_equals_the_largest_share_and_then_the_name():
+    pool = PicturePool()
+    offer(pool, 'b', 0, 1)
+    offer(pool, 'a', 0, 1)
+    assert names(pool.pictures()) == ['a']
+    offer(pool, 'more of 0', 0, 0, 0, 1)
+    assert sorted(names(pool.pictures())) == ['a', 'more of 0']
+
+
+def test_pictures_that_are_not_kept_are_not_made():
+    pool = PicturePool()
+    offer(pool, 'a', 0, 1)
+    pool.offer('b', stripes(0), lambda: pytest.fail('made'))
+    pool.offer('nothing', stripes(-1), lambda: pytest.fail('made'))
+
+
+@pytest.mark.parametrize('parts', [1, 2, 3])
+def test_the_choice_does_not_depend_on_order_or_number_of_processes(parts):
+    random = np.random.default_rng(3)
+    images = [(f'{i:02d}', random.integers(0, 9, random.integers(1, 6))) for i in range(40)]
+    expected = PicturePool()
+    for name, labels in images:
+        offer(expected, name, *labels)
+    random.shuffle(images)
+    pools = [PicturePool() for _ in range(parts)]
+    for index, (name, labels) in enumerate(images):
+        offer(pools[index % parts], name, *labels)
+    merged = PicturePool()
+    for pool in pools:
+        merged.merge(pool)
+    assert names(merged.pictures()) == names(expected.pictures())
+
+
+def test_at_most_so_many_and_first_what_shows_something_new():
+    pool = PicturePool()
+    offer(pool, 'pair', 0, 1)
+    offer(pool, 'three', 2, 3, 4)
+    offer(pool, 'single', 5)
+    assert names(pool.pictures(most=2)) == ['three', 'pair']
+
+
+def test_choice_takes_turns():
+    kept = [picture(str(label), stripes(label)) for label in range(6)]
+    chosen = choose_pictures(kept, [[3, 2], [5], [0, 3]], count=4)
+    assert names(chosen) == ['3', '5', '0', '2']
+    assert names(choose_pictures(kept, [[3], [], [3]], count=3)) == ['3', '0', '1']
+    assert names(choose_pictures(kept, [[9]], count=8)) == ['0', '1', '2', '3', '4', '5']
+    assert choose_pictures([], [[1]]) == []
+
+
+def test_choice_prefers_the_largest_share():
+    kept = [picture('little', stripes(0, 1, 2)), picture('much', stripes(0, 0, 2))]
+    assert names(choose_pictures(kept, [[0]], count=1)) == ['much']
