@@ -67,7 +67,7 @@ def shapes_options(
         'model.train_cfg.num_points=128',
         f'auto_scale_lr.base_batch_size={batch_size}',
         # its page takes longer than some iterations
-        'default_hooks.report=None',
+        'default_hooks.report.enabled=False',
     ]
 
 

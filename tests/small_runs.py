@@ -29,7 +29,7 @@ def small_options(root, *, head='panoptic_head', **more):
         f'model.{head}.num_queries': 10,
         'visualizer.vis_backends': [],
         # its page takes as long as the rest
-        'default_hooks.report': None,
+        'default_hooks.report.enabled': False,
         **more,
     }
 

@@ -43,6 +43,7 @@ class ReportHook(Hook):
     fails costs a warning with the reason.
 
     Args:
+        enabled: Whether to do anything at all.
         pseudo_label_images: How many training images to diagnose pseudo-labels on; 0 for none.
 
     Raises:
@@ -52,11 +53,12 @@ class ReportHook(Hook):
     # after the hooks that set the teacher
     priority = 'LOWEST'
 
-    def __init__(self, pseudo_label_images: int = MOST_IMAGES) -> None:
+    def __init__(self, *, enabled: bool = True, pseudo_label_images: int = MOST_IMAGES) -> None:
         if pseudo_label_images < 0:
             raise ValueError(
                 f'ReportHook.pseudo_label_images: expected 0 or more, got {pseudo_label_images}'
             )
+        self.enabled = enabled
         self.pseudo_label_images = pseudo_label_images
         self._pool: PicturePool | None = None
         self._keeps_pictures = True
@@ -65,7 +67,7 @@ class ReportHook(Hook):
         """Diagnose the pseudo-labels, unless the step resumes."""
         model = unwrap_model(runner.model)
         makes_some = getattr(model, 'pseudo_labeller', None) is not None
-        first = is_main_process() and runner.iter == 0 and _summary_hook(runner) is not None
+        first = is_main_process() and runner.iter == 0 and self._summary_hook(runner) is not None
         if makes_some and first and self.pseudo_label_images:
             _try(runner, lambda: self._diagnose(runner, model), 'pseudo-labels were not diagnosed')
 
@@ -84,10 +86,15 @@ class ReportHook(Hook):
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Start to collect, if the evaluation is the one that the summary holds."""
-        summary_hook = _summary_hook(runner)
+        summary_hook = self._summary_hook(runner)
         finished = summary_hook is not None and summary_hook.finished_training(runner) is not None
         self._pool = PicturePool() if finished else None
         self._keeps_pictures = True
+
+    def _summary_hook(self, runner: Runner) -> SummaryHook | None:
+        if not self.enabled:
+            return None
+        return next((hook for hook in runner.hooks if isinstance(hook, SummaryHook)), None)
 
     def after_val_iter(
         self,
@@ -163,10 +170,6 @@ def _with_nothing(codes: Any, num_classes: int) -> np.ndarray:
     """Return a map (1, H, W) of codes as an array (H, W) with :data:`NOTHING` where no class is."""
     array = np.asarray(codes.cpu())[0].astype(np.int32)
     return np.where(array % 1000 < num_classes, array, NOTHING)
-
-
-def _summary_hook(runner: Runner) -> SummaryHook | None:
-    return next((hook for hook in runner.hooks if isinstance(hook, SummaryHook)), None)
 
 
 def _incremental(dataset: Any) -> IncrementalDataset | None:

@@ -80,7 +80,7 @@ class TestWhatARunLeaves:
         work_dir, _, options = finished_run
         teacher = str(previous_checkpoint(work_dir / 'step0'))
         request = Request(CONFIG, step=1, teacher=teacher, work_dir=str(tmp_path / 'run'))
-        assert options['default_hooks.report'] is None
+        assert options['default_hooks.report.enabled'] is False
         driver.run(Request(**{**vars(request), 'cfg_options': options}))
         weights = [
             hash_of(read_checkpoint(previous_checkpoint(folder / 'step1'))['state_dict'])
@@ -174,6 +174,15 @@ def test_two_processes_leave_the_same(tmp_path, images):
     np.testing.assert_array_equal(one.confusion, two.confusion)
     assert (one.per_class, one.segments) == (two.per_class, two.segments)
     assert [p.name for p in one.pictures] == [p.name for p in two.pictures]
+
+
+def test_switched_off(tmp_path, images):
+    hook, runner = ReportHook(enabled=False), make_runner(tmp_path)
+    hook.before_val_epoch(runner)
+    hook.after_val_iter(runner, 0, None, [sample(images[0], *SAMPLES[0])])
+    hook.after_val_epoch(runner)
+    hook.after_val(runner)
+    assert not (tmp_path / 'step0').exists()
 
 
 def test_an_evaluation_in_the_middle_leaves_nothing(tmp_path, images, monkeypatch):
