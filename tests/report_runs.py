@@ -1,6 +1,7 @@
-"""Runs as trainings leave them, made up: summary, what was kept of each step, and logs."""
+"""Runs as trainings leave them, made up; and a reader of their pages."""
 
 import json
+from html.parser import HTMLParser
 
 import numpy as np
 
@@ -73,7 +74,7 @@ def make_entry(scenario, task='panoptic', *, seed=0):
         'train_iters': 40,
         'seconds': 61.5,
         'seed': seed,
-        'metrics': {measure: values for measure in measures},
+        'metrics': dict.fromkeys(measures, values),
         'per_class': per_class,
         'seconds_per_iter': 0.125,
         'parameters': 5_000_000,
@@ -95,7 +96,7 @@ def keep(folder, scenario, entry, *, size=(24, 32), images=10, pseudo=True):
     pictures = [make_picture(random, f'val/{i}.jpg', size, count, scenario) for i in range(images)]
     confusion = random.integers(0, 1000, (count + 1, count + 1))
     segments = {
-        name: dict(zip(('matched', 'missed', 'wrong'), random.integers(0, 90, 3).tolist()))
+        name: {kind: int(random.integers(90)) for kind in ('matched', 'missed', 'wrong')}
         for name in scenario.seen_classes
     }
     classes, palette = scenario.classes, distinct_palette(None, count)
@@ -143,3 +144,51 @@ def write_log(folder, lines, *, first=10, every=10):
             }
             file.write(json.dumps(line) + '\n')
         file.write(json.dumps({'continual/PQ': 30.0, 'step': iteration if lines else 0}) + '\n')
+
+
+class Page(HTMLParser):
+    """Texts of the cells of each section's tables, all texts, and addresses."""
+
+    VOID = ('meta', 'link', 'img', 'br')
+
+    def __init__(self, text):
+        super().__init__()
+        self.section = None
+        self.sections, self.rows, self.texts, self.addresses = [], [], [], []
+        self.open = []
+        self.feed(text)
+        assert self.open == [], 'elements that are not closed'
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in self.VOID:
+            self.open.append(tag)
+        attrs = dict(attrs)
+        self.addresses += [attrs[key] for key in ('src', 'href', 'xlink:href') if key in attrs]
+        if tag == 'h2':
+            self.sections.append(attrs['id'])
+        if tag == 'tr':
+            self.rows.append((self.sections[-1], []))
+        if tag in ('td', 'th'):
+            self.rows[-1][1].append('')
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if 'style' in self.open or 'svg' in self.open:
+            return
+        if self.open and self.open[-1] in ('td', 'th'):
+            self.rows[-1][1][-1] += data
+        self.texts.append(data)
+
+    def table(self, section):
+        return [cells for where, cells in self.rows if where == section]
+
+    @property
+    def text(self):
+        return ' '.join(' '.join(self.texts).split())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -40,6 +41,7 @@ COLOURS = (
 )  # fmt: skip
 """Colours of lines, readable on white and on nearly black."""
 _SIZE = 6.2, 3.2
+_NO_METADATA = {'Date': None, 'Creator': None}
 _DASHES = ('-', '--', ':', '-.')
 
 
@@ -128,7 +130,9 @@ def matrix_plot(values: NDArray[np.float64], rows: Sequence[str], columns: Seque
         axes.set_xlabel('predicted', fontsize=9)
         axes.set_ylabel('ground truth', fontsize=9)
         file = io.BytesIO()
-        figure.savefig(file, format='png', facecolor='white')
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', 'Glyph .* missing from', UserWarning)
+            figure.savefig(file, format='png', facecolor='white')
     return Markup('<img class="matrix" alt="{}" src="{}">').format(
         'confusion of the classes', data_uri(file.getvalue(), 'image/png')
     )
@@ -147,7 +151,10 @@ def data_uri(content: bytes, mime: str) -> str:
 
 def _svg(figure: Figure) -> Markup:
     file = io.StringIO()
-    figure.savefig(file, format='svg', transparent=True, metadata={'Date': None, 'Creator': None})
+    with warnings.catch_warnings():
+        # the browser has a font for it: text stays text
+        warnings.filterwarnings('ignore', 'Glyph .* missing from', UserWarning)
+        figure.savefig(file, format='svg', transparent=True, metadata=_NO_METADATA)
     text = file.getvalue()
     text = text[text.index('<svg') :].replace(_INK, 'currentColor')
     # nothing but a description, with addresses that look as if something was fetched

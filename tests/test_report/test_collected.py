@@ -116,7 +116,7 @@ def test_another_version(tmp_path, monkeypatch):
 def test_keys_that_are_missing(tmp_path):
     write_pseudo_labels(tmp_path, PseudoLabelQuality(['a'], [(1, 2, 3)], {}, 1))
     (tmp_path / PSEUDO_LABELS).rename(tmp_path / EVALUATION)
-    with pytest.raises(ValueError, match=r"evaluation.npz: it cannot be read \(KeyError"):
+    with pytest.raises(ValueError, match=r'evaluation.npz: it cannot be read \(KeyError'):
         read_evaluation(tmp_path)
 
 

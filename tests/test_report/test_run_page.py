@@ -2,10 +2,9 @@
 
 import json
 import os
-from html.parser import HTMLParser
 
 import pytest
-from report_runs import make_entry, make_run
+from report_runs import Page, make_entry, make_run
 
 from mmcomformer.evaluation.summary import merge_step, write_summary
 from mmcomformer.report import run_page
@@ -13,54 +12,6 @@ from mmcomformer.report.run_page import write_run_page
 from mmcomformer.scenario import Scenario
 
 SECTIONS = ['run', 'results', 'classes', 'confusion', 'pictures', 'pseudo-labels', 'training']
-
-
-class Page(HTMLParser):
-    """Texts of the cells of each section's tables, all texts, and addresses."""
-
-    VOID = ('meta', 'link', 'img', 'br')
-
-    def __init__(self, text):
-        super().__init__()
-        self.section = None
-        self.sections, self.rows, self.texts, self.addresses = [], [], [], []
-        self.open = []
-        self.feed(text)
-        assert self.open == [], 'elements that are not closed'
-
-    def handle_starttag(self, tag, attrs):
-        if tag not in self.VOID:
-            self.open.append(tag)
-        attrs = dict(attrs)
-        self.addresses += [attrs[key] for key in ('src', 'href', 'xlink:href') if key in attrs]
-        if tag == 'h2':
-            self.sections.append(attrs['id'])
-        if tag == 'tr':
-            self.rows.append((self.sections[-1], []))
-        if tag in ('td', 'th'):
-            self.rows[-1][1].append('')
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        if tag not in self.VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if 'style' in self.open or 'svg' in self.open:
-            return
-        if self.open and self.open[-1] in ('td', 'th'):
-            self.rows[-1][1][-1] += data
-        self.texts.append(data)
-
-    def table(self, section):
-        return [cells for where, cells in self.rows if where == section]
-
-    @property
-    def text(self):
-        return ' '.join(' '.join(self.texts).split())
 
 
 def page_of(run_dir, **options):
@@ -129,12 +80,16 @@ def test_numbers_are_those_of_the_summary(tmp_path):
 def test_confusion_is_what_was_kept(tmp_path):
     make_run(tmp_path)
     page = page_of(tmp_path)
-    kept = run_page.evaluation_of(tmp_path, json.loads((tmp_path / 'summary.json').read_text())['steps'][-1])
+    kept = run_page.evaluation_of(
+        tmp_path, json.loads((tmp_path / 'summary.json').read_text())['steps'][-1]
+    )
     pixels = kept.confusion
     rows = [row for row in page.table('confusion') if row[0].startswith('class')]
     for label, row in enumerate(rows[:4]):
         shares = 100 * pixels[label] / pixels[label].sum()
-        assert row[1:-1] == [f'{share:.1f}' if n else '·' for share, n in zip(shares, pixels[label])]
+        assert row[1:-1] == [
+            f'{share:.1f}' if n else '·' for share, n in zip(shares, pixels[label], strict=True)
+        ]
     segments = [row for row in page.table('confusion') if len(row) == 4][1:]
     assert segments == [[n, *map(str, counts.values())] for n, counts in kept.segments.items()]
 
@@ -188,7 +143,13 @@ def test_killed_while_it_is_written(tmp_path, monkeypatch):
 def test_semantic(tmp_path):
     make_run(tmp_path, task='semantic')
     page = page_of(tmp_path)
-    assert page.table('results')[0] == ['after step', 'mIoU base', 'mIoU new', 'mIoU all', 'mAcc all']
+    assert page.table('results')[0] == [
+        'after step',
+        'mIoU base',
+        'mIoU new',
+        'mIoU all',
+        'mAcc all',
+    ]
 
 
 def test_without_pseudo_labels_the_section_is_absent(tmp_path):

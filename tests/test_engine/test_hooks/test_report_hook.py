@@ -9,8 +9,8 @@ import pytest
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import PixelData
-from small_runs import CONFIG, hash_of
 from several import run_two
+from small_runs import CONFIG, hash_of
 
 from mmcomformer.engine import driver
 from mmcomformer.engine.checkpoint import previous_checkpoint, read_checkpoint
@@ -137,7 +137,7 @@ def make_runner(work_dir, *, summaries=True):
     )
 
 
-def evaluate(runner, images, indices, *, size=len(SAMPLES)):
+def evaluate(runner, images, indices):
     """Let hook and metric see some of the samples."""
     hook, [metric] = ReportHook(), runner.val_evaluator.metrics
     hook.before_val_epoch(runner)
@@ -145,7 +145,7 @@ def evaluate(runner, images, indices, *, size=len(SAMPLES)):
         outputs = [sample(images[index], *SAMPLES[index])]
         metric.process(None, [found.to_dict() for found in outputs])
         hook.after_val_iter(runner, index, None, outputs)
-    metric.evaluate(size)
+    metric.evaluate(len(SAMPLES))
     hook.after_val_epoch(runner)
     return hook
 
@@ -213,7 +213,9 @@ def test_pictures_that_cannot_be_read_cost_one_warning(tmp_path, images, caplog)
         ('_write_page', 'the page of the run was not written: OSError: disk full. The run goes on'),
     ],
 )
-def test_what_cannot_be_written_costs_a_warning(tmp_path, images, caplog, monkeypatch, broken, message):
+def test_what_cannot_be_written_costs_a_warning(
+    tmp_path, images, caplog, monkeypatch, broken, message
+):
     def fail(*args):
         raise OSError('disk full')
 
@@ -239,7 +241,9 @@ def test_pseudo_labels_that_cannot_be_diagnosed_cost_a_warning(tmp_path, caplog)
     runner.train_dataloader = SimpleNamespace(dataset=[1, 2])
     ReportHook().before_train(runner)
     [record] = caplog.records
-    assert 'pseudo-labels were not diagnosed: ValueError: the training data has no' in record.message
+    assert (
+        'pseudo-labels were not diagnosed: ValueError: the training data has no' in record.message
+    )
     assert runner.model.training
     caplog.clear()
     ReportHook(pseudo_label_images=0).before_train(runner)
@@ -249,7 +253,9 @@ def test_pseudo_labels_that_cannot_be_diagnosed_cost_a_warning(tmp_path, caplog)
 
 
 def test_negative_number():
-    with pytest.raises(ValueError, match=r'ReportHook.pseudo_label_images: expected 0 or more, got -1'):
+    with pytest.raises(
+        ValueError, match=r'ReportHook.pseudo_label_images: expected 0 or more, got -1'
+    ):
         ReportHook(pseudo_label_images=-1)
 
 

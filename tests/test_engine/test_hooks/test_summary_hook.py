@@ -427,3 +427,19 @@ def test_config_without_file_is_named_after_the_folder(tmp_path):
     runner.cfg = Config(runner.cfg.to_dict())
     runner.train()
     assert read(tmp_path / 'my_run')['config'] == 'my_run'
+
+
+def test_validation_is_logged_at_its_iteration(tmp_path):
+    """By epoch, mmengine's default, every value would lie at step 0."""
+    base = Path(__file__).parents[3] / 'configs' / '_base_'
+    hooks = Config.fromfile(str(base / 'default_runtime_semantic.py')).default_hooks
+    runner = make_runner(
+        tmp_path,
+        more_hooks={'logger': {**hooks.logger, 'interval': 1}},
+        visualizer={'type': 'Visualizer', 'vis_backends': [{'type': 'LocalVisBackend'}]},
+        log_processor={'by_epoch': False},
+    )
+    runner.train()
+    [path] = (tmp_path / 'step0').glob('*/vis_data/scalars.json')
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line['step'] for line in lines if 'continual/PQ' in line] == [2, 4]
