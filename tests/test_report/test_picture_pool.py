@@ -52,6 +52,16 @@ def test_among_equals_the_largest_share_and_then_the_name():
     assert sorted(names(pool.pictures())) == ['a', 'more of 0']
 
 
+def test_large_images_are_sampled():
+    pool = PicturePool()
+    truth = np.kron(stripes(0, 1, 2, 3), np.ones((200, 8), int))
+    pool.offer('large', truth, lambda: picture('large', truth))
+    assert list(pool._best) == [0, 1, 2, 3]
+    for classes, share, _ in pool._best.values():
+        assert classes == -4
+        assert share == pytest.approx(-0.25, abs=0.01)
+
+
 def test_pictures_that_are_not_kept_are_not_made():
     pool = PicturePool()
     offer(pool, 'a', 0, 1)
