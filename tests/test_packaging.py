@@ -90,7 +90,7 @@ class TestWheel:
         modules = {
             str(path.relative_to(ROOT))
             for path in (ROOT / 'mmcomformer').rglob('*.py*')
-            if '.mim' not in path.parts and path.suffix in ('.py', '.pyi')
+            if '.mim' not in path.parts and path.suffix in ('.py', '.pyi', '.j2')
         }
         assert modules <= names
         assert {f'mmcomformer/.mim/{name}' for name in shipped_files()} <= names
