@@ -89,7 +89,7 @@ class TestWheel:
             text = archive.read(metadata).decode()
         modules = {
             str(path.relative_to(ROOT))
-            for path in (ROOT / 'mmcomformer').rglob('*.py*')
+            for path in (ROOT / 'mmcomformer').rglob('*')
             if '.mim' not in path.parts and path.suffix in ('.py', '.pyi', '.j2')
         }
         assert modules <= names

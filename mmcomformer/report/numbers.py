@@ -17,6 +17,10 @@ from .plots import nan_to_none
 UNLABELLED, NOT_TAUGHT, NOTHING_PREDICTED = 'unlabelled', 'not taught yet', 'nothing'
 
 
+# what would be written as 0.0 %
+_LEAST_SHARE = 0.05
+
+
 @dataclass(frozen=True)
 class ClassHistory:
     """The values of a class after each step.
@@ -99,13 +103,13 @@ class ConfusionTable:
         ]
 
     def takers(self, name: str, most: int = 5) -> list[tuple[str, float]]:
-        """Return the classes that most pixels of a class went to, and percent of its pixels."""
+        """Return the classes that most of a class went to, and percent of its pixels."""
         row = self.rows.index(name)
         order = np.argsort(-self.pixels[row], kind='stable').tolist()
         found = [
             (self.columns[column], float(self.shares[row, column]))
             for column in order
-            if self.columns[column] != name and self.pixels[row, column]
+            if self.columns[column] != name and self.shares[row, column] >= _LEAST_SHARE
         ]
         return found[:most]
 

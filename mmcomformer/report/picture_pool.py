@@ -12,6 +12,7 @@ from .collected import NOTHING, KeptPicture
 LEAST_SHARE = 0.01
 """A class is seen on an image if it covers this share of it."""
 MOST_KEPT = 48
+_IN_MEMORY = 160
 _SAMPLED_SIDE = 128
 SHOWN = 8
 
@@ -39,19 +40,24 @@ def classes_on(truth: NDArray[np.integer], least: float = LEAST_SHARE) -> dict[i
 
 
 class PicturePool:
-    """For each class the image that shows it together with the most other classes.
+    """For each class the images that show it together with the most other classes.
 
-    Among equals the image of which it covers the largest share is kept, then the first by name. So
+    Among equals those of which it covers the largest share are kept, then the first by name. So
     the choice depends on the ground truth only: it is the same after every step and for any number
-    of processes.
+    of processes. Of few classes more images are kept, so that a page has enough of them.
+
+    Args:
+        num_classes: Number of classes.
     """
 
-    def __init__(self) -> None:
-        self._best: dict[int, _Rank] = {}
+    def __init__(self, num_classes: int) -> None:
+        self._per_class = max(1, min(SHOWN, _IN_MEMORY // num_classes))
+        # the best ones of each class, in order
+        self._best: dict[int, list[_Rank]] = {}
         self._pictures: dict[str, KeptPicture] = {}
 
     def offer(self, name: str, truth: NDArray[np.integer], make: Callable[[], KeptPicture]) -> None:
-        """Keep an image if it is the best one of a class so far.
+        """Keep an image if it is among the best ones of a class so far.
 
         Args:
             name: Its name.
@@ -62,33 +68,43 @@ class PicturePool:
         stride = max(1, min(truth.shape) // _SAMPLED_SIDE)
         shares = classes_on(truth[::stride, ::stride])
         ranks = {label: (-len(shares), -share, name) for label, share in shares.items()}
-        if any(self._is_better(label, rank) for label, rank in ranks.items()):
+        if any(self._is_kept(label, rank) for label, rank in ranks.items()):
             self._add(make(), ranks)
 
-    def _is_better(self, label: int, rank: _Rank) -> bool:
-        return label not in self._best or rank < self._best[label]
+    def _is_kept(self, label: int, rank: _Rank) -> bool:
+        best = self._best.get(label, [])
+        return rank not in best and (len(best) < self._per_class or rank < best[-1])
 
     def _add(self, picture: KeptPicture, ranks: Mapping[int, _Rank]) -> None:
         for label, rank in ranks.items():
-            if self._is_better(label, rank):
-                self._best[label] = rank
+            if self._is_kept(label, rank):
+                best = sorted([*self._best.get(label, []), rank])
+                self._best[label] = best[: self._per_class]
         self._pictures[picture.name] = picture
-        names = {name for _, _, name in self._best.values()}
+        names = {name for best in self._best.values() for _, _, name in best}
         self._pictures = {name: kept for name, kept in self._pictures.items() if name in names}
 
     def merge(self, other: PicturePool) -> None:
         """Add what another process kept."""
         for name, picture in other._pictures.items():
-            ranks = {label: rank for label, rank in other._best.items() if rank[2] == name}
-            if any(self._is_better(label, rank) for label, rank in ranks.items()):
+            ranks = {
+                label: rank
+                for label, best in other._best.items()
+                for rank in best
+                if rank[2] == name
+            }
+            if any(self._is_kept(label, rank) for label, rank in ranks.items()):
                 self._add(picture, ranks)
 
     def pictures(self, most: int = MOST_KEPT) -> list[KeptPicture]:
         """Return the pictures, those first that show the most classes that none before shows."""
         rest = {name: set(classes_on(p.maps['truth'])) for name, p in self._pictures.items()}
         chosen: list[KeptPicture] = []
-        missing: set[int] = set().union(*rest.values())
+        every: set[int] = set().union(*rest.values())
+        missing = set(every)
         while rest and len(chosen) < most:
+            # once each class has been shown, each is to be shown again
+            missing = missing if any(missing & shown for shown in rest.values()) else set(every)
             name = min(rest, key=lambda key: (-len(rest[key] & missing), key))
             missing -= rest.pop(name)
             chosen.append(self._pictures[name])

@@ -13,6 +13,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 Line = Sequence[tuple[float, float]]
@@ -99,6 +100,9 @@ def line_plot(
             axes.set_xticks(sorted({x for points in lines.values() for x, _ in points}))
         if log_y and any(y > 0 for points in lines.values() for _, y in points):
             axes.set_yscale('log')
+            # the usual one writes formulas
+            axes.yaxis.set_major_formatter(lambda value, _: f'{value:g}')
+            axes.yaxis.set_minor_formatter(NullFormatter())
         if from_zero and all(y >= 0 for points in lines.values() for _, y in points):
             axes.set_ylim(bottom=0)
         axes.set_xlabel(x_label)

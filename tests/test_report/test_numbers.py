@@ -78,6 +78,15 @@ def test_confusion_in_learning_order():
     assert table.takers('b') == []
 
 
+def test_takers_of_next_to_nothing_are_not_told():
+    confusion = np.array([[99_960, 40, 0], [0, 0, 0], [0, 0, 0]])
+    table = confusion_table(Evaluation(['a', 'b'], [], {}, confusion), ['a', 'b'])
+    assert table.takers('a') == []
+    confusion[0, 1] = 60
+    table = confusion_table(Evaluation(['a', 'b'], [], {}, confusion), ['a', 'b'])
+    assert [name for name, _ in table.takers('a')] == ['b']
+
+
 def test_every_pixel_is_in_the_table():
     evaluation = Evaluation(['a', 'b', 'c'], [], {}, CONFUSION)
     assert confusion_table(evaluation, ['c']).pixels.sum() == CONFUSION.sum()

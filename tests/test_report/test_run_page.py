@@ -26,6 +26,11 @@ def test_all_sections_in_order(tmp_path):
     assert len(page.table('pictures')) == 0
 
 
+def test_plots_have_no_formulas(tmp_path):
+    make_run(tmp_path, logs=4)
+    assert 'mathdefault' not in write_run_page(tmp_path).read_text()
+
+
 def test_nothing_is_fetched(tmp_path):
     make_run(tmp_path, logs=4)
     path = write_run_page(tmp_path)

@@ -88,7 +88,7 @@ class ReportHook(Hook):
         """Start to collect, if the evaluation is the one that the summary holds."""
         summary_hook = self._summary_hook(runner)
         finished = summary_hook is not None and summary_hook.finished_training(runner) is not None
-        self._pool = PicturePool() if finished else None
+        self._pool = PicturePool(_num_classes(runner)) if finished else None
         self._keeps_pictures = True
 
     def _summary_hook(self, runner: Runner) -> SummaryHook | None:
@@ -115,7 +115,7 @@ class ReportHook(Hook):
     def _offer(self, runner: Runner, sample: Any) -> None:
         assert self._pool is not None
         task = task_of(runner.cfg.model)
-        num_classes = len(runner.val_dataloader.dataset.metainfo['classes'])
+        num_classes = _num_classes(runner)
         truth = _with_nothing(task.truth_map(sample, num_classes), num_classes)
         name = '/'.join(Path(sample.img_path).parts[-2:])
 
@@ -138,7 +138,7 @@ class ReportHook(Hook):
 
     def _write(self, runner: Runner, pools: Sequence[PicturePool]) -> None:
         metric = next(m for m in runner.val_evaluator.metrics if isinstance(m, SeenClassMetric))
-        pool = PicturePool()
+        pool = PicturePool(_num_classes(runner))
         for other in pools:
             pool.merge(other)
         metainfo = runner.val_dataloader.dataset.metainfo
@@ -157,6 +157,10 @@ class ReportHook(Hook):
         if self._pool is not None and is_main_process():
             _try(runner, lambda: _write_page(runner), 'the page of the run was not written')
         self._pool = None
+
+
+def _num_classes(runner: Runner) -> int:
+    return len(runner.val_dataloader.dataset.metainfo['classes'])
 
 
 def _write_page(runner: Runner) -> None:
