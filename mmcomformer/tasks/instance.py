@@ -1,0 +1,67 @@
+"""Instance segmentation, with mmdet's detectors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from .detector import DetectorTask
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+
+class InstanceTask(DetectorTask):
+    """Each object of a thing class has a mask and a score of its own; masks may overlap."""
+
+    name: ClassVar[str] = 'instance'
+    measures: ClassVar[tuple[str, ...]] = ('AP', 'AP50', 'AP75')
+    metric: ClassVar[str] = 'IncrementalInstanceMetric'
+    test_key: ClassVar[str | None] = 'instance_on'
+
+    shown_score: ClassVar[float] = 0.5
+    """Instances with a smaller score are not in a picture."""
+
+    def truth_map(self, sample: Any, num_classes: int) -> Tensor:
+        """Return the instances, the smaller ones over the others; crowds are left out."""
+        import torch
+
+        height, width = sample.ori_shape[:2]
+        painted = torch.full((1, height, width), _NOTHING, dtype=torch.int64)
+        masks = [
+            (_decoded(segment['segmentation'], height, width), segment['label'])
+            for segment in sample.segments
+            if not segment['iscrowd']
+        ]
+        for number, (mask, label) in enumerate(sorted(masks, key=lambda m: -m[0].sum()), start=1):
+            painted[0][torch.from_numpy(mask)] = label + 1000 * number
+        return painted
+
+    def segment_map(self, sample: Any) -> Tensor:
+        """Return the instances that are shown, the better ones over the others."""
+        import torch
+        from mmdet.evaluation.functional import INSTANCE_OFFSET
+
+        found = sample.pred_instances
+        height, width = found.masks.shape[-2:]
+        painted = torch.full((1, height, width), _NOTHING, dtype=torch.int64)
+        order = found.scores.sort(stable=True).indices.tolist()
+        for number, index in enumerate(order, start=1):
+            if found.scores[index] >= self.shown_score:
+                mask = found.masks[index].cpu()
+                painted[0][mask] = int(found.labels[index]) + number * INSTANCE_OFFSET
+        return painted
+
+
+_NOTHING = 999
+"""A label of no class: panoptic maps hold fewer."""
+
+
+def _decoded(shape: Any, height: int, width: int) -> np.ndarray:
+    """Return a mask, (H, W), bool, of polygons or of run lengths as COCO's files have them."""
+    from pycocotools import mask as coco
+
+    if isinstance(shape, list):
+        return coco.decode(coco.merge(coco.frPyObjects(shape, height, width))) > 0
+    plain = isinstance(shape['counts'], list)
+    return coco.decode(coco.frPyObjects(shape, height, width) if plain else shape) > 0
