@@ -124,11 +124,9 @@ def _pseudo_labels(
 def _overlaps(hidden: Segments, codes: NDArray[np.int32], scenario: Scenario) -> SegmentOverlaps:
     """Return what hidden labels and pseudo-labels share.
 
-    What is hidden and of no earlier step has the label K: a pseudo-label there is wrong. What the
-    step shows is void.
+    What the step shows is void. Hidden are later classes too, so that a pseudo-label there is wrong.
     """
-    other = scenario.num_classes
-    labels = [label if _is_old(label, scenario) else other for _, label in hidden]
+    labels = [label for _, label in hidden]
     ids = np.zeros(codes.shape, dtype=np.int32)
     for position, (mask, _) in enumerate(hidden, start=1):
         ids[mask] = position
@@ -138,7 +136,7 @@ def _overlaps(hidden: Segments, codes: NDArray[np.int32], scenario: Scenario) ->
         [False] * len(labels),
         codes,
         lambda values: np.where(values == NOTHING, VOID_LABEL, values % _OFFSET),
-        num_classes=other + 1,
+        num_classes=scenario.num_classes,
     )
 
 
@@ -165,7 +163,7 @@ def _picture(packed: dict[str, Any], kinds: dict[str, Segments]) -> KeptPicture:
 def _per_class(
     overlaps: Sequence[SegmentOverlaps], scenario: Scenario
 ) -> dict[str, dict[str, float | None]]:
-    classes = scenario.num_classes + 1
+    classes = scenario.num_classes
     # without the pixels that are void
     pixels = label_counts(overlaps, classes)[:classes].astype(np.float64)
     right = np.diagonal(pixels)
