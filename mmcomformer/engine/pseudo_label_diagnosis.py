@@ -124,7 +124,7 @@ def _pseudo_labels(
 def _overlaps(hidden: Segments, codes: NDArray[np.int32], scenario: Scenario) -> SegmentOverlaps:
     """Return what hidden labels and pseudo-labels share.
 
-    What the step shows is void. Hidden are later classes too, so that a pseudo-label there is wrong.
+    What the step shows is void. Hidden are later classes too: a pseudo-label there is wrong.
     """
     labels = [label for _, label in hidden]
     ids = np.zeros(codes.shape, dtype=np.int32)
