@@ -125,7 +125,7 @@ setup(
         'Typing :: Typed',
     ],
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
-    package_data={'': ['py.typed', '*.pyi']},
+    package_data={'': ['py.typed', '*.pyi'], f'{PACKAGE}.report': ['templates/*.j2']},
     python_requires='>=3.10',
     install_requires=read_requirements('runtime'),
     extras_require={name: read_requirements(name) for name in ('onedl', 'openmmlab', 'tests')},

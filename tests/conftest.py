@@ -77,6 +77,7 @@ def finished_run(shapes_root, tmp_path_factory):
         {'type': 'WatchTeacherHook'},
     ]
     threads = torch.get_num_threads()
-    driver.run(Request(config=CONFIG, work_dir=str(work_dir), cfg_options=options))
+    with_report = {**options, 'default_hooks.report.enabled': True}
+    driver.run(Request(config=CONFIG, work_dir=str(work_dir), cfg_options=with_report))
     torch.set_num_threads(threads)
     return work_dir, list(WatchTeacherHook.records), options

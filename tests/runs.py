@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmcomformer.evaluation.summary import TIMES
+
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 TOOLS = ROOT / 'tools'
@@ -64,6 +66,8 @@ def shapes_options(
         f'default_hooks.logger.interval={interval or iters}',
         'model.train_cfg.num_points=128',
         f'auto_scale_lr.base_batch_size={batch_size}',
+        # its page takes longer than some iterations
+        'default_hooks.report.enabled=False',
     ]
 
 
@@ -201,6 +205,11 @@ def free_port() -> int:
 def read_summary(work_dir: Path) -> dict[str, Any]:
     """Return what a run left in ``summary.json``."""
     return json.loads((work_dir / 'summary.json').read_text(encoding='utf-8'))
+
+
+def timeless(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a step of a summary without what differs between two equal runs."""
+    return {key: value for key, value in entry.items() if key not in TIMES}
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:

@@ -28,6 +28,8 @@ def small_options(root, *, head='panoptic_head', **more):
         'model.train_cfg.num_points': 64,
         f'model.{head}.num_queries': 10,
         'visualizer.vis_backends': [],
+        # its page takes as long as the rest
+        'default_hooks.report.enabled': False,
         **more,
     }
 

@@ -34,8 +34,13 @@ def request_in(root, work_dir, **options):
 
 
 def test_two_steps(shapes_root, tmp_path, capsys):
-    request = request_in(shapes_root, tmp_path / 'run')
+    request = request_in(shapes_root, tmp_path / 'run', **{'default_hooks.report.enabled': True})
     driver.run(request)
+    page = (tmp_path / 'run' / 'report.html').read_text()
+    assert 'the metric of this run does not count pixels' in page
+    assert page.count('<figcaption>ground truth') == 8
+    assert '<h2 id="pseudo-labels">' in page
+    assert 'The run goes on' not in ''.join(capsys.readouterr())
     summary = json.loads((tmp_path / 'run' / 'summary.json').read_text())
     assert summary['task'] == 'instance'
     assert [len(entry['per_class']) for entry in summary['steps']] == [6, 8]

@@ -89,8 +89,8 @@ class TestWheel:
             text = archive.read(metadata).decode()
         modules = {
             str(path.relative_to(ROOT))
-            for path in (ROOT / 'mmcomformer').rglob('*.py*')
-            if '.mim' not in path.parts and path.suffix in ('.py', '.pyi')
+            for path in (ROOT / 'mmcomformer').rglob('*')
+            if '.mim' not in path.parts and path.suffix in ('.py', '.pyi', '.j2')
         }
         assert modules <= names
         assert {f'mmcomformer/.mim/{name}' for name in shipped_files()} <= names

@@ -1,8 +1,12 @@
 """What depends on the task, and how little a new one needs."""
 
 import pytest
+import torch
+from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.registry import METRICS
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
 
 from mmcomformer.datasets.incremental_dataset import SOURCES
 from mmcomformer.engine.hooks import SummaryHook
@@ -133,3 +137,32 @@ def test_unknown_and_repeated_name():
         task_named('depth')
     with pytest.raises(ValueError, match=r"task 'panoptic': there is one of that name"):
         register_task(TASKS['panoptic'])
+
+
+def test_ground_truth_of_an_evaluation():
+    """Segments with a number each, crowds left out; labels as they are."""
+    segments = [{'label': 4, 'iscrowd': 0}, {'label': 2, 'iscrowd': 1}, {'label': 4, 'iscrowd': 0}]
+    sample = DetDataSample(metainfo={'segments': segments})
+    sample.gt_panoptic_seg = PixelData(sem_seg=torch.tensor([[[0, 1], [2, 3]]]))
+    found = task_named('panoptic').truth_map(sample, 5)
+    assert found.tolist() == [[[5, 1004], [5, 3004]]]
+    labels = SegDataSample()
+    labels.gt_sem_seg = PixelData(data=torch.tensor([[[0, 255]]]))
+    assert task_named('semantic').truth_map(labels, 5).tolist() == [[[0, 255]]]
+
+
+def test_ground_truth_of_instances():
+    whole = {'size': [2, 2], 'counts': [0, 4]}
+    pixel = {'size': [2, 2], 'counts': [2, 1, 1]}
+    polygon = [[0, 0, 1, 0, 1, 1, 0, 1]]
+    segments = [
+        {'label': 3, 'iscrowd': 0, 'segmentation': pixel},
+        {'label': 1, 'iscrowd': 0, 'segmentation': whole},
+        {'label': 2, 'iscrowd': 1, 'segmentation': whole},
+    ]
+    task = task_named('instance')
+    sample = DetDataSample(metainfo={'segments': segments, 'ori_shape': (2, 2)})
+    # the smaller one lies on top
+    assert task.truth_map(sample, 5).tolist() == [[[1001, 2003], [1001, 1001]]]
+    sample.set_metainfo({'segments': [{'label': 4, 'iscrowd': 0, 'segmentation': polygon}]})
+    assert task.truth_map(sample, 5).tolist() == [[[1004, 999], [999, 999]]]

@@ -172,7 +172,7 @@ def print_commands(comparison: Comparison) -> None:
 def compare(comparison: Comparison, args: argparse.Namespace) -> int:
     """Train what is not there, and write the table; return 1 if a training has failed."""
     from mmcomformer.comparison.jobs import JobRunner, stopped_by_user
-    from mmcomformer.comparison.results import write_results
+    from mmcomformer.comparison.results import write_page, write_results
     from mmcomformer.engine.run_lock import owned_run
 
     def report(line: str) -> None:
@@ -190,6 +190,10 @@ def compare(comparison: Comparison, args: argparse.Namespace) -> int:
         )
         complete = runner.run()
         print(f'\n{write_results(comparison)}\nwritten to {comparison.folder}', flush=True)
+        try:
+            write_page(comparison)
+        except (OSError, ValueError) as error:
+            print(f'without a page: {error}', file=sys.stderr)
     return int(not complete)
 
 

@@ -2,26 +2,25 @@
 
 One folder: its table, step by step. Several folders: one comparison table per task (panoptic,
 semantic), a row per run; with --mean, a row per config and method with mean ± sample standard
-deviation over its runs (seeds).
+deviation over its runs (seeds). With --html, a page to open in a browser instead: of one run, or of
+several runs compared.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mmcomformer.evaluation.run_figures import COLUMNS, figures, group_key, seed_of, spreads
 from mmcomformer.evaluation.summary import FILE_NAME, Summary, missing_steps, read_summary
 from mmcomformer.evaluation.summary_tables import format_per_class, format_summary
 from mmcomformer.tables import format_table, format_value
 from mmcomformer.tasks import TASKS, task_named
 
-COLUMNS = ('base after step 0', 'base', 'new', 'all', 'avg', 'forgetting')
-Figures = dict[str, float | None]
 Run = tuple[Path, Summary]
 
 
@@ -40,12 +39,29 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--mean', action='store_true', help='mean ± sample sd over the runs of the same config'
     )
     parser.add_argument('--json', action='store_true', help='print JSON instead of tables')
-    return parser.parse_args(argv)
+    parser.add_argument(
+        '--html',
+        nargs='?',
+        const='',
+        metavar='FILE',
+        help='write a page; of one run by default report.html in its folder',
+    )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='let --html replace a file of something else'
+    )
+    args = parser.parse_args(argv)
+    if args.html is not None and (args.json or args.mean or args.per_class):
+        parser.error('--html: leave out --json, --mean and --per-class; the page has all of them')
+    if args.html == '' and len(args.work_dirs) > 1:
+        parser.error('--html: the page of several runs needs a FILE to be written to')
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the report; return 1 if a summary is missing or damaged."""
     args = parse_args(argv)
+    if args.html is not None:
+        return _write_page(args)
     runs: list[Run] = []
     for folder in args.work_dirs:
         try:
@@ -59,6 +75,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         if missing_steps(summary):
             print(_incomplete_message(folder, summary), file=sys.stderr)
     return int(len(runs) < len(args.work_dirs))
+
+
+def _write_page(args: argparse.Namespace) -> int:
+    # matplotlib and jinja2 take a second
+    from mmcomformer.report import write_comparison_page, write_run_page
+
+    file = Path(args.html) if args.html else None
+    try:
+        if file is None or len(args.work_dirs) == 1:
+            path = write_run_page(args.work_dirs[0], file, overwrite=args.overwrite)
+        else:
+            path = write_comparison_page(args.work_dirs, file, overwrite=args.overwrite)
+    except FileNotFoundError as error:
+        missing = [folder for folder in args.work_dirs if not (folder / FILE_NAME).is_file()]
+        print(_missing_message(missing[0]) if missing else error, file=sys.stderr)
+        return 1
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(path)
+    return 0
 
 
 def _missing_message(folder: Path) -> str:
@@ -123,53 +160,26 @@ def _headings(summary: Summary) -> list[str]:
     return [f'{task_named(summary["task"]).measures[0]} {column}' for column in COLUMNS]
 
 
-def figures(summary: Summary) -> Figures:
-    """Return what a comparison shows of a run, in percent; None where it does not exist."""
-    metric = task_named(summary['task']).measures[0]
-    first = summary['steps'][0] if summary['steps'] else None
-    known = first is not None and first['step'] == 0
-    base_then = first['metrics'][metric]['base'] if first and known else None
-    final = summary['final'][metric]
-    return {COLUMNS[0]: base_then, **{column: final[column] for column in COLUMNS[1:]}}
-
-
 def group_runs(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """Return, per task, config and method, mean and sample standard deviation of each figure.
 
     A figure that one of the runs lacks has no mean; a single run has no standard deviation.
     """
-    groups: dict[tuple[str, str, str], list[Summary]] = {}
+    groups: dict[tuple[Any, ...], list[Summary]] = {}
     for _, summary in runs:
-        key = (summary['task'], summary['config'], summary['method'])
-        groups.setdefault(key, []).append(summary)
-    return [
-        {
-            'task': task,
-            'config': config,
-            'method': method,
-            'runs': len(members),
-            'seeds': [_seed(summary) for summary in members],
-            'mean': _over_runs(members, statistics.fmean, at_least=1),
-            'sd': _over_runs(members, statistics.stdev, at_least=2),
-        }
-        for (task, config, method), members in groups.items()
-    ]
+        groups.setdefault(group_key(summary), []).append(summary)
+    return [_group(members) for members in groups.values()]
 
 
-def _seed(summary: Summary) -> int | None:
-    return summary['steps'][-1].get('seed') if summary['steps'] else None
-
-
-def _over_runs(
-    members: Sequence[Summary], statistic: Callable[[Sequence[float]], float], *, at_least: int
-) -> Figures:
-    result: Figures = {}
-    for column in COLUMNS:
-        values = [figures(summary)[column] for summary in members]
-        known = [value for value in values if value is not None]
-        enough = len(known) == len(values) >= at_least
-        result[column] = statistic(known) if enough else None
-    return result
+def _group(members: Sequence[Summary]) -> dict[str, Any]:
+    found = spreads(members)
+    return {
+        **{key: members[0][key] for key in ('task', 'config', 'method')},
+        'runs': len(members),
+        'seeds': [seed_of(summary) for summary in members],
+        'mean': {column: spread.mean for column, spread in found.items()},
+        'sd': {column: spread.sd for column, spread in found.items()},
+    }
 
 
 def _mean_table(runs: Sequence[Run]) -> str:

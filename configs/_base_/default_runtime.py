@@ -3,7 +3,8 @@ custom_imports = dict(imports=['mmcomformer'], allow_failed_imports=False)
 
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=50),
+    # at the iteration of the validation; by epoch it would always be 0
+    logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
     finite_loss=dict(type='FiniteLossHook'),
     # the last raw checkpoint of a step is the teacher of the next one; the one before is there in
@@ -14,6 +15,9 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     buffers=dict(type='BroadcastBuffersHook'),
     visualization=dict(type='DetVisualizationHook'),
+    memory=dict(type='PeakMemoryHook'),
+    # the page of the run, work_dirs/<run>/report.html
+    report=dict(type='ReportHook'),
 )
 env_cfg = dict(
     cudnn_benchmark=False,

@@ -7,6 +7,7 @@ import io
 import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ..atomic import replaced_file
@@ -18,6 +19,7 @@ from .plan import Comparison, Entry, Run
 FIGURES = ('base after step 0', 'base', 'new', 'all', 'avg', 'forgetting')
 COSTS = ('seconds per iteration',)
 TABLE, NUMBERS, SHEET = 'table.md', 'results.json', 'results.csv'
+PAGE = 'comparison.html'
 
 Figures = dict[str, float | None]
 
@@ -144,3 +146,21 @@ def _sheet(rows: Sequence[Mapping[str, Any]]) -> str:
         for run in row['runs']:
             writer.writerow({'method': row['method'], **run})
     return target.getvalue()
+
+
+def write_page(comparison: Comparison) -> Path | None:
+    """Write the page that compares the runs that are done, into the folder of the comparison.
+
+    Returns:
+        The page; None if no run is done.
+
+    Raises:
+        FileExistsError: If there is a file of this name of something else.
+        OSError: If it cannot be written.
+        ValueError: If the tasks of the runs differ.
+    """
+    # matplotlib and jinja2 are not needed before
+    from ..report import write_comparison_page
+
+    folders = [run.folder for run in comparison.runs if summary_of(run) is not None]
+    return write_comparison_page(folders, comparison.folder / PAGE) if folders else None

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import colorsys
 import gc
 import logging
 import os
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
+from ..palette import distinct_palette
 from ..registry import DATASETS, TASK_UTILS
 from ..scenario import Scenario, ordered
 from .array_cache import CACHE_FOLDER
@@ -199,7 +200,7 @@ class IncrementalDataset(BaseDataset):
             'classes': self.scenario.classes,
             'thing_classes': self.scenario.thing_classes,
             'stuff_classes': self.scenario.stuff_classes,
-            'palette': _fit_palette(metainfo.get('palette'), self.scenario.num_classes),
+            'palette': distinct_palette(metainfo.get('palette'), self.scenario.num_classes),
             'scenario': self.scenario.to_dict(),
         }
         if not lazy_init:
@@ -338,6 +339,23 @@ class IncrementalDataset(BaseDataset):
             f'{num_kept} of {num_images} images{replayed}, {purpose}',
             logger='current',
         )
+
+    def in_full(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """Return what the pipeline would receive of some images if the step hid no class.
+
+        Crowds stay hidden, as in training. It is for a diagnosis of the step, never for training.
+
+        Args:
+            indices: Positions in this dataset.
+        """
+        source: Any = self.source
+        everything = replace(source, show_all=True)
+        by_path = {info['img_path']: info for info in self.load_data_list()}
+        infos = [everything.show(by_path[self.get_data_info(i)['img_path']]) for i in indices]
+        for info in infos:
+            for segment in info.get('segments', ()):
+                segment['visible'] = not segment['iscrowd']
+        return infos
 
     @property
     def num_from_memory(self) -> int:
@@ -514,17 +532,6 @@ def _check_classes(scenario: Scenario, metainfo: Mapping[str, Any], *, type_name
             f'thing_classes and stuff_classes as the dataset does (the learning order belongs '
             f'in class_order)'
         )
-
-
-def _fit_palette(palette: Any, num_classes: int) -> list[tuple[int, int, int]]:
-    """Return an RGB colour for each class, those of a palette first.
-
-    A dataset class whose names a config replaces keeps a palette of another length.
-    """
-    given = [tuple(colour) for colour in palette] if isinstance(palette, (list, tuple)) else []
-    # the golden ratio keeps neighbouring hues apart
-    made = [colorsys.hsv_to_rgb(0.618 * i % 1, 0.65, 0.9) for i in range(len(given), num_classes)]
-    return [*given, *((int(255 * r), int(255 * g), int(255 * b)) for r, g, b in made)][:num_classes]
 
 
 def _select_images(

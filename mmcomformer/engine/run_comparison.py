@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..evaluation.summary import FILE_NAME
+from ..evaluation.summary import FILE_NAME, TIMES
 from .checkpoint import previous_checkpoint, read_checkpoint
 
 _PARTS = (
@@ -63,7 +63,8 @@ def _checkpoint(folder: Path) -> dict[str, Any]:
 def _summary(folder: Path) -> dict[str, Any]:
     summary = json.loads((folder / FILE_NAME).read_text(encoding='utf-8'))
     for entry in summary['steps']:
-        entry.pop('seconds')
+        for key in TIMES:
+            entry.pop(key, None)
     return summary
 
 

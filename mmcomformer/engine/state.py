@@ -15,6 +15,7 @@ from mmengine.logging import print_log
 
 from ..atomic import replaced_file
 from ..evaluation.summary import FILE_NAME, drop_steps, read_summary
+from ..report.collected import EVALUATION, PSEUDO_LABELS
 from ..scenario import Scenario
 from .checkpoint import (
     META_KEY,
@@ -309,12 +310,14 @@ def _read_note(path: Path) -> dict[str, Any] | None:
 def discard(run_dir: str | Path, steps: Sequence[int]) -> None:
     """Remove checkpoints and results of steps that are trained anew; their logs stay.
 
+    So does the page of the run, until the next one is written.
+
     Were they left, a run that is killed early would later go on from them.
     """
     run_dir = Path(run_dir)
     for step in steps:
         folder = run_dir / f'step{step}'
         (folder / 'last_checkpoint').unlink(missing_ok=True)
-        for path in checkpoints_in(folder):
+        for path in (*checkpoints_in(folder), folder / EVALUATION, folder / PSEUDO_LABELS):
             path.unlink(missing_ok=True)
     drop_steps(run_dir / FILE_NAME, min(steps))

@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..datasets.label_maps import IGNORE_LABEL
 from ..registry import METRICS
 from ..scenario import Scenario
-from .label_areas import LabelAreas, check_labels, pair_counts
+from .label_areas import (
+    LabelAreas,
+    check_labels,
+    class_counts,
+    from_rows,
+    pair_counts,
+    to_rows,
+)
 from .seen_class_metric import SeenClassMetric, check_sizes, number
 
 UNLABELLED_RULES = ('ignore', 'background')
@@ -28,8 +37,8 @@ class IncrementalIoUMetric(SeenClassMetric):
     ``mIoU_foreground`` and ``mAcc_foreground`` leave it out. It is the scenario's background or,
     if that has none and ``unlabelled='background'``, an additional class of this name.
 
-    Over several processes the areas of each image's classes are gathered, a few integers per
-    class that occurs. Attributes are those of :class:`.SeenClassMetric`.
+    Over several processes the pixels of each pair of classes in an image are gathered, three
+    integers per pair that occurs. Attributes are those of :class:`.SeenClassMetric`.
 
     Args:
         unlabelled: What pixels are that no class is given for. ``ignore``: in the ground truth
@@ -86,15 +95,18 @@ class IncrementalIoUMetric(SeenClassMetric):
             gt = self._map(sample, 'gt_sem_seg')
             pred = self._map(sample, 'pred_sem_seg')
             try:
-                self.results.append(self._image_areas(gt, pred, scenario).to_rows())
+                self.results.append(to_rows(self._image_counts(gt, pred, scenario)))
             except ValueError as error:
                 raise ValueError(f'{self._name(sample)}: {error}') from error
 
-    def _image_areas(self, gt: Tensor, pred: Tensor, scenario: Scenario) -> LabelAreas:
+    def _image_counts(self, gt: Tensor, pred: Tensor, scenario: Scenario) -> NDArray[np.int64]:
         gt, pred = _plane(gt), _plane(pred)
         check_sizes(gt.shape, pred.shape)
         counts = pair_counts(gt, pred)
         check_labels(counts, scenario.num_classes)
+        return counts
+
+    def _areas(self, counts: NDArray[np.int64], scenario: Scenario) -> LabelAreas:
         unseen = set(range(scenario.num_classes)) - scenario.seen_labels
         return LabelAreas.from_counts(
             counts,
@@ -114,7 +126,11 @@ class IncrementalIoUMetric(SeenClassMetric):
         if self._unlabelled_class(scenario) == scenario.num_classes:
             background = EXTRA_BACKGROUND
             names.append(background)
-        quality = LabelAreas.from_rows(results, len(names)).quality()
+        counts = from_rows(results)
+        self.confusion = class_counts(
+            counts, scenario.num_classes, unlabelled=self._unlabelled_class(scenario)
+        )
+        quality = self._areas(counts, scenario).quality()
         values = {
             name: {measure: number(100 * v) for measure, v in zip(self.measures, pair, strict=True)}
             for name, *pair in zip(names, *quality, strict=True)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..registry import METRICS
 from ..scenario import Scenario
-from .panoptic_quality import VOID_LABEL, SegmentOverlaps, panoptic_stats
+from .panoptic_quality import VOID_LABEL, SegmentOverlaps, label_counts, panoptic_stats
 from .seen_class_metric import SeenClassMetric, check_sizes, number
 
 
@@ -77,8 +77,17 @@ class IncrementalPanopticMetric(SeenClassMetric):
         """
         scenario = self.require_scenario()
         stats = panoptic_stats(results, scenario.num_classes)
+        self.confusion = label_counts(results, scenario.num_classes)
         quality = {name: 100 * values for name, values in stats.quality().items()}
-        seen = zip(scenario.seen_classes, scenario.seen_learning_to_label, strict=True)
+        seen = [*zip(scenario.seen_classes, scenario.seen_learning_to_label, strict=True)]
+        self.segments = {
+            name: {
+                'matched': int(stats.tp[label]),
+                'missed': int(stats.fn[label]),
+                'wrong': int(stats.fp[label]),
+            }
+            for name, label in seen
+        }
         per_class = {
             name: {measure: number(values[label]) for measure, values in quality.items()}
             for name, label in seen

@@ -77,6 +77,51 @@ def check_labels(counts: NDArray[np.int64], num_classes: int) -> None:
             )
 
 
+def to_rows(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the pairs of values that occur as rows (gt, pred, pixels), int64 of shape (p, 3).
+
+    Args:
+        counts: Pixels per pair of values (see :func:`pair_counts`).
+
+    Example:
+        >>> to_rows(np.array([[0, 7], [2, 0]])).tolist()
+        [[0, 1, 7], [1, 0, 2]]
+    """
+    gt, pred = np.nonzero(counts)
+    return np.stack([gt, pred, counts[gt, pred]], axis=1).astype(np.int64)
+
+
+def from_rows(rows: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Sum the rows of many images (see :func:`to_rows`) to counts, int64 of shape (256, 256)."""
+    table = np.concatenate([np.zeros((0, 3), dtype=np.int64), *rows])
+    counts = np.zeros((_VALUES, _VALUES), dtype=np.int64)
+    np.add.at(counts, (table[:, 0], table[:, 1]), table[:, 2])
+    return counts
+
+
+def class_counts(
+    counts: NDArray[np.int64], num_classes: int, *, unlabelled: int | None = None
+) -> NDArray[np.int64]:
+    """Return the pixels of each pair of classes.
+
+    Args:
+        counts: Pixels per pair of values (see :func:`pair_counts`); it is not changed.
+        num_classes: Number of dataset classes K.
+        unlabelled: Class that 255 stands for in both maps, if it is one of the dataset's.
+
+    Returns:
+        int64 of shape (K + 1, K + 1), class in the ground truth, class in the prediction; the last
+        one is no class.
+    """
+    values = [*range(num_classes), IGNORE_LABEL]
+    table = counts[np.ix_(values, values)]
+    if unlabelled is not None and unlabelled < num_classes:
+        table[unlabelled] += table[num_classes]
+        table[:, unlabelled] += table[:, num_classes]
+        table[num_classes] = table[:, num_classes] = 0
+    return table
+
+
 @dataclass(frozen=True)
 class LabelAreas:
     """Areas in pixels per class, each int64 of shape (c,); those of several images are added.
@@ -110,32 +155,13 @@ class LabelAreas:
                 class.
             ignored: Dataset labels whose pixels in the ground truth are ignored too.
         """
-        values = [*range(num_classes), IGNORE_LABEL]
-        table = counts[np.ix_(values, values)]
+        table = class_counts(counts, num_classes, unlabelled=unlabelled)
         if unlabelled is None:
             table[num_classes] = 0
-        elif unlabelled < num_classes:
-            table[unlabelled] += table[num_classes]
-            table[:, unlabelled] += table[:, num_classes]
-            table = table[:num_classes, :num_classes]
         table[sorted(ignored)] = 0
-        size = num_classes if unlabelled is None else len(table)
+        size = num_classes + (unlabelled == num_classes)
         areas = (np.diagonal(table), table.sum(axis=0), table.sum(axis=1))
         return cls(*(area[:size].copy() for area in areas))
-
-    def to_rows(self) -> NDArray[np.int64]:
-        """Return the classes that occur as rows (class, intersection, pred, gt), int64 (k, 4)."""
-        labels = np.flatnonzero(self.pred + self.gt)
-        columns = (labels, self.intersection[labels], self.pred[labels], self.gt[labels])
-        return np.stack(columns, axis=1).astype(np.int64)
-
-    @classmethod
-    def from_rows(cls, rows: Iterable[NDArray[np.int64]], size: int) -> LabelAreas:
-        """Sum the rows of many images (see :meth:`to_rows`); ``size`` is the number of classes."""
-        table = np.concatenate([np.zeros((0, 4), dtype=np.int64), *rows])
-        sums = np.zeros((size, 3), dtype=np.int64)
-        np.add.at(sums, table[:, 0], table[:, 1:])
-        return cls(*sums.T)
 
     def quality(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return IoU and accuracy per class, fractions in [0, 1], each float64 of shape (c,).

@@ -242,6 +242,31 @@ def panoptic_stats(images: Sequence[SegmentOverlaps], num_classes: int) -> Panop
     )
 
 
+def label_counts(images: Sequence[SegmentOverlaps], num_classes: int) -> NDArray[np.int64]:
+    """Count the pixels of each pair of classes, crowds included.
+
+    Args:
+        images: The overlaps of each image.
+        num_classes: K.
+
+    Returns:
+        int64 of shape (K + 1, K + 1), class in the ground truth, class in the prediction; the last
+        one is VOID.
+
+    Example:
+        >>> gt, pred = np.array([[0, 1, 1]]), np.array([[0, 0, 1]])
+        >>> image = SegmentOverlaps.of_image(gt, [1], [0], pred, lambda ids: ids - 1, num_classes=2)
+        >>> label_counts([image], 2).tolist()
+        [[0, 0, 0], [1, 0, 1], [0, 0, 1]]
+    """
+    counts = np.zeros((num_classes + 1, num_classes + 1), dtype=np.int64)
+    for image in images:
+        # VOID is -1 in both, and index -1 is the last one
+        labels = np.append(image.gt_labels, VOID_LABEL)[image.gt]
+        np.add.at(counts, (labels, image.pred_labels), image.areas)
+    return counts
+
+
 def _join(images: Sequence[SegmentOverlaps]) -> tuple[SegmentOverlaps, NDArray[np.int64]]:
     """Put images together: segments and values of the prediction are numbered through.
 

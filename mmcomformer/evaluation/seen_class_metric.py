@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 from mmengine.evaluator import BaseMetric
+from numpy.typing import NDArray
 
 from ..scenario import Scenario
 from .groups import GROUPS, group_means
@@ -23,7 +25,10 @@ class SeenClassMetric(BaseMetric):
 
     After an evaluation, ``scenario`` (of the dataset), ``per_class`` (percent or None by class
     name and by measure; seen classes in learning order) and ``groups`` (percent or None by measure
-    and by base, new and all) hold the last results on the main process.
+    and by base, new and all) hold the last results on the main process. So do ``confusion``, the
+    pixels of each pair of classes, int64 of shape (K + 1, K + 1): dataset label in the ground truth
+    and in the prediction, the last one where there is no class; and ``segments``, of a metric that
+    matches segments: how many of each class name are ``matched``, ``missed`` and ``wrong``.
 
     A derived class names its ``measures`` and calls :meth:`_report` in ``compute_metrics``.
 
@@ -52,6 +57,8 @@ class SeenClassMetric(BaseMetric):
         self.scenario: Scenario | None = None
         self.per_class: PerClass = {}
         self.groups: dict[str, dict[str, float | None]] = {}
+        self.confusion: NDArray[np.int64] | None = None
+        self.segments: dict[str, dict[str, int]] | None = None
 
     @property
     def dataset_meta(self) -> dict | None:

@@ -12,6 +12,9 @@ such classes or a step is unknown::
             "seed": int | null,
             "metrics": {"PQ": {"base", "new", "all"}, "SQ": {...}, "RQ": {...}},
             "per_class": {name of a seen class: {"PQ", "SQ", "RQ"}},
+            "seconds_per_iter": float, "parameters": int, "trainable_parameters": int,
+            "machine": {"device": str, "versions": {name: str}, "peak_memory_mb": int | null,
+                        "peak_memory_of": "cuda" | "process"},
             "of_run": str, the folder of the run of which it was taken over, if it was
         }],
         "final": {"PQ": {"base", "new", "all", "avg", "forgetting"}}
@@ -20,8 +23,8 @@ such classes or a step is unknown::
 ``memory_images``, images of earlier steps that were shown again besides the ``train_images`` of the
 step, is there only if the data had a memory; ``partition_seed`` only in the setting partitioned.
 The semantic task has mIoU and mAcc in place of PQ, SQ and RQ; where there is a background class,
-``metrics`` also holds mIoU_foreground and mAcc_foreground, the groups without it. ``increments``
-and ``seed`` may be missing; unknown keys are kept.
+``metrics`` also holds mIoU_foreground and mAcc_foreground, the groups without it. ``increments``,
+``seed`` and what follows ``per_class`` may be missing; unknown keys are kept.
 """
 
 from __future__ import annotations
@@ -39,6 +42,9 @@ from .groups import GROUPS, average_over_steps, forgetting
 FILE_NAME = 'summary.json'
 FOREGROUND = '_foreground'
 """Ending of the name of a metric whose groups leave the background class out."""
+
+TIMES = ('seconds', 'seconds_per_iter', 'machine')
+"""Keys of a step that differ between two runs that are equal."""
 
 Summary = dict[str, Any]
 

@@ -14,6 +14,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
 
+from ..drawing import Segment, draw_segments, enlargement, join_panels
 from ..engine.checkpoint import check_previous_step, continual_meta, raw_weights, read_checkpoint
 from ..engine.checkpoint_fit import check_weights_fit
 from ..engine.hooks import PseudoLabelHook
@@ -25,7 +26,6 @@ from ..outputs import check_outputs, output_file
 from ..registry import DATASETS, MODELS
 from ..scenario import Scenario
 from ..tasks import Task, task_of
-from .drawing import Segment, draw_segments, enlargement, join_panels
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from .task import Task
 if TYPE_CHECKING:
     import numpy as np
     from mmengine.config import Config
+    from torch import Tensor
 
 
 class DetectorTask(Task):
@@ -31,6 +32,15 @@ class DetectorTask(Task):
         from mmdet.apis import inference_detector
 
         return inference_detector(model, image)
+
+    def truth_map(self, sample: Any, num_classes: int) -> Tensor:
+        """Return the map of the segments, each with a number of its own; crowds are left out."""
+        import torch
+
+        codes = [num_classes]
+        for number, segment in enumerate(sample.segments, start=1):
+            codes.append(num_classes if segment['iscrowd'] else segment['label'] + 1000 * number)
+        return torch.tensor(codes)[sample.gt_panoptic_seg.sem_seg.long().cpu()]
 
     def ground_truth(self, sample: Any, num_classes: int) -> list[tuple[np.ndarray, int]]:
         """Return the segments of a sample, from instance masks or a map of their numbers."""

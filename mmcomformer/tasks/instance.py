@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from .detector import DetectorTask
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 
@@ -20,6 +21,21 @@ class InstanceTask(DetectorTask):
 
     shown_score: ClassVar[float] = 0.5
     """Instances with a smaller score are not in a picture."""
+
+    def truth_map(self, sample: Any, num_classes: int) -> Tensor:
+        """Return the instances, the smaller ones over the others; crowds are left out."""
+        import torch
+
+        height, width = sample.ori_shape[:2]
+        painted = torch.full((1, height, width), _NOTHING, dtype=torch.int64)
+        masks = [
+            (_decoded(segment['segmentation'], height, width), segment['label'])
+            for segment in sample.segments
+            if not segment['iscrowd']
+        ]
+        for number, (mask, label) in enumerate(sorted(masks, key=lambda m: -m[0].sum()), start=1):
+            painted[0][torch.from_numpy(mask)] = label + 1000 * number
+        return painted
 
     def segment_map(self, sample: Any) -> Tensor:
         """Return the instances that are shown, the better ones over the others."""
@@ -39,3 +55,13 @@ class InstanceTask(DetectorTask):
 
 _NOTHING = 999
 """A label of no class: panoptic maps hold fewer."""
+
+
+def _decoded(shape: Any, height: int, width: int) -> np.ndarray:
+    """Return a mask, (H, W), bool, of polygons or of run lengths as COCO's files have them."""
+    from pycocotools import mask as coco
+
+    if isinstance(shape, list):
+        return coco.decode(coco.merge(coco.frPyObjects(shape, height, width))) > 0
+    plain = isinstance(shape['counts'], list)
+    return coco.decode(coco.frPyObjects(shape, height, width) if plain else shape) > 0

@@ -20,6 +20,7 @@ class SemanticTask(Task):
     metric: ClassVar[str] = 'IncrementalIoUMetric'
     head: ClassVar[str] = 'decode_head'
     default_scope: ClassVar[str] = 'mmseg'
+    has_instances: ClassVar[bool] = False
     averages: ClassVar[bool] = True
 
     def load_model(self, cfg: Config, checkpoint: str, device: str) -> Any:
@@ -37,6 +38,10 @@ class SemanticTask(Task):
     def segment_map(self, sample: Any) -> Tensor:
         """Return the map of labels."""
         return sample.pred_sem_seg.data
+
+    def truth_map(self, sample: Any, num_classes: int) -> Tensor:
+        """Return the map of labels."""
+        return sample.gt_sem_seg.data
 
     def ground_truth(self, sample: Any, num_classes: int) -> list[tuple[np.ndarray, int]]:
         """Return one segment for each class in the label map."""

@@ -26,6 +26,7 @@ class Task(ABC):
         test_key: Key of the model's ``test_cfg`` that asks for this task; it decides among tasks
             whose ``head`` is the same.
         default_scope: Library whose registries a config of the task looks into first.
+        has_instances: Whether two segments of an image can have the same class.
         averages: Whether the predictions for several variants of an image can be averaged.
     """
 
@@ -35,6 +36,7 @@ class Task(ABC):
     head: ClassVar[str]
     test_key: ClassVar[str | None] = None
     default_scope: ClassVar[str]
+    has_instances: ClassVar[bool] = True
     averages: ClassVar[bool] = False
 
     @abstractmethod
@@ -52,6 +54,14 @@ class Task(ABC):
         Returns:
             Shape (1, H, W), integers: a value for each segment, which is its dataset label plus
             1000 times its number in that class; a label of no class where there is none.
+        """
+
+    @abstractmethod
+    def truth_map(self, sample: Any, num_classes: int) -> Tensor:
+        """Return where the segments of the ground truth of an evaluated sample are.
+
+        Returns:
+            Shape (1, H, W), integers, as of :meth:`segment_map`.
         """
 
     @abstractmethod

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from mmcomformer.comparison.results import NUMBERS, SHEET, TABLE, collect, write_results
+from mmcomformer.comparison.results import NUMBERS, SHEET, TABLE, collect, write_page, write_results
 
 from .conftest import summary_at
 
@@ -41,6 +41,21 @@ def test_a_run_that_is_not_done_is_not_counted(make):
     made = make('a', seeds=(0, 1))
     finish(made.runs[0], step=0)
     assert collect(made)[0]['seeds'] == []
+
+
+def test_page_of_the_runs_that_are_done(comparison, make):
+    page = write_page(comparison)
+    assert page == comparison.folder / 'comparison.html'
+    text = page.read_text()
+    for run in comparison.runs:
+        assert (str(run.folder) in text) == (run.folder / 'summary.json').is_file()
+    page.write_text('mine')
+    with pytest.raises(FileExistsError):
+        write_page(comparison)
+
+
+def test_no_page_of_nothing(make):
+    assert write_page(make('a')) is None
 
 
 def test_files(comparison):

@@ -264,6 +264,8 @@ def test_discard(finished_run, tmp_path):
     (tmp_path / 'step1' / 'mine.pth').touch()
     discard(tmp_path, [1, 2])
     assert checkpoints_in(tmp_path / 'step0')
+    # what the page shows of them
+    assert [path.parent.name for path in tmp_path.glob('step*/*.npz')] == ['step0']
     assert not checkpoints_in(tmp_path / 'step1')
     assert not (tmp_path / 'step1' / 'last_checkpoint').exists()
     assert (tmp_path / 'step1' / 'mine.pth').exists()

@@ -11,7 +11,7 @@ from mmseg.evaluation import IoUMetric
 from mmseg.structures import SegDataSample
 
 from mmcomformer.evaluation import IncrementalIoUMetric
-from mmcomformer.evaluation.label_areas import LabelAreas
+from mmcomformer.evaluation.label_areas import LabelAreas, from_rows
 from mmcomformer.registry import METRICS
 from mmcomformer.scenario import Scenario
 
@@ -213,7 +213,7 @@ def test_equals_mmseg(scenario):
     metric = IncrementalIoUMetric()
     metric.dataset_meta = meta(scenario)
     metric.process(None, [sample.to_dict() for sample in samples])
-    areas = LabelAreas.from_rows(metric.results, scenario.num_classes)
+    areas = LabelAreas.from_counts(from_rows(metric.results), scenario.num_classes)
     # pixel counts far below 2**24: float32 holds them, and sums of them, exactly
     union = areas.pred + areas.gt - areas.intersection
     for ours, theirs in zip((areas.intersection, union, areas.pred, areas.gt), totals, strict=True):
@@ -262,13 +262,39 @@ def test_two_processes_gather_one_result_per_image(monkeypatch):
     assert metrics[0].evaluate(len(samples)) == alone
 
 
-def test_one_result_per_image_of_the_classes_that_occur():
+def test_one_result_per_image_of_the_pairs_that_occur():
     metric = IncrementalIoUMetric()
     metric.dataset_meta = meta(SCENARIO)
     samples = [make_sample([[3, 3]], [[3, 1]]), make_sample([[255]], [[0]])]
     metric.process(None, [sample.to_dict() for sample in samples])
-    assert [rows.tolist() for rows in metric.results] == [[[1, 0, 1, 0], [3, 1, 1, 2]], []]
+    assert [rows.tolist() for rows in metric.results] == [
+        [[3, 1, 1], [3, 3, 1]],
+        [[255, 0, 1]],
+    ]
     assert metric.results[0].dtype == np.int64
+
+
+@pytest.mark.parametrize(('unlabelled', 'row'), [('ignore', -1), ('background', -1)])
+def test_confusion_counts_every_pixel(unlabelled, row):
+    metric = IncrementalIoUMetric(unlabelled)
+    metric.dataset_meta = meta(SCENARIO)
+    samples = [make_sample([[3, 3]], [[3, 1]]), make_sample([[255]], [[0]])]
+    metric.process(None, [sample.to_dict() for sample in samples])
+    metric.evaluate(2)
+    expected = np.zeros((SCENARIO.num_classes + 1,) * 2, int)
+    expected[3, 3] = expected[3, 1] = expected[row, 0] = 1
+    np.testing.assert_array_equal(metric.confusion, expected)
+
+
+def test_confusion_with_a_background_of_the_dataset():
+    metric = IncrementalIoUMetric('background')
+    metric.dataset_meta = meta(WITH_BACKGROUND)
+    label = WITH_BACKGROUND.background_label
+    metric.process(None, [make_sample([[255, 0]], [[0, 255]]).to_dict()])
+    metric.evaluate(1)
+    assert label != 0
+    assert metric.confusion[label, 0] == metric.confusion[0, label] == 1
+    assert metric.confusion.sum() == 2
 
 
 def test_second_evaluation_starts_afresh():

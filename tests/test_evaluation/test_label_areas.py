@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from mmcomformer.evaluation.label_areas import LabelAreas, check_labels, pair_counts
+from mmcomformer.evaluation.label_areas import (
+    LabelAreas,
+    check_labels,
+    class_counts,
+    from_rows,
+    pair_counts,
+    to_rows,
+)
 
 GT = torch.tensor([[0, 0, 1, 1], [2, 2, 255, 255]])
 PRED = torch.tensor([[0, 1, 1, 255], [2, 0, 2, 255]])
@@ -85,21 +92,32 @@ def test_counts_are_not_changed():
     np.testing.assert_array_equal(counts, before)
 
 
-def test_rows_hold_the_classes_that_occur():
-    rows = LabelAreas.from_counts(pair_counts(GT[:1, :1], PRED[:1, 1:2]), 3).to_rows()
+def test_rows_hold_the_pairs_that_occur():
+    rows = to_rows(pair_counts(GT[:1, :1], PRED[:1, 1:2]))
     assert rows.dtype == np.int64
-    assert rows.tolist() == [[0, 0, 0, 1], [1, 0, 1, 0]]
+    assert rows.tolist() == [[int(GT[0, 0]), int(PRED[0, 1]), 1]]
 
 
 def test_sums_are_exact_beyond_float32():
-    rows = np.array([[1, 2**24 + 1, 2**40 + 1, 2**53 + 1]])
-    total = LabelAreas.from_rows([rows, np.array([[1, 1, 1, 2], [0, 0, 5, 0]])], 3)
-    assert total.intersection.tolist() == [0, 2**24 + 2, 0]
-    assert total.pred.tolist() == [5, 2**40 + 2, 0]
-    assert total.gt.tolist() == [0, 2**53 + 3, 0]
+    rows = np.array([[1, 1, 2**24 + 1], [1, 0, 2**53 + 1]])
+    counts = from_rows([rows, np.array([[1, 1, 1], [255, 0, 5]])])
+    assert counts[1, :2].tolist() == [2**53 + 1, 2**24 + 2]
+    assert counts[255, 0] == 5
+    assert counts.sum() == 2**53 + 2**24 + 8
 
 
 def test_sum_of_nothing():
-    iou, acc = LabelAreas.from_rows([], 2).quality()
+    iou, acc = LabelAreas.from_counts(from_rows([]), 2).quality()
     assert np.isnan(iou).all()
     assert np.isnan(acc).all()
+
+
+def test_counts_of_classes():
+    counts = pair_counts(GT, PRED)
+    table = class_counts(counts, 3)
+    assert table.shape == (4, 4)
+    assert table.sum() == GT.numel()
+    assert table[3].sum() == (GT == 255).sum()
+    folded = class_counts(counts, 3, unlabelled=0)
+    assert folded[3].sum() == folded[:, 3].sum() == 0
+    assert folded[0].sum() == ((GT == 255) | (GT == 0)).sum()

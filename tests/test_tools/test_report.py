@@ -195,3 +195,61 @@ def test_script_prints_nothing_but_json(run_a):
         [sys.executable, str(SCRIPT), run_a, '--json'], capture_output=True, text=True, check=True
     )
     assert json.loads(result.stdout)[0]['config'] == 'toy'
+
+
+class TestHtml:
+    def test_one_run(self, report, run_a, capsys):
+        assert report.main([run_a, '--html']) == 0
+        page = Path(run_a) / 'report.html'
+        assert capsys.readouterr().out == f'{page}\n'
+        assert '<h1>toy</h1>' in page.read_text()
+
+    def test_one_run_elsewhere(self, report, run_a, tmp_path):
+        assert report.main([run_a, '--html', str(tmp_path / 'x.html')]) == 0
+        assert '<h1>toy</h1>' in (tmp_path / 'x.html').read_text()
+        assert not (Path(run_a) / 'report.html').exists()
+
+    def test_several_runs(self, report, run_a, run_b, tmp_path, capsys):
+        assert report.main([run_a, run_b, '--html', str(tmp_path / 'x.html')]) == 0
+        text = (tmp_path / 'x.html').read_text()
+        assert '<td>54.00 ± 5.66</td>' in text
+        assert capsys.readouterr().err == ''
+
+    def test_a_file_of_the_user(self, report, run_a, capsys):
+        page = Path(run_a) / 'report.html'
+        page.write_text('mine')
+        assert report.main([run_a, '--html']) == 1
+        assert capsys.readouterr().err.startswith(f'{page} exists, and was not written by this')
+        assert page.read_text() == 'mine'
+        assert report.main([run_a, '--html', '--overwrite']) == 0
+
+    @pytest.mark.parametrize(
+        ('names', 'message'),
+        [
+            (['none'], 'none: no such folder; expected the work dir of a run\n'),
+            (['a', 'none'], 'none: no such folder; expected the work dir of a run\n'),
+            (['a', 'c'], 'their metrics cannot be compared, write a page of each\n'),
+        ],
+    )
+    def test_refused(self, report, run_a, semantic_run, tmp_path, capsys, names, message):
+        out = tmp_path / 'x.html'
+        assert report.main([*(str(tmp_path / name) for name in names), '--html', str(out)]) == 1
+        assert capsys.readouterr().err.endswith(message)
+        assert not out.exists()
+
+    def test_a_folder_that_cannot_be_written(self, report, run_a, tmp_path, capsys):
+        (tmp_path / 'file').write_text('')
+        assert report.main([run_a, '--html', str(tmp_path / 'file' / 'x.html')]) == 1
+        assert str(tmp_path / 'file') in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ('options', 'message'),
+        [
+            (['b', '--html'], '--html: the page of several runs needs a FILE'),
+            (['--html', '--json'], '--html: leave out --json, --mean and --per-class'),
+        ],
+    )
+    def test_options_that_do_not_fit(self, report, options, message, capsys):
+        with pytest.raises(SystemExit):
+            report.main(['a', *options])
+        assert message in capsys.readouterr().err

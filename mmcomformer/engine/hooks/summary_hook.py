@@ -27,7 +27,9 @@ from ...registry import HOOKS
 from ...scenario import Scenario
 from ...tasks import task_named
 from ..checkpoint import META_KEY, continual_meta, is_trained, read_checkpoint
+from ..machine import describe_machine
 from ..scenario_config import scenario_of
+from .peak_memory_hook import PeakMemoryHook
 from .previous_step_hook import find_hooks
 
 
@@ -39,10 +41,11 @@ class SummaryHook(Hook):
     acts in ``runner.val()`` without training, if the checkpoint that was loaded holds the finished
     training of the config's step.
 
-    Checkpoints carry ``train_images``, ``memory_images`` if the data have a memory, ``train_iters``
-    and ``seconds`` in ``meta['continual']``, so that a resumed training counts what it did before.
-    ``seconds`` is the wall-clock time from the first batch, validation left out; what a killed
-    process did after its last checkpoint is lost and not counted.
+    Checkpoints carry ``train_images``, ``memory_images`` if the data have a memory,
+    ``train_iters``, ``seconds`` and ``machine`` in ``meta['continual']``, so that a resumed
+    training counts what it did before. ``seconds`` is the wall-clock time from the first batch,
+    validation left out; what a killed process did after its last checkpoint is lost and not
+    counted.
 
     A run that was given the teacher of another run has the steps before it in common with that run;
     they are taken over from its summary, marked with ``of_run``, so that average and forgetting are
@@ -127,11 +130,12 @@ class SummaryHook(Hook):
             **image_counts(runner.train_dataloader.dataset),
             train_iters=meta['iter'],
             seconds=self._elapsed(),
+            machine=_machine(runner),
         )
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Write the summary and log its table if the step's training is complete."""
-        training = self._finished_training(runner)
+        training = self.finished_training(runner)
         if training is None or not is_main_process():
             return
         metric = self._find_metric(runner)
@@ -140,6 +144,8 @@ class SummaryHook(Hook):
             'step': scenario.step,
             'classes': list(scenario.current_classes),
             **training,
+            'seconds_per_iter': training['seconds'] / max(training['train_iters'], 1),
+            **_parameters(runner),
             'metrics': metric.groups,
             'per_class': metric.per_class,
         }
@@ -147,7 +153,7 @@ class SummaryHook(Hook):
         summary = update_summary(path, run, entry, self._steps_of_teacher(runner, run))
         runner.logger.info(f'{path}\n{format_summary(summary)}')
 
-    def _finished_training(self, runner: Runner) -> dict[str, Any] | None:
+    def finished_training(self, runner: Runner) -> dict[str, Any] | None:
         """Return the numbers of the finished training, or None if it is not finished."""
         # runner.train_loop and runner.iter would build the loop
         loop = runner._train_loop
@@ -159,14 +165,13 @@ class SummaryHook(Hook):
                 'train_iters': loop.iter,
                 'seconds': self._elapsed(),
                 'seed': runner.seed,
+                'machine': _machine(runner),
             }
         if self._loaded is None or not is_trained(self._loaded, runner.cfg.get('train_cfg')):
             return None
-        return {
-            key: self._loaded[key]
-            for key in (*_COUNTS, 'train_iters', 'seconds', 'seed')
-            if key in self._loaded
-        }
+        # a checkpoint of an earlier release does not say on what it was trained
+        keys = (*_COUNTS, 'train_iters', 'seconds', 'seed', 'machine')
+        return {key: self._loaded[key] for key in keys if key in self._loaded}
 
     def _run(self, runner: Runner, scenario: Scenario) -> Summary:
         return new_summary(
@@ -218,6 +223,22 @@ def summary_path(runner: Runner) -> Path:
 def _config_name(runner: Runner) -> str:
     filename = getattr(runner.cfg, 'filename', None)
     return Path(filename).stem if filename else summary_path(runner).parent.name
+
+
+def _machine(runner: Runner) -> dict[str, Any]:
+    """Return what a training ran on, and the peak of its memory if a hook watches it."""
+    hook = next((hook for hook in runner.hooks if isinstance(hook, PeakMemoryHook)), None)
+    megabytes, kind = (None, 'process') if hook is None else hook.peak()
+    return {**describe_machine(), 'peak_memory_mb': megabytes, 'peak_memory_of': kind}
+
+
+def _parameters(runner: Runner) -> dict[str, int]:
+    """Return how many parameters the model has, and how many of them are trained."""
+    sizes = [(p.numel(), p.requires_grad) for p in runner.model.parameters()]
+    return {
+        'parameters': sum(size for size, _ in sizes),
+        'trainable_parameters': sum(size for size, trained in sizes if trained),
+    }
 
 
 _COUNTS = ('train_images', 'memory_images')

@@ -77,6 +77,7 @@ def make_runner(
     train=None,
     scenario=SCENARIO,
     teacher=None,
+    more_hooks=None,
     **settings,
 ):
     scenario = scenario.at_step(step)
@@ -113,7 +114,8 @@ def make_runner(
                 'type': 'CheckpointHook',
                 'interval': 1,
                 'by_epoch': 'max_iters' not in train_cfg,
-            }
+            },
+            **(more_hooks or {}),
         },
         custom_hooks=[
             hook or {'type': 'SummaryHook', 'method': 'CoMFormer'},
@@ -259,7 +261,31 @@ def test_evaluation_of_a_finished_checkpoint(tmp_path):
     assert summary['steps'][0].pop('seconds') == pytest.approx(
         expected['steps'][0].pop('seconds'), abs=1.0
     )
+    for entry in (summary['steps'][0], expected['steps'][0]):
+        assert entry.pop('seconds_per_iter') > 0
+    # with the machine that trained it
     assert summary == expected
+
+
+def test_machine_and_parameters(tmp_path):
+    hooks = {'memory': {'type': 'PeakMemoryHook'}}
+    make_runner(tmp_path, more_hooks=hooks).train()
+    [entry] = read(tmp_path)['steps']
+    assert entry['parameters'] == entry['trainable_parameters'] == 1
+    assert entry['seconds_per_iter'] == entry['seconds'] / 4
+    assert entry['machine']['versions']['torch'] == str(torch.__version__)
+    assert entry['machine']['device']
+    assert entry['machine']['peak_memory_of'] == 'process'
+    assert 50 < entry['machine']['peak_memory_mb'] < 100_000
+
+
+def test_frozen_parameters_are_not_trained(tmp_path):
+    runner = make_runner(tmp_path)
+    runner.model.frozen = torch.nn.Parameter(torch.zeros(5), requires_grad=False)
+    runner.train()
+    [entry] = read(tmp_path)['steps']
+    assert (entry['parameters'], entry['trainable_parameters']) == (6, 1)
+    assert entry['machine']['peak_memory_mb'] is None
 
 
 def test_evaluation_of_a_checkpoint_with_more_iterations_than_are_wanted(tmp_path):
@@ -401,3 +427,19 @@ def test_config_without_file_is_named_after_the_folder(tmp_path):
     runner.cfg = Config(runner.cfg.to_dict())
     runner.train()
     assert read(tmp_path / 'my_run')['config'] == 'my_run'
+
+
+def test_validation_is_logged_at_its_iteration(tmp_path):
+    """By epoch, mmengine's default, every value would lie at step 0."""
+    base = Path(__file__).parents[3] / 'configs' / '_base_'
+    hooks = Config.fromfile(str(base / 'default_runtime_semantic.py')).default_hooks
+    runner = make_runner(
+        tmp_path,
+        more_hooks={'logger': {**hooks.logger, 'interval': 1}},
+        visualizer={'type': 'Visualizer', 'vis_backends': [{'type': 'LocalVisBackend'}]},
+        log_processor={'by_epoch': False},
+    )
+    runner.train()
+    [path] = (tmp_path / 'step0').glob('*/vis_data/scalars.json')
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line['step'] for line in lines if 'continual/PQ' in line] == [2, 4]

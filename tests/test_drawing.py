@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mmcomformer.pictures.drawing import (
+from mmcomformer.drawing import (
     SMALLEST_SIDE,
     Segment,
     draw_segments,
@@ -68,3 +68,13 @@ def test_panels(image):
     assert joined.shape[1] > 2 * image.shape[1]
     assert joined.shape[0] > image.shape[0]
     assert (joined == (90, 120, 150)).all(-1).sum() == 2 * image.shape[0] * image.shape[1]
+
+
+def test_smaller_pictures_and_names():
+    image = np.zeros((96, 96, 3), np.uint8)
+    segment = Segment(np.ones((96, 96), bool), 'cat', (200, 0, 0))
+    assert draw_segments(image, [segment], smallest_side=200).shape == (288, 288, 3)
+    names = [
+        (draw_segments(image, [segment], font_size=size) > 250).all(-1).sum() for size in (12, 24)
+    ]
+    assert 0 < 2 * names[0] < names[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -31,17 +32,25 @@ class Segment:
     colour: tuple[int, int, int]
 
 
-def draw_segments(image: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
+def draw_segments(
+    image: np.ndarray,
+    segments: Sequence[Segment],
+    *,
+    smallest_side: int = SMALLEST_SIDE,
+    font_size: int = 15,
+) -> np.ndarray:
     """Draw segments over an image, and hatch the pixels that no segment covers.
 
     Args:
         image: RGB, uint8, shape (H, W, 3).
         segments: What to draw; later ones lie on top.
+        smallest_side: A smaller image is enlarged to this many pixels.
+        font_size: Size of the names, pixels.
 
     Returns:
         The picture, RGB, uint8, enlarged if the image is small.
     """
-    scale = enlargement(image.shape[0], image.shape[1])
+    scale = enlargement(image.shape[0], image.shape[1], smallest_side)
     large = _enlarge(image, scale)
     masks = [_enlarge(segment.mask.astype(np.uint8), scale) > 0 for segment in segments]
     covered = np.zeros(large.shape[:2], dtype=bool)
@@ -53,17 +62,17 @@ def draw_segments(image: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
     picture = _hatch(picture, ~covered)
     for segment, mask in zip(segments, masks, strict=True):
         _outline(picture, mask, segment.colour)
-    return _write_names(picture, segments, masks)
+    return _write_names(picture, segments, masks, font_size)
 
 
-def enlargement(height: int, width: int) -> int:
+def enlargement(height: int, width: int, smallest_side: int = SMALLEST_SIDE) -> int:
     """Return the whole factor by which an image is enlarged before it is drawn on.
 
     Example:
         >>> enlargement(96, 96), enlargement(640, 480)
         (5, 1)
     """
-    return max(1, -(-SMALLEST_SIDE // min(height, width)))
+    return max(1, -(-smallest_side // min(height, width)))
 
 
 def _enlarge(array: np.ndarray, scale: int) -> np.ndarray:
@@ -86,10 +95,10 @@ def _outline(picture: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int]
 
 
 def _write_names(
-    picture: np.ndarray, segments: Sequence[Segment], masks: Sequence[np.ndarray]
+    picture: np.ndarray, segments: Sequence[Segment], masks: Sequence[np.ndarray], font_size: int
 ) -> np.ndarray:
     canvas = Image.fromarray(picture)
-    draw, font = ImageDraw.Draw(canvas), _font(15)
+    draw, font = ImageDraw.Draw(canvas), _font(font_size)
     taken: list[tuple[float, float, float, float]] = []
     # names of small segments have the least room, and are placed first
     for index in sorted(range(len(segments)), key=lambda i: int(masks[i].sum())):
@@ -142,6 +151,7 @@ def _overlap(
     return not apart
 
 
+@lru_cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
     # it comes with matplotlib, which mmengine needs, and knows more than ASCII
     from matplotlib.font_manager import findfont

@@ -1,0 +1,171 @@
+"""The page that compares runs."""
+
+import statistics
+
+import pytest
+from report_runs import Page, make_run
+
+from mmcomformer.evaluation.run_figures import Spread, figures
+from mmcomformer.evaluation.summary import write_summary
+from mmcomformer.report import write_comparison_page
+
+
+def page_of(runs, tmp_path, **options):
+    path = write_comparison_page(runs, tmp_path / 'comparison.html', **options)
+    return Page(path.read_text(encoding='utf-8'))
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two seeds of one method, and another method."""
+    runs = {'a0': ('Ours', 0), 'a1': ('Ours', 1), 'b0': ('Theirs', 5)}
+    for name, (method, seed) in runs.items():
+        make_run(tmp_path / name, method=method, seed=seed)
+    return [tmp_path / name for name in runs]
+
+
+def test_sections_and_nothing_missing(folders, tmp_path):
+    page = page_of(folders, tmp_path)
+    assert page.sections == ['table', 'curves', 'classes', 'pictures']
+    assert 'Not available' not in page.text
+    assert {a[:5] for a in page.addresses if not a.startswith('#')} == {'data:'}
+
+
+def test_table_has_mean_and_spread_over_seeds(folders, tmp_path):
+    page = page_of(folders, tmp_path)
+    header, ours, theirs = page.table('table')
+    assert (ours[:5], theirs[:5]) == (
+        ['Ours', 'toy', '2 + 1 + 1 overlap', '2', '0, 1'],
+        ['Theirs', 'toy', '2 + 1 + 1 overlap', '1', '5'],
+    )
+    found = [figures(make_run(tmp_path / f'again{seed}', seed=seed)) for seed in (0, 1, 5)]
+    for column, cell, single in zip(header[5:11], ours[5:11], theirs[5:11], strict=True):
+        key = column.removeprefix('PQ ')
+        values = [of_run[key] for of_run in found]
+        mean, sd = statistics.fmean(values[:2]), statistics.stdev(values[:2])
+        assert cell == f'{mean:.2f} ± {sd:.2f}'
+        assert single == f'{values[2]:.2f}'
+    assert ours[11:] == ['4.00 M', '0.125 ± 0.000', '321 (process)']
+
+
+def test_classes_and_differences(folders, tmp_path):
+    page = page_of(folders, tmp_path)
+    finals = [
+        make_run(tmp_path / f'again{seed}', seed=seed)['steps'][-1]['per_class']
+        for seed in (0, 1, 5)
+    ]
+    rows = page.table('classes')
+    assert rows[0] == ['class', 'Ours', 'Theirs', 'Theirs − Ours']
+    for name, ours, theirs, difference in rows[1:]:
+        values = [of_run[name]['PQ'] for of_run in finals]
+        mean = statistics.fmean(values[:2])
+        assert (ours, theirs) == (f'{mean:.2f}', f'{values[2]:.2f}')
+        assert difference == f'{values[2] - mean:+.2f}'
+
+
+def test_the_same_pictures_side_by_side(folders, tmp_path):
+    text = write_comparison_page(folders, tmp_path / 'c.html').read_text()
+    for caption in ('ground truth', 'Ours', 'Theirs'):
+        assert text.count(f'<figcaption>{caption}</figcaption>') == 2
+
+
+def test_names_that_methods_do_not_tell_apart(tmp_path):
+    for name in ('x', 'y'):
+        make_run(tmp_path / name, config=name)
+    make_run(tmp_path / 'z', (2, 2), config='y')
+    page = page_of([tmp_path / name for name in 'xyz'], tmp_path)
+    assert [row[0] for row in page.table('table')[1:]] == [
+        'CoMFormer, x, 2 + 1 + 1 overlap',
+        'CoMFormer, y, 2 + 1 + 1 overlap',
+        'CoMFormer, y, 2 + 2 overlap',
+    ]
+
+
+def test_two_tasks(tmp_path):
+    make_run(tmp_path / 'a')
+    make_run(tmp_path / 'b', task='semantic')
+    with pytest.raises(ValueError, match=r'b: its task is semantic, that of .*a is panoptic'):
+        page_of([tmp_path / 'a', tmp_path / 'b'], tmp_path)
+    assert not (tmp_path / 'comparison.html').exists()
+
+
+def test_run_without_steps_and_unfinished_run(tmp_path):
+    make_run(tmp_path / 'a', steps=2)
+    make_run(tmp_path / 'b', steps=0, method='Empty')
+    page = page_of([tmp_path / 'a', tmp_path / 'b'], tmp_path)
+    assert f'{tmp_path}/a: no results of step 2.' in page.text
+    assert f'{tmp_path}/b: no results of step 0, 1, 2.' in page.text
+    assert page.table('table')[2][5:] == ['-'] * 9
+    assert 'None of the runs has results' in page_of([tmp_path / 'b'], tmp_path).text
+
+
+def test_pictures_that_are_gone(folders, tmp_path):
+    (folders[2] / 'step2' / 'evaluation.npz').unlink()
+    page = page_of(folders, tmp_path)
+    assert f'Not available, Theirs: {folders[2]}/step2/evaluation.npz: no such file' in page.text
+    for folder in folders[:2]:
+        (folder / 'step2' / 'evaluation.npz').unlink()
+    assert 'Not available, Ours: ' in page_of(folders, tmp_path).text
+
+
+def test_no_common_images(folders, tmp_path):
+    make_run(tmp_path / 'other', images=0, method='Blind')
+    page = page_of([folders[0], tmp_path / 'other'], tmp_path)
+    assert 'the runs have kept no image in common' in page.text
+
+
+def test_joint_training_is_a_point_beside_the_curves(folders, tmp_path):
+    make_run(tmp_path / 'joint', (4,), method='Joint')
+    page = page_of([folders[0], tmp_path / 'joint'], tmp_path)
+    assert page.table('table')[2][:3] == ['Joint', 'toy', '4 overlap']
+
+
+def test_early_summary_without_costs(tmp_path):
+    summary = make_run(tmp_path / 'a')
+    for entry in summary['steps']:
+        del entry['machine'], entry['seconds_per_iter'], entry['trainable_parameters']
+    write_summary(tmp_path / 'a' / 'summary.json', summary)
+    assert page_of([tmp_path / 'a'], tmp_path).table('table')[1][11:] == ['-', '-', '-']
+
+
+def test_parameters_that_grow(tmp_path):
+    summary = make_run(tmp_path / 'a')
+    summary['steps'][2]['trainable_parameters'] = 500_000
+    write_summary(tmp_path / 'a' / 'summary.json', summary)
+    row = page_of([tmp_path / 'a'], tmp_path).table('table')[1]
+    assert row[11] == '0.50 M to 4.00 M'
+
+
+def test_names_are_escaped(tmp_path):
+    for name, method in (('<i>', '<script>x</script>'), ('ä & "b"', '🐈 & $y$')):
+        make_run(tmp_path / name, method=method)
+    path = write_comparison_page([tmp_path / '<i>', tmp_path / 'ä & "b"'], tmp_path / 'c.html')
+    assert '<script' not in path.read_text()
+    page = Page(path.read_text())
+    assert [row[0] for row in page.table('table')[1:]] == ['<script>x</script>', '🐈 & $y$']
+
+
+@pytest.mark.parametrize(
+    ('runs', 'error', 'message'),
+    [
+        ([], ValueError, 'runs: expected at least one folder'),
+        (['none'], FileNotFoundError, 'none/summary.json'),
+    ],
+)
+def test_nothing_to_compare(tmp_path, runs, error, message):
+    with pytest.raises(error, match=message):
+        page_of([tmp_path / run for run in runs], tmp_path)
+
+
+def test_a_file_of_the_user_stays(folders, tmp_path):
+    (tmp_path / 'comparison.html').write_text('mine')
+    with pytest.raises(FileExistsError):
+        page_of(folders, tmp_path)
+    assert page_of(folders, tmp_path, overwrite=True).sections
+
+
+def test_spread_of_incomplete_values():
+    assert Spread.of([]) == Spread(None, None)
+    assert Spread.of([1.0, None]) == Spread(None, None)
+    assert Spread.of([1.0]) == Spread(1.0, None)
+    assert Spread.of([1.0, 2.0]).sd == pytest.approx(0.5**0.5)
