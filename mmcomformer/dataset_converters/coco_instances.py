@@ -30,7 +30,7 @@ from ..datasets.json_types import (
     read_sections,
 )
 from ..datasets.panoptic_annotations import check_image_ids, check_images
-from ..datasets.png import check_size, check_values, image_size, read_labels
+from ..datasets.png import check_size, check_values, image_size, orientation_note, read_labels
 from ..outputs import check_name
 from .coco_masks import decode_mask, look_like_shares, why_empty
 from .jobs import Job, Rendered, source_bytes
@@ -355,7 +355,7 @@ def _render(
     if found != size:
         raise ValueError(
             f'{paths[0]} has {found[0]} x {found[1]} pixels and the annotations say {size[0]} x '
-            f'{size[1]} (height x width)'
+            f'{size[1]} (height x width){orientation_note(paths[0].read_bytes())}'
         )
     labels = None
     if stuff is not None:
