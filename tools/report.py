@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmcomformer.engine.cli import command_errors
 from mmcomformer.evaluation.summary import FILE_NAME, Summary, missing_steps, read_summary
 from mmcomformer.evaluation.summary_tables import format_per_class, format_summary
 from mmcomformer.tables import format_table, format_value
@@ -40,12 +41,18 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--mean', action='store_true', help='mean ± sample sd over the runs of the same config'
     )
     parser.add_argument('--json', action='store_true', help='print JSON instead of tables')
+    parser.add_argument('--debug', action='store_true', help='show where an error was raised')
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the report; return 1 if a summary is missing or damaged."""
     args = parse_args(argv)
+    with command_errors(debug=args.debug):
+        return _report(args)
+
+
+def _report(args: argparse.Namespace) -> int:
     runs: list[Run] = []
     for folder in args.work_dirs:
         try:
@@ -53,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         except FileNotFoundError:
             print(_missing_message(folder), file=sys.stderr)
         except (OSError, ValueError) as error:
+            if args.debug:
+                raise
             print(error, file=sys.stderr)
     print(_as_json(runs, args) if args.json else _as_text(runs, args), end='')
     for folder, summary in runs:

@@ -31,7 +31,6 @@ from ..datasets.json_types import (
 )
 from ..datasets.panoptic_annotations import check_image_ids, check_images
 from ..datasets.png import check_size, check_values, image_size, orientation_note, read_labels
-from ..outputs import check_name
 from .coco_masks import decode_mask, look_like_shares, why_empty
 from .jobs import Job, Rendered, source_bytes
 from .panoptic_set import PanopticSplit, check_split, convert_split, panoptic_rendered
@@ -295,10 +294,6 @@ def _by_image(
     """Return the annotations of each image."""
     images, annotations = content['images'], content['annotations']
     check_images(str(where), images)
-    for position, image in enumerate(images):
-        check_name(
-            image['file_name'], f'{where}, images[{position}] (id {image["id"]!r}): file_name'
-        )
 
     def name(position: int) -> str:
         record = annotations[position]

@@ -166,7 +166,11 @@ def _type_faults(cfg: Mapping[str, Any]) -> Iterator[_Fault]:
     """Yield the top-level settings that are of another type than what reads them expects."""
     for key, value in cfg.items():
         kind = TOP_LEVEL.get(key)
-        if kind is not None and not accepts(kind, value):
+        if kind is None:
+            continue
+        # what one component may be, several may be; but here lists are told apart
+        is_other = isinstance(value, (list, tuple)) and 'a list' not in described(kind)
+        if is_other or not accepts(kind, value):
             yield key, f'expected {described(kind)}, got {shown(value)}'
 
 

@@ -139,8 +139,7 @@ def _is_of(kind: type, value: Any) -> bool:
         return issubclass(kind, (PathLike, Enum)) or kind is type or _is_callable(kind)
     if isinstance(value, _LISTS):
         # where one component is expected, several may be accepted too
-        components = bool(value) and all(isinstance(item, Mapping) for item in value)
-        return components and issubclass(kind, Mapping)
+        return issubclass(kind, Mapping) and all(isinstance(item, Mapping) for item in value)
     # a component that is built
     return isinstance(value, Mapping) and kind is not str and not _is_list(kind)
 

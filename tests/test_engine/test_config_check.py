@@ -99,7 +99,7 @@ MISTAKES = [
     ('default_hooks.logger', 'LoggerHook', 'default_hooks.logger: expected a dict with', None),
     ('custom_hooks.0.score_thr', 'x', 'custom_hooks[0].score_thr: expected a number', None),
     ('auto_scale_lr.base_batch_size', 0, 'auto_scale_lr.base_batch_size: expected an', None),
-    ('model.train_cfg', [], 'model.train_cfg: expected a dict or None, got []', None),
+    ('model.train_cfg', [], 'model.train_cfg: expected a dict, got []', None),
     ('model.backbone.depth', 17, 'model.backbone: it cannot be built as it is (invalid', None),
     ('optim_wrapper.optimizer.lr', '1e-4', 'optim_wrapper.optimizer.lr: expected a num', None),
     ('model.backbone', 'ResNet', "model.backbone: expected a dict, got 'ResNet'", None),
@@ -133,6 +133,7 @@ MISTAKES = [
     ('train_cfg', None, 'train_cfg: expected a dict, got None', None),
     ('train_dataloader', None, 'train_dataloader: expected a dict, got None', None),
     ('val_evaluator', None, 'val_evaluator: it is missing, and val_dataloader and', None),
+    ('default_hooks', [], 'default_hooks: expected a dict, got []', None),
     ('randomness', 3, 'randomness: expected a dict, got 3', None),
     ('log_level', 'SHOUT', "log_level: expected 'CRITICAL' or 'ERROR' or", None),
     ('work_dir', 3, 'work_dir: expected a text or None, got 3', None),
@@ -278,6 +279,7 @@ def test_right_values_pass(configs):
         'env_cfg.dist_cfg.timeout': 60,
         'model.backbone.norm_eval': 1,
         'param_scheduler': None,
+        'visualizer.vis_backends': [],
     }.items():
         check_config(changed(configs[CONFIG], key, value))
 

@@ -18,6 +18,7 @@ from torch import nn
 from ...compat import skip_trained_batches
 from ...models.growing import grow_state, load_previous_step, newest_parameters
 from ...models.method_state import load_states
+from ...models.weights import weight_faults
 from ...registry import HOOKS
 from ...scenario import Scenario
 from ..checkpoint import (
@@ -29,7 +30,6 @@ from ..checkpoint import (
     raw_weights,
     read_checkpoint,
 )
-from ..checkpoint_fit import weight_faults
 from ..method_state import STATE_KEY, gather_states
 from ..scenario_config import check_derived, scenario_of, step_dir_of
 from ..settings import settings_of

@@ -17,6 +17,7 @@ from ...atomic import remove_leftovers, replaced_file
 from ...random_state import random_state, restore_random_state
 from ...registry import HOOKS
 from ..resumed_data import data_position, resume_data
+from .previous_step_hook import unwrap_model
 
 RANDOM_KEY = 'random_states'
 DATA_KEY = 'data_position'
@@ -44,6 +45,11 @@ class SafeCheckpointHook(CheckpointHook):
         self._before_val: dict[str, Any] | None = None
         self._resumed: dict[str, Any] = {}
         self._waiting = False
+
+    def before_run(self, runner: Runner) -> None:
+        """Let a training that begins with the weights of another model load what fits."""
+        if isinstance(runner._train_loop, BaseLoop) and not runner._resume:
+            unwrap_model(runner.model).loads_others = True
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Keep what a training that resumes goes on with."""
