@@ -186,7 +186,7 @@ def read_summary(path: Path) -> Summary:
     try:
         summary = json.loads(path.read_text(encoding='utf-8'))
         _check_summary(summary)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f'{path}: not a summary of a run ({error}); it is left as it is: restore it, or move '
             f'it away and evaluate the steps again'
