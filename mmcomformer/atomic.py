@@ -51,6 +51,17 @@ def replaced_file(path: str | Path, *, sync: bool = True) -> Iterator[Path]:
         os.replace(temporary, path)
         if sync:
             sync_folder(path.parent)
+    except OSError as error:
+        # a write that fails, for lack of room, does not say which file
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+    except RuntimeError as error:
+        # torch's writer fails again when it is closed, in words of its own
+        cause = error.__context__
+        if isinstance(cause, OSError) and cause.errno is not None:
+            raise OSError(cause.errno, cause.strerror, str(path)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -1,8 +1,8 @@
 """Readers on files that are damaged, or hold what nobody expects: a result, or one error of ours.
 
 Each input is a file that is right with a few changes, of its values if it is JSON or of its bytes.
-What is read may differ from the original only where the file does; what is refused is refused by one
-error that names the file. ``FUZZ=10000`` tries that many inputs instead of those of the suite.
+What is read may differ from the original only where the file does; what is refused is refused by
+one error that names the file. ``FUZZ=10000`` tries that many inputs instead of those of the suite.
 """
 
 import copy
@@ -16,7 +16,6 @@ import traceback
 import zlib
 from collections import OrderedDict
 
-import cv2
 import downloads
 import numpy as np
 import pytest
@@ -102,7 +101,7 @@ def changed_values(draw, content):
             node = node[key]
         change = draw(st.sampled_from(['replace', 'replace', 'remove', 'double']))
         if change == 'replace':
-            node[last] = draw(STRANGE)
+            node[last] = copy.deepcopy(draw(STRANGE))
         elif change == 'remove':
             del node[last]
         elif isinstance(node, list):
@@ -138,16 +137,18 @@ def changed_json(content):
 def outcome(read, path):
     """Return what a reader gives, or None if it refuses a file with an error of ours."""
     start = time.monotonic()
+    result, refusal = None, None
     try:
-        return read(path)
+        result = read(path)
     except ERRORS as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        assert frame.filename.startswith(PACKAGE), traceback.format_exc()
-        assert str(path.name) in str(error), repr(error)
-        assert str(error).count('\n') <= 1, str(error)
-        return None
-    finally:
-        assert time.monotonic() - start < SECONDS
+        refusal = error
+    assert time.monotonic() - start < SECONDS
+    if refusal is not None:
+        frame = traceback.extract_tb(refusal.__traceback__)[-1]
+        assert frame.filename.startswith(PACKAGE), ''.join(traceback.format_exception(refusal))
+        assert path.name in str(refusal)
+        assert str(refusal).count('\n') <= 1
+    return result
 
 
 @pytest.fixture(scope='module')
@@ -224,7 +225,7 @@ def opened(content):
     try:
         with Image.open(io.BytesIO(content)) as image:
             return np.array(image)
-    except Exception:
+    except Exception:  # noqa: BLE001  (of a damaged file Pillow raises anything)
         return None
 
 
@@ -270,7 +271,8 @@ def test_label_map(folder, content):
         if other is not None and other.dtype == np.uint8:
             assert labels.shape == other.shape
     index = outcome(lambda path: ClassIndex.from_label_maps([path], num_classes=4, workers=1), path)
-    if labels is not None and set(np.unique(labels)) <= {0, 1, 2, 3}:
+    # a palette may be in doubt
+    if labels is not None and index is not None:
         assert index[0].tolist() == np.unique(labels).tolist()
 
 
@@ -451,4 +453,3 @@ def test_huge_pictures(tmp_path):
     assert outcome(lambda path: read_panoptic_png(str(path)), path) is None
     path.write_bytes(with_size(encoded(LABELS), 100_000, 100_000))
     assert outcome(read_label_map, path) is None
-    assert cv2.imread(str(tmp_path / 'no')) is None

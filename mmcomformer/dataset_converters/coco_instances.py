@@ -270,11 +270,14 @@ def _with_stuff(
                 f'[{{"id": 1, "name": "sky"}}], got {described(entries)}'
             )
         stuff = _categories(sources.stuff_categories, entries, STUFF, isthing=0)
+    where = ' and '.join(
+        str(path) for path in (sources.annotations, sources.stuff_categories) if path is not None
+    )
     for key, records in (('name', [*things, *stuff]), ('id', things), ('id', stuff)):
         counts = Counter(record[key] for record in records)
         repeated = [value for value, count in counts.items() if count > 1]
         if repeated:
-            raise ValueError(f'categories: the {key} {repeated[0]!r} is there twice')
+            raise ValueError(f'{where}, categories: the {key} {repeated[0]!r} is there twice')
     if sources.stuff is None:
         return things, None
     taken = {entry['id'] for entry in things}
