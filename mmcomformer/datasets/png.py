@@ -18,7 +18,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image
 
 from ..atomic import replaced_file
 from ..outputs import PNG_CHUNK
@@ -35,6 +35,13 @@ _LOSSY_TIFF = frozenset(('jpeg', 'tiff_jpeg', 'webp'))
 _BITS_OF_TIFF, _PHOTOMETRIC_OF_TIFF = 258, 262
 _DEPTH_OF_PNG, _KIND_OF_PNG = 24, 25
 """Bytes of a PNG that say how many bits a value has, and whether it is grey (0)."""
+
+
+_DAMAGE = (
+    *(OSError, SyntaxError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError),
+    *(RuntimeError, AssertionError, MemoryError, EOFError, struct.error, zlib.error),
+)
+"""What Pillow raises of files that are damaged, as the fields of a TIFF may be of any type."""
 
 
 class ChannelError(ValueError):
@@ -132,10 +139,10 @@ def read_coded_labels(
         _check_lossless(path, image)
         try:
             labels = np.array(image)
-        except (OSError, SyntaxError, ValueError, zlib.error) as error:
+            scale = _scale(image, path, content)
+        except _DAMAGE as error:
             raise ValueError(f'{path} is damaged ({error}); get it again') from error
         palette = image.palette if image.mode == 'P' else None
-        scale = _scale(image, path, content)
         if labels.dtype == bool:
             labels = labels.astype(np.uint8)
         elif scale > 1:
@@ -194,7 +201,7 @@ def exif_orientation(content: bytes) -> int:
         with Image.open(io.BytesIO(content)) as image:
             found = image.getexif().get(ExifTags.Base.Orientation, 1)
             return found if found in range(2, _ORIENTATIONS + 1) else 1
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError):
+    except (Image.DecompressionBombError, *_DAMAGE):
         return 1
 
 
@@ -211,7 +218,7 @@ def image_size(path: Path) -> tuple[int, int]:
         width, height = image.size
         try:
             turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= FIRST_EXCHANGED
-        except (OSError, SyntaxError, ValueError, TypeError, struct.error) as error:
+        except _DAMAGE as error:
             # those of a PNG are behind its pixels
             raise ValueError(f'{path} is damaged or truncated ({error}); get it again') from error
         # Pillow gives the size of some formats as turned already
@@ -298,7 +305,7 @@ def _opened(path: Path, content: bytes | None = None) -> Image.Image:
         raise ValueError(
             f'{path} has too many pixels for one image ({error}); cut it into tiles'
         ) from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except _DAMAGE as error:
         raise ValueError(f'{path} cannot be read as an image ({error}); get it again') from error
 
 

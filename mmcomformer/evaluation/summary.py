@@ -249,6 +249,10 @@ def drop_steps(path: Path, first: int) -> None:
 
 def _check_summary(summary: Any) -> None:
     _check_keys(summary, _SUMMARY_KEYS, 'the file')
+    _check_items(summary['class_order'], str, 'class_order')
+    if 'increments' in summary:
+        _check_keys(summary, {'increments': list}, 'the file')
+        _check_items(summary['increments'], int, 'increments')
     task_named(summary['task'])
     for entry in summary['steps']:
         _check_entry(entry, summary['task'])
@@ -262,6 +266,7 @@ def _check_summary(summary: Any) -> None:
 def _check_entry(entry: Any, task: str) -> None:
     _check_keys(entry, _STEP_KEYS, 'an entry of steps')
     where = f'step {entry["step"]}'
+    _check_items(entry['classes'], str, f'{where}, classes')
     if entry['step'] < 0:
         raise ValueError(f'{where}: steps count from 0')
     required = task_named(task).measures
@@ -281,6 +286,12 @@ def _check_keys(value: Any, keys: Mapping[str, type | tuple[type, ...]], where: 
     for key, kind in keys.items():
         if not isinstance(value[key], kind) or isinstance(value[key], bool):
             raise ValueError(f'{where}: {key} has the wrong type: {_shorten(value[key])}')
+
+
+def _check_items(values: list[Any], kind: type, where: str) -> None:
+    for value in values:
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ValueError(f'{where}: an item has the wrong type: {_shorten(value)}')
 
 
 def _check_values(values: Any, keys: Iterable[str], where: str) -> None:
