@@ -153,7 +153,7 @@ def _check_memo(path: Path) -> None:
     limit = path.stat().st_size
     with path.open('rb') as file:
         for opcode, argument, _ in pickletools.genops(file):
-            if opcode.name == 'LONG_BINPUT' and argument > limit:
+            if opcode.name == 'LONG_BINPUT' and isinstance(argument, int) and argument > limit:
                 raise ValueError(f'it numbers an object {argument}, and has {limit} bytes')
 
 

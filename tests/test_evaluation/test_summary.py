@@ -12,6 +12,7 @@ from mmcomformer.evaluation.summary import (
     missing_steps,
     new_summary,
     read_summary,
+    steps_up_to,
     update_summary,
     write_summary,
 )
@@ -295,6 +296,8 @@ def test_file_that_is_not_text(tmp_path):
         ('method', new_summary(SCENARIO, config='a', method='fine-tuning')),
         ('setting', new_summary(Scenario.from_config(
             {**SCENARIO.to_dict(), 'setting': 'disjoint'}), config='a', method='CoMFormer')),
+        ('setting', new_summary(Scenario.from_config(
+            {**SCENARIO.to_dict(), 'setting': 'partitioned'}), config='a', method='CoMFormer')),
         ('class_order', new_summary(Scenario.from_config(
             {**SCENARIO.to_dict(), 'class_order': ['cat', 'dog', 'sea', 'sky']}),
             config='a', method='CoMFormer')),
@@ -362,6 +365,50 @@ class TestGrownScenario:
             check_same_run(unknown, grown, tmp_path)
 
 
+class TestStepsOfTheTeacher:
+    """A run that starts from a checkpoint of another run has the steps before it from there."""
+
+    @pytest.fixture
+    def other(self, tmp_path):
+        path = tmp_path / 'other' / 'summary.json'
+        path.parent.mkdir()
+        entries = [{**entry, 'seed': 3} for entry in ENTRIES]
+        write_summary(path, {**merged(*entries), 'method': 'fine-tuning'})
+        return path
+
+    @pytest.mark.parametrize('step', [0, 1])
+    def test_up_to_its_own(self, other, step):
+        found = steps_up_to(other, RUN, step=step, iters=100, seed=3)
+        folder = str(other.parent)
+        expected = [{'of_run': folder, **entry, 'seed': 3} for entry in ENTRIES[: step + 1]]
+        assert found == expected
+
+    def test_averages_are_those_of_all_steps(self, other, tmp_path):
+        before = steps_up_to(other, RUN, step=0, iters=100, seed=3)
+        path = tmp_path / 'summary.json'
+        assert (
+            update_summary(path, RUN, ENTRIES[1], before)['final']
+            == (merged(*ENTRIES[:2])['final'])
+        )
+        # what the file has itself stays
+        changed = [{**before[0], 'seconds': 1.0}]
+        summary = update_summary(path, RUN, ENTRIES[2], changed)
+        assert [entry['seconds'] for entry in summary['steps']] == [90.0] * 3
+        assert [entry['step'] for entry in summary['steps']] == [0, 1, 2]
+
+    def test_later_steps_may_be_others(self, other):
+        scenario = Scenario([2, 2], SCENARIO.thing_classes, SCENARIO.stuff_classes, SCENARIO.order)
+        run = new_summary(scenario, config='a', method='CoMFormer')
+        assert len(steps_up_to(other, run, step=0, iters=100, seed=3)) == 1
+        with pytest.raises(ValueError, match='another increments'):
+            steps_up_to(other, run, step=1, iters=100, seed=3)
+
+    @pytest.mark.parametrize('change', [{'iters': 99}, {'seed': 4}, {'step': 3}])
+    def test_of_another_checkpoint(self, other, change):
+        with pytest.raises(ValueError, match=r'other/summary.json: it has no step \d of \d+ iter'):
+            steps_up_to(other, RUN, **{'step': 0, 'iters': 100, 'seed': 3, **change})
+
+
 def cells(line):
     return [cell.strip() for cell in line.strip('|').split('|')]
 
@@ -394,3 +441,29 @@ def test_table_per_class():
     # a step that is unknown taught it
     lines = format_per_class(merged(*ENTRIES[1:])).splitlines()
     assert cells(lines[2]) == ['sky', '-', '-', '40.00', '40.00', '40.00']
+
+
+class TestPartition:
+    """The seed tells which images a run was trained on."""
+
+    def run(self, setting='partitioned', seed=0):
+        changes = {'setting': setting, 'partition_seed': seed}
+        scenario = Scenario.from_config({**SCENARIO.to_dict(), **changes})
+        return new_summary(scenario, config='a', method='CoMFormer')
+
+    def test_is_in_the_summary(self):
+        assert self.run(seed=3)['partition_seed'] == 3
+        assert self.run()['partition_seed'] == 0
+        assert 'partition_seed' not in self.run('disjoint', seed=3)
+
+    def test_another_seed_is_another_run(self, tmp_path):
+        check_same_run(self.run(seed=3), self.run(seed=3), tmp_path)
+        with pytest.raises(ValueError, match=r'another partition_seed: expected 4, found 3'):
+            check_same_run(self.run(seed=3), self.run(seed=4), tmp_path)
+
+
+def test_images_from_memory_are_in_the_table():
+    last = {**ENTRIES[-1], 'memory_images': 7}
+    table = format_summary(merged(*ENTRIES[:-1], last))
+    assert f'| {last["train_images"]} + 7 |' in table
+    assert '+' not in format_summary(merged(*ENTRIES))
