@@ -20,8 +20,8 @@ and the images are those of the base of the data, the same for every method.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, SupportsIndex
 
 from .config_tree import look_up, mark, merged, put
 from .scenario import parse_step
@@ -113,16 +113,21 @@ def step_of(config: Mapping[str, Any]) -> tuple[int, list[int]]:
     uses the config checks its step.
 
     Raises:
-        TypeError: If the increments are no list.
+        TypeError: If the increments are no list of numbers.
     """
     increments = config['scenario']['increments']
-    if not isinstance(increments, (list, tuple)) or not increments:
+    if not isinstance(increments, (list, tuple)) or not increments or not _are_counts(increments):
         raise TypeError(
             f'scenario.increments: expected a list of class counts such as [100, 50], got '
             f'{increments!r}'
         )
     step = parse_step(config['scenario'].get('step', 0))
     return min(step, len(increments) - 1), list(increments)
+
+
+def _are_counts(increments: Sequence[Any]) -> bool:
+    # what a count may be, Scenario says; here it is only counted with
+    return all(isinstance(count, SupportsIndex) and int(count) > 0 for count in increments)
 
 
 def _settings_of(config: Mapping[str, Any], part: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -48,6 +48,26 @@ def check_name(name: object, where: str) -> str:
     if reason:
         raise ValueError(f'{where}: expected {expected}, got {name!r}, {reason}')
     return name
+
+
+_SUSPECT = re.compile(r'\\|\.\.|\0|/$|^[/~]|^[A-Za-z]:|^\.?$', re.MULTILINE)
+"""What a name that is refused has, and few others."""
+
+
+def check_names(names: Sequence[str], where: Callable[[int], str]) -> None:
+    """Check names as :func:`check_name` does, in a hundredth of its time where all are right.
+
+    Args:
+        names: What a file says.
+        where: Returns where it says the name at a position.
+
+    Raises:
+        ValueError: If one leads out of its folder.
+    """
+    text = '\n'.join(names)
+    if _SUSPECT.search(text) or text.count('\n') >= len(names) or any(map(str.isspace, names)):
+        for position, name in enumerate(names):
+            check_name(name, where(position))
 
 
 def _leaves_folder(name: str) -> str:

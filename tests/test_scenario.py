@@ -6,6 +6,8 @@ import json
 
 import numpy as np
 import pytest
+import yaml
+from mmengine.config import Config
 
 from mmcomformer.scenario import Scenario, parse_step, step_from_environment
 
@@ -405,6 +407,7 @@ def test_same_scenario_from_python_json_and_numpy():
     others = [
         {key: tuple(value) if isinstance(value, list) else value for key, value in config.items()},
         json.loads(json.dumps(config)),
+        yaml.safe_load(yaml.safe_dump(config)),
         {
             key: np.array(value) if isinstance(value, list) else value
             for key, value in config.items()
@@ -417,6 +420,20 @@ def test_same_scenario_from_python_json_and_numpy():
         found = Scenario.from_config(other)
         assert (found, hash(found)) == (expected, hash(expected))
         assert json.dumps(found.to_dict()) == json.dumps(expected.to_dict())
+
+
+def test_same_scenario_from_files(tmp_path):
+    config = scenario(step=1).to_dict()
+    config['class_order'] = list(scenario().order)
+    (tmp_path / 'a.json').write_text(json.dumps({'scenario': config}))
+    (tmp_path / 'a.yaml').write_text(yaml.safe_dump({'scenario': config}))
+    (tmp_path / 'a.py').write_text(f'scenario = {config!r}')
+    found = [
+        Scenario.from_config(Config.fromfile(tmp_path / f'a.{kind}').scenario)
+        for kind in ('json', 'yaml', 'py')
+    ]
+    assert len(set(found)) == 1
+    assert len({json.dumps(one.to_dict()) for one in found}) == 1
 
 
 @pytest.mark.parametrize('increments', [[2.0, 2], np.array([2.0, 2.0]), [True, 2]])

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mmcomformer.engine.cli import command_errors
 from mmcomformer.evaluation.run_figures import COLUMNS, figures, group_key, seed_of, spreads
 from mmcomformer.evaluation.summary import FILE_NAME, Summary, missing_steps, read_summary
 from mmcomformer.evaluation.summary_tables import format_per_class, format_summary
@@ -49,6 +50,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--overwrite', action='store_true', help='let --html replace a file of something else'
     )
+    parser.add_argument('--debug', action='store_true', help='show where an error was raised')
     args = parser.parse_args(argv)
     if args.html is not None and (args.json or args.mean or args.per_class):
         parser.error('--html: leave out --json, --mean and --per-class; the page has all of them')
@@ -60,8 +62,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the report; return 1 if a summary is missing or damaged."""
     args = parse_args(argv)
-    if args.html is not None:
-        return _write_page(args)
+    with command_errors(debug=args.debug):
+        return _report(args) if args.html is None else _write_page(args)
+
+
+def _report(args: argparse.Namespace) -> int:
     runs: list[Run] = []
     for folder in args.work_dirs:
         try:
@@ -69,6 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         except FileNotFoundError:
             print(_missing_message(folder), file=sys.stderr)
         except (OSError, ValueError) as error:
+            if args.debug:
+                raise
             print(error, file=sys.stderr)
     print(_as_json(runs, args) if args.json else _as_text(runs, args), end='')
     for folder, summary in runs:

@@ -30,7 +30,7 @@ from ..datasets.json_types import (
     read_json,
     read_sections,
 )
-from ..datasets.png import check_size, check_values, image_size, read_labels
+from ..datasets.png import check_size, check_values, image_size, orientation_note, read_labels
 from .jobs import Job, Rendered, source_bytes
 from .panoptic_set import PanopticSplit, check_split, convert_split, panoptic_rendered
 from .report import Report
@@ -269,11 +269,14 @@ def _with_stuff(
                 f'[{{"id": 1, "name": "sky"}}], got {described(entries)}'
             )
         stuff = _categories(sources.stuff_categories, entries, STUFF, isthing=0)
+    where = ' and '.join(
+        str(path) for path in (sources.annotations, sources.stuff_categories) if path is not None
+    )
     for key, records in (('name', [*things, *stuff]), ('id', things), ('id', stuff)):
         counts = Counter(record[key] for record in records)
         repeated = [value for value, count in counts.items() if count > 1]
         if repeated:
-            raise ValueError(f'categories: the {key} {repeated[0]!r} is there twice')
+            raise ValueError(f'{where}, categories: the {key} {repeated[0]!r} is there twice')
     if sources.stuff is None:
         return things, None
     taken = {entry['id'] for entry in things}
@@ -325,7 +328,7 @@ def _render(
     if found != size:
         raise ValueError(
             f'{paths[0]} has {found[0]} x {found[1]} pixels and the annotations say {size[0]} x '
-            f'{size[1]} (height x width)'
+            f'{size[1]} (height x width){orientation_note(paths[0].read_bytes())}'
         )
     labels = None
     if stuff is not None:

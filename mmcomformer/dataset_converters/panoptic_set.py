@@ -15,7 +15,7 @@ import numpy as np
 from ..datasets.panoptic_annotations import read_panoptic_json
 from ..datasets.panoptic_png import ids_to_rgb, rgb_to_ids
 from ..datasets.parallel import parallel
-from ..datasets.png import image_size, read_labels
+from ..datasets.png import image_size, orientation_note, read_labels
 from ..outputs import check_apart, check_outputs
 from .jobs import Job, Rendered, missing_bytes, run_jobs, stray_files
 from .report import Report
@@ -269,11 +269,12 @@ def _check_image(
     faults = []
     size = (image['height'], image['width'])
     try:
-        found = image_size(image_folder / image['file_name'])
+        path = image_folder / image['file_name']
+        found = image_size(path)
         if found != size:
             faults.append(
                 f'{image["file_name"]} has {found[0]} x {found[1]} pixels and the annotation says '
-                f'{size[0]} x {size[1]} (height x width)'
+                f'{size[0]} x {size[1]} (height x width){orientation_note(path.read_bytes())}'
             )
     except (FileNotFoundError, ValueError) as error:
         faults.append(str(error))

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
 import numpy as np
 from mmengine import fileio
 
@@ -20,7 +19,7 @@ from .label_maps import (
     read_coded_map,
 )
 from .panoptic_png import VOID_ID, read_panoptic_png, run_starts
-from .png import decoded_picture, exif_orientation
+from .png import FIRST_EXCHANGED, decoded_picture, exif_orientation, turned_when_loaded
 
 _JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
 _JPEG_TAIL = 64
@@ -230,28 +229,31 @@ def _check_picture(
         reason = '; the JPEG is truncated' if truncated else ''
         message = f'the image cannot be decoded{reason}'
         return digest, None, [Finding('unreadable file', path, message)]
-    findings = []
-    if _is_turned(content, image):
-        message = (
-            'its EXIF data turn it when it is loaded, but labels are read as they are stored; if '
-            'they were drawn on the pixels as stored, take the orientation out of the image'
-        )
-        findings.append(Finding('EXIF orientation', path, message, is_fault=False))
+    findings = list(_turning_findings(path, content, image))
     if truncated:
         message = 'the JPEG has no end marker; it is truncated, and its rest would be grey'
         findings.append(Finding('truncated image', path, message, is_fault=False))
     return digest, (int(image.shape[0]), int(image.shape[1])), findings
 
 
-def _is_turned(content: bytes, image: np.ndarray) -> bool:
-    """Tell whether EXIF data turn a picture without a size that shows it."""
+def _turning_findings(path: str, content: bytes, image: np.ndarray) -> Iterator[Finding]:
+    """Yield what EXIF data do to a picture, if labels may have been drawn on another one."""
     marks = (mark for start, mark in _EXIF_MARKS.items() if content.startswith(start))
     if not any(mark in content for mark in marks) or exif_orientation(content) == 1:
-        return False
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    stored = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-    # of another shape the map has another size than one of both, which is a fault of its own
-    return stored is not None and stored.shape == image.shape and bool((stored != image).any())
+        return
+    if not turned_when_loaded(content):
+        message = (
+            'its EXIF data say how to turn it, and programs that show it do, but it is not turned '
+            'when it is loaded; if labels were drawn on it as it is shown, turn its pixels'
+        )
+        yield Finding('EXIF orientation not applied', path, message, is_fault=False)
+    # a size that turning changes is compared with the map's
+    elif exif_orientation(content) < FIRST_EXCHANGED or image.shape[0] == image.shape[1]:
+        message = (
+            'its EXIF data turn it when it is loaded, but labels are read as they are stored; if '
+            'they were drawn on the pixels as stored, take the orientation out of the image'
+        )
+        yield Finding('EXIF orientation', path, message, is_fault=False)
 
 
 _EXIF_MARKS = {

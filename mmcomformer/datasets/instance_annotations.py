@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..outputs import check_name
 from .json_types import INSTANCE, THING, check_records, described, read_sections
 from .panoptic_annotations import category_labels, check_image_ids, check_images
 
@@ -94,10 +93,6 @@ def annotations_by_image(
     """
     images, annotations = content['images'], content['annotations']
     check_images(str(where), images)
-    for position, image in enumerate(images):
-        check_name(
-            image['file_name'], f'{where}, images[{position}] (id {image["id"]!r}): file_name'
-        )
 
     def name(position: int) -> str:
         record = annotations[position]

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..outputs import check_names
 from .json_types import (
     CATEGORY,
     IMAGE,
@@ -135,6 +136,7 @@ def check_images(where: str, images: Sequence[Any]) -> None:
         return f'{where}, images[{position}]{id_}'
 
     columns = check_records(images, IMAGE, name)
+    check_names(columns['file_name'], lambda i: f'{name(i)}: file_name')
     if len(set(columns['id'])) < len(images):
         (repeated,) = _first_repeated(columns['id'])
         raise ValueError(f'{where}, images: the image id {repeated!r} is listed twice')
@@ -183,6 +185,7 @@ def _check_annotations(where: str, images: Sequence[Any], annotations: Sequence[
         return f'{where}, annotations[{position}]{image}'
 
     columns = check_records(annotations, PANOPTIC, name)
+    check_names(columns['file_name'], lambda i: f'{name(i)}: file_name')
     check_image_ids(where, images, annotations, name)
     if len(set(columns['image_id'])) < len(annotations):
         (repeated,) = _first_repeated(columns['image_id'])

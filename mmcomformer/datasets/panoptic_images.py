@@ -82,13 +82,17 @@ class PanopticImages:
             backend_args=inner.backend_args,
         )
         _check_prefixes(inner)
+        # which backend a folder needs is found once, not for every file
+        img_folder, seg_folder = inner.data_prefix['img'], inner.data_prefix['seg']
+        join_img = fileio.get_file_backend(img_folder).join_path
+        join_seg = fileio.get_file_backend(seg_folder).join_path
         return [
             {
-                'img_path': fileio.join_path(inner.data_prefix['img'], image.file_name),
+                'img_path': join_img(img_folder, image.file_name),
                 'img_id': image.img_id,
                 'seg_map_path': None
                 if image.png_name is None
-                else fileio.join_path(inner.data_prefix['seg'], image.png_name),
+                else join_seg(seg_folder, image.png_name),
                 'height': image.height,
                 'width': image.width,
                 'file_name': image.file_name,

@@ -103,10 +103,13 @@ def read_panoptic_png(path: str, *, backend_args: dict[str, Any] | None = None) 
             f'panoptic PNG {path} does not exist; check data_prefix["seg"] of the dataset and '
             f'file_name in the annotations'
         ) from error
-    # OpenCV raises on an empty buffer, and returns None for one that it cannot decode
-    image = (
-        cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if content else None
-    )
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        # an empty file, or more pixels than OpenCV accepts
+        raise ValueError(
+            f'panoptic PNG {path} cannot be decoded ({" ".join(str(error).split())})'
+        ) from error
     if image is None:
         raise ValueError(f'panoptic PNG {path} cannot be decoded; it is truncated or no image')
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:

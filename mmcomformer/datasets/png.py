@@ -18,14 +18,15 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image
 
 from ..atomic import replaced_file
 from ..outputs import PNG_CHUNK
 
 _SIGNATURE = b'\x89PNG\r\n\x1a\n'
-_FIRST_TURNED = 5
+FIRST_EXCHANGED = 5
 """From this EXIF orientation on, rows and columns are exchanged."""
+_ORIENTATIONS = 8
 
 
 _LOSSY = frozenset(('JPEG', 'MPO', 'JPEG2000'))
@@ -34,6 +35,13 @@ _LOSSY_TIFF = frozenset(('jpeg', 'tiff_jpeg', 'webp'))
 _BITS_OF_TIFF, _PHOTOMETRIC_OF_TIFF = 258, 262
 _DEPTH_OF_PNG, _KIND_OF_PNG = 24, 25
 """Bytes of a PNG that say how many bits a value has, and whether it is grey (0)."""
+
+
+_DAMAGE = (
+    *(OSError, SyntaxError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError),
+    *(RuntimeError, AssertionError, MemoryError, EOFError, struct.error, zlib.error),
+)
+"""What Pillow raises of files that are damaged, as the fields of a TIFF may be of any type."""
 
 
 class ChannelError(ValueError):
@@ -131,10 +139,10 @@ def read_coded_labels(
         _check_lossless(path, image)
         try:
             labels = np.array(image)
-        except (OSError, SyntaxError, ValueError, zlib.error) as error:
+            scale = _scale(image, path, content)
+        except _DAMAGE as error:
             raise ValueError(f'{path} is damaged ({error}); get it again') from error
         palette = image.palette if image.mode == 'P' else None
-        scale = _scale(image, path, content)
         if labels.dtype == bool:
             labels = labels.astype(np.uint8)
         elif scale > 1:
@@ -191,8 +199,9 @@ def exif_orientation(content: bytes) -> int:
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
-            return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError):
+            found = image.getexif().get(ExifTags.Base.Orientation, 1)
+            return found if found in range(2, _ORIENTATIONS + 1) else 1
+    except (Image.DecompressionBombError, *_DAMAGE):
         return 1
 
 
@@ -208,11 +217,12 @@ def image_size(path: Path) -> tuple[int, int]:
     with _opened(path) as image:
         width, height = image.size
         try:
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= _FIRST_TURNED
-        except (OSError, SyntaxError, ValueError, TypeError, struct.error) as error:
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= FIRST_EXCHANGED
+        except _DAMAGE as error:
             # those of a PNG are behind its pixels
             raise ValueError(f'{path} is damaged or truncated ({error}); get it again') from error
-        exchanged = turned and _exchanges_sides(image.format or '')
+        # Pillow gives the size of some formats as turned already
+        exchanged = turned and _loaded_turned(image.format or '') and not _opened_turned(image)
         end = _ENDS.get(image.format or '')
     if end is not None and not _ends_with(path, end) and not _decodes(path):
         raise ValueError(f'{path} is truncated and cannot be decoded; get it again')
@@ -246,11 +256,16 @@ def decoded_picture(content: bytes) -> np.ndarray | None:
         return None
 
 
-@lru_cache(maxsize=16)
-def _exchanges_sides(kind: str) -> bool:
-    """Tell whether a picture that EXIF data turn is loaded with Pillow's height as its width.
+def _opened_turned(image: Image.Image) -> bool:
+    """Tell whether the size that Pillow gives is that of the turned picture."""
+    return image.format == 'TIFF'
 
-    Both libraries differ from format to format and from version to version, so it is tried.
+
+@lru_cache(maxsize=16)
+def _loaded_turned(kind: str) -> bool:
+    """Tell whether OpenCV turns pictures of a format as their EXIF data say.
+
+    That differs from format to format and from version to version, so it is tried.
     """
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
@@ -260,8 +275,23 @@ def _exchanges_sides(kind: str) -> bool:
     except (KeyError, OSError, ValueError):
         return False
     loaded = decoded_picture(file.getvalue())
-    size = Image.open(file).size
-    return loaded is not None and loaded.shape[1::-1] != size
+    return loaded is not None and loaded.shape[:2] == (16, 8)
+
+
+def orientation_note(content: bytes) -> str:
+    """Return what EXIF data do to a picture, in words, for a message; empty if nothing."""
+    orientation = exif_orientation(content)
+    if orientation == 1:
+        return ''
+    if turned_when_loaded(content):
+        return f'; its EXIF orientation {orientation} turns it when it is loaded'
+    return f'; its EXIF orientation {orientation} is not applied when it is loaded'
+
+
+def turned_when_loaded(content: bytes) -> bool:
+    """Tell whether OpenCV turns a picture whose EXIF data say so; its format decides."""
+    with Image.open(io.BytesIO(content)) as image:
+        return _loaded_turned(image.format or '')
 
 
 def _opened(path: Path, content: bytes | None = None) -> Image.Image:
@@ -275,7 +305,7 @@ def _opened(path: Path, content: bytes | None = None) -> Image.Image:
         raise ValueError(
             f'{path} has too many pixels for one image ({error}); cut it into tiles'
         ) from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except _DAMAGE as error:
         raise ValueError(f'{path} cannot be read as an image ({error}); get it again') from error
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from mmengine.registry import DefaultScope, Registry
 
+from .value_types import resolved
+
 _KEYWORDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -87,7 +89,8 @@ def arguments(component: Callable[..., Any]) -> Arguments:
         passes_on = False
         for name, parameter in list(signature.parameters.items()):
             if parameter.kind in _KEYWORDS and name != 'self':
-                parameters.setdefault(name, parameter)
+                annotation = resolved(parameter.annotation, function)
+                parameters.setdefault(name, parameter.replace(annotation=annotation))
             passes_on |= parameter.kind is inspect.Parameter.VAR_KEYWORD
         if not passes_on:
             return Arguments(parameters, is_open=False)

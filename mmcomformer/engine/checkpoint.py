@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
+import struct
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -67,7 +68,11 @@ def load_file(path: str | Path, *, mmap: bool = False, hint: str) -> Any:
             f'checkpoint {path}: refused, because {_refusal(str(error))}; only checkpoints of '
             f'tensors and plain values are loaded'
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:
+    # a damaged pickle can fail in any of these ways
+    except (
+        *(RuntimeError, EOFError, OSError, ValueError, TypeError, LookupError, AttributeError),
+        *(AssertionError, MemoryError, OverflowError, RecursionError, struct.error),
+    ) as error:
         raise RuntimeError(
             f'checkpoint {path}: truncated or not a checkpoint '
             f'({(str(error) or type(error).__name__).splitlines()[0]}); {hint}'

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from torch import Tensor, nn
+from torch import nn
 
+from ..models.weights import weight_faults
 from ..registry import MODELS
 from ..tasks import TASKS, task_of
 from .arguments import arguments_of
@@ -137,42 +138,6 @@ def check_weights_fit(model: nn.Module, checkpoint: Mapping[str, Any], path: str
     found = weight_faults(model.state_dict(), checkpoint['state_dict'])
     if found:
         raise RuntimeError(_message(path, found))
-
-
-def weight_faults(
-    own: Mapping[str, Tensor],
-    found: Mapping[str, Tensor],
-    newest: Iterable[str] = (),
-) -> list[str]:
-    """Return in words which weights of a checkpoint do not fit a model.
-
-    Args:
-        own: The weights of the model.
-        found: Those of the checkpoint.
-        newest: Names that the checkpoint must not have.
-
-    Example:
-        >>> one, two = torch.zeros(1), torch.zeros(2)
-        >>> weight_faults({'a': one, 'b': two}, {'a': two, 'c': one})
-        ['missing: b', 'unexpected: c', 'of another shape: a (2,) instead of (1,)']
-    """
-    added = set(newest)
-    faults = {
-        'missing': sorted(set(own) - set(found) - added),
-        'unexpected': sorted(set(found) - set(own) | set(found) & added),
-        'of another shape': [
-            f'{name} {tuple(found[name].shape)} instead of {tuple(own[name].shape)}'
-            for name in sorted(set(own) & set(found))
-            if own[name].shape != found[name].shape
-        ],
-    }
-    return [f'{kind}: {shorten(names)}' for kind, names in faults.items() if names]
-
-
-def shorten(names: list[str], limit: int = 5) -> str:
-    """Return the first names of a list, and how many there are more."""
-    rest = len(names) - limit
-    return ', '.join(names[:limit]) + (f' and {rest} more' if rest > 0 else '')
 
 
 def trained_config(checkpoint: Mapping[str, Any]) -> dict[str, Any]:

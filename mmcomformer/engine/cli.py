@@ -20,9 +20,15 @@ _EXPECTED = (OSError, ValueError, TypeError, RuntimeError, ImportError, MemoryEr
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), '')
 _SYSTEM = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EISDIR),
-    *(errno.ENOTDIR, errno.ENAMETOOLONG, errno.EMFILE, errno.EIO),
+    *(errno.ENOTDIR, errno.ENAMETOOLONG, errno.EMFILE, errno.EIO, errno.EFBIG),
 )
 """What the system refuses whatever program asks; the user has to act, and no trace helps."""
+_REMEDIES = {
+    errno.ENOSPC: '; make room and run the command again (a training: with --resume)',
+    errno.EDQUOT: '; make room and run the command again (a training: with --resume)',
+    errno.EROFS: '; choose another folder (a training: --work-dir)',
+    errno.EACCES: '; choose another folder (a training: --work-dir), or change the rights',
+}
 
 
 @contextmanager
@@ -57,7 +63,9 @@ def _message_for_users(error: BaseException) -> str | None:
     """
     text = str(error)
     if isinstance(error, OSError) and error.errno in _SYSTEM:
-        return f'{error.filename or "a file"}: {error.strerror}'
+        return (
+            f'{error.filename or "a file"}: {error.strerror}{_REMEDIES.get(error.errno or 0, "")}'
+        )
     if isinstance(error, MemoryError):
         return f'there is too little memory ({text or "none is left"}); use fewer --workers'
     if isinstance(error, cv2.error):

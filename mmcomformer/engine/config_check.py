@@ -7,23 +7,29 @@ followed is let through, so that nothing that works is refused.
 
 from __future__ import annotations
 
-import inspect
-import re
-import types
-import typing
+import itertools
+import traceback
+import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import Any, TypeGuard
 
 import torch
 from mmengine import registry as registries
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope, Registry
+from mmengine.runner import Priority
 from torch.utils.data import DataLoader
 
+from ..config_tree import MISSING, look_up
+from ..recipe import find_scenarios
 from ..spelling import closest
 from .arguments import arguments, find_component
-from .scenario_config import default_scope_of
+from .scenario_config import default_scope_of, model_at_step
+from .setting_types import DICTS, FACTORS, HOOKS, TOP_LEVEL
+from .value_types import accepts, described, mismatch, shown
 
 _Fault = tuple[str, str]
 """Dotted key, and what is wrong with it."""
@@ -55,7 +61,16 @@ _SLOTS: dict[str, Registry] = {
     'memory': registries.TASK_UTILS,
 }
 """Registry of what is below a key; what is below an unnamed one is of the registry above it."""
+_OPTIMIZERS = registries.OPTIMIZERS
+_OF_LOADERS = dict.fromkeys(('num_batch_per_epoch', 'pseudo'), Any) | {
+    'dataset': dict[str, Any],
+    'sampler': dict[str, Any] | None,
+    'batch_sampler': dict[str, Any] | None,
+    'collate_fn': Any,
+}
+"""What mmengine reads of a loader besides torch's arguments, or builds."""
 _LOOPS = ('train_cfg', 'val_cfg', 'test_cfg')
+_LIBRARIES = ('mmdet', 'mmseg', 'mmengine', 'mmcomformer')
 _BUILT = (
     *('backbone', 'neck', 'panoptic_head', 'decode_head', 'panoptic_fusion_head'),
     'data_preprocessor',
@@ -72,36 +87,11 @@ _FREE: dict[str, tuple[str, ...]] = {
     'param_scheduler': ('convert_to_iter_based',),
     # taken over by the IncrementalDataset around it
     'dataset': ('ignore_values',),
-    'optim_wrapper': ('optimizer', 'constructor', 'paramwise_cfg'),
+    # annotated as a text, where it may be a number too
+    'optim_wrapper': ('optimizer', 'constructor', 'paramwise_cfg', 'loss_scale'),
     # read by the task, before the head is built
     'panoptic_head': ('loss_distill', 'strides', 'num_classes'),
     'decode_head': ('loss_distill', 'strides', 'num_classes'),
-}
-_DICTS: dict[str, tuple[str, ...]] = {
-    'randomness': ('seed', 'diff_rank_seed', 'deterministic'),
-    'auto_scale_lr': ('enable', 'base_batch_size'),
-    'env_cfg': ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'),
-    'model.train_cfg': (
-        *('match_cost', 'num_points', 'oversample_ratio', 'importance_sample_ratio', 'assigner'),
-        'sampler',
-    ),
-    'model.test_cfg': (
-        *('panoptic_on', 'semantic_on', 'instance_on', 'max_per_image', 'object_mask_thr'),
-        *('iou_thr', 'filter_low_score', 'mode', 'stride', 'crop_size', 'batched_slide'),
-    ),
-}
-"""Keys of dicts that have no class."""
-_OPTIMIZER_DICTS = {
-    'clip_grad': (
-        *('type', 'max_norm', 'norm_type', 'error_if_nonfinite', 'foreach', 'clip_value'),
-    ),
-    'ContinualOptimWrapperConstructor': (
-        *('backbone_lr_mult', 'norm_decay_mult', 'embed_decay_mult'),
-    ),
-    'DefaultOptimWrapperConstructor': (
-        *('custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult'),
-        *('dwconv_decay_mult', 'flat_decay_mult', 'bypass_duplicate', 'dcn_offset_lr_mult'),
-    ),
 }
 _AT_LEAST = {
     'batch_size': 1,
@@ -111,8 +101,28 @@ _AT_LEAST = {
     'max_epochs': 1,
     'val_interval': 1,
     'base_batch_size': 1,
+    'num_layers': 1,
+    'num_heads': 1,
+    'num_points': 1,
+    'num_feats': 1,
+    'feat_channels': 1,
+    'out_channels': 1,
+    'num_transformer_feat_level': 1,
+    'accumulative_counts': 1,
 }
 _NUMBERS = ('lr', 'weight_decay', 'momentum', 'eps', 'lr_mult', 'decay_mult', 'max_norm')
+
+
+def check_types(cfg: Config) -> None:
+    """Check the types of the top-level settings, which whatever works with the config relies on.
+
+    Raises:
+        ValueError: If one is of another type; one line that names it.
+    """
+    plain = cfg.to_dict()
+    fault = next(itertools.chain(_type_faults(plain), _scope_faults(plain)), None)
+    if fault is not None:
+        raise ValueError(f'{fault[0]}: {fault[1]}')
 
 
 def check_config(cfg: Config) -> None:
@@ -133,24 +143,59 @@ def check_config(cfg: Config) -> None:
 
 
 def _faults(cfg: Mapping[str, Any]) -> Iterator[_Fault]:
+    yield from _type_faults(cfg)
     for key, value in cfg.items():
         if key in _LOOPS:
             yield from _loop_faults(value, key)
         elif key.endswith('_dataloader'):
             yield from _loader_faults(value, key)
-        elif key in _DICTS:
-            yield from _dict_faults(value, key, _DICTS[key])
         elif key in _SLOTS:
             yield from _node_faults(value, key, _SLOTS[key])
+    for key, known in DICTS.items():
+        yield from _dict_faults(look_up(cfg, key), key, known)
+    yield from _hook_name_faults(cfg.get('default_hooks'))
+    yield from _evaluation_faults(cfg)
     yield from _required(cfg)
     yield from _optimizer_faults(cfg.get('optim_wrapper'))
     yield from _value_faults(cfg, '')
     model = cfg.get('model')
-    for name in ('train_cfg', 'test_cfg'):
-        node = model.get(name) if _is_dict(model) else None
-        if node is not None and not _is_dict(node):
-            yield f'model.{name}', f'expected a dict, got {node!r}'
     yield from _channel_faults(model)
+    yield from _build_faults(model)
+
+
+def _type_faults(cfg: Mapping[str, Any]) -> Iterator[_Fault]:
+    """Yield the top-level settings that are of another type than what reads them expects."""
+    for key, value in cfg.items():
+        kind = TOP_LEVEL.get(key)
+        if kind is None:
+            continue
+        # what one component may be, several may be; but here lists are told apart
+        is_other = isinstance(value, (list, tuple)) and 'a list' not in described(kind)
+        if is_other or not accepts(kind, value):
+            yield key, f'expected {described(kind)}, got {shown(value)}'
+
+
+def _scope_faults(cfg: Mapping[str, Any]) -> Iterator[_Fault]:
+    scope = cfg.get('default_scope')
+    if scope and scope not in registries.MODELS.children and find_spec(scope) is None:
+        yield 'default_scope', f'no library is called {scope!r}{_hint(scope, _LIBRARIES)}'
+
+
+def _hook_name_faults(hooks: Any) -> Iterator[_Fault]:
+    for name in hooks if _is_dict(hooks) else ():
+        meant = closest(str(name), HOOKS)
+        if name not in HOOKS and meant:
+            yield f'default_hooks.{name}', f'no hook is known by this name; did you mean {meant}?'
+
+
+def _evaluation_faults(cfg: Mapping[str, Any]) -> Iterator[_Fault]:
+    """Yield what an evaluation lacks; without any of it there is none."""
+    for split in ('val', 'test'):
+        names = [f'{split}_dataloader', f'{split}_cfg', f'{split}_evaluator']
+        given = [name for name in names if cfg.get(name) is not None]
+        for name in names:
+            if given and name not in given:
+                yield name, f'it is missing, and {" and ".join(given)} need it'
 
 
 def _required(cfg: Mapping[str, Any]) -> Iterator[_Fault]:
@@ -198,10 +243,6 @@ def _data_places(node: Any, key: str) -> Iterator[tuple[str, Any]]:
 def _optimizer_faults(wrapper: Any) -> Iterator[_Fault]:
     if not _is_dict(wrapper):
         return
-    clip, known = wrapper.get('clip_grad'), _OPTIMIZER_DICTS['clip_grad']
-    yield from _dict_faults(clip, 'optim_wrapper.clip_grad', known)
-    if not (clip is None or _is_dict(clip)):
-        yield 'optim_wrapper.clip_grad', f'expected a dict such as dict(max_norm=1), got {clip!r}'
     name = wrapper.get('constructor')
     constructors = registries.OPTIM_WRAPPER_CONSTRUCTORS
     if name is not None and find_component(name, constructors) is None:
@@ -210,11 +251,22 @@ def _optimizer_faults(wrapper: Any) -> Iterator[_Fault]:
             f'nothing is called {name!r}{_hint(str(name), _names(constructors))}',
         )
     constructor = wrapper.get('constructor', 'DefaultOptimWrapperConstructor')
-    factors = _OPTIMIZER_DICTS.get(constructor) if isinstance(constructor, str) else None
+    factors = FACTORS.get(constructor) if isinstance(constructor, str) else None
     if factors is not None:
         yield from _dict_faults(
-            wrapper.get('paramwise_cfg'), 'optim_wrapper.paramwise_cfg', factors
+            wrapper.get('paramwise_cfg', MISSING), 'optim_wrapper.paramwise_cfg', factors
         )
+    yield from _unbuilt_optimizer(wrapper.get('optimizer'))
+
+
+def _unbuilt_optimizer(optimizer: Any) -> Iterator[_Fault]:
+    """Yield why an optimizer cannot be built, which its values decide."""
+    if not _is_dict(optimizer) or find_component(optimizer.get('type'), _OPTIMIZERS) is None:
+        return
+    try:
+        _OPTIMIZERS.build({**optimizer, 'params': [torch.nn.Parameter(torch.zeros(1))]})
+    except _UNTOLD as error:
+        yield 'optim_wrapper.optimizer', f'it cannot be built as it is ({_said(error)})'
 
 
 def _loop_faults(node: Any, key: str) -> Iterator[_Fault]:
@@ -230,18 +282,32 @@ def _loop_faults(node: Any, key: str) -> Iterator[_Fault]:
 def _loader_faults(node: Any, key: str) -> Iterator[_Fault]:
     if not _is_dict(node):
         return
-    known = (*arguments(DataLoader).parameters, 'num_batch_per_epoch', 'pseudo')
+    parameters = arguments(DataLoader).parameters
+    known = {name: parameter.annotation for name, parameter in parameters.items()}
+    known.update(_OF_LOADERS)
     yield from _dict_faults(node, key, known)
+    pipeline = look_up(node, 'dataset.pipeline')
+    if isinstance(pipeline, (list, tuple)) and not pipeline:
+        yield f'{key}.dataset.pipeline', 'expected at least one transform, got []'
     for name in ('dataset', 'sampler', 'batch_sampler', 'collate_fn'):
         yield from _node_faults(node.get(name), f'{key}.{name}', _SLOTS[name])
 
 
-def _dict_faults(node: Any, key: str, known: Collection[str]) -> Iterator[_Fault]:
-    if not _is_dict(node):
+def _dict_faults(
+    node: Any, key: str, known: Mapping[str, Any] | Collection[str]
+) -> Iterator[_Fault]:
+    """Yield the keys of a dict that nothing reads, and values of another type than is known."""
+    if node is MISSING or (node is None and not key.startswith('env_cfg')):
         return
-    for name in node:
+    if not _is_dict(node):
+        yield key, f'expected a dict, got {shown(node)}'
+        return
+    for name, value in node.items():
         if name not in known and name not in _RESERVED:
             yield f'{key}.{name}', f'nothing reads it{_hint(name, known)}'
+        kind = known.get(name, Any) if isinstance(known, Mapping) else Any
+        if not accepts(kind, value):
+            yield f'{key}.{name}', f'expected {described(kind)}, got {shown(value)}'
 
 
 def _node_faults(node: Any, key: str, registry: Registry) -> Iterator[_Fault]:
@@ -251,12 +317,10 @@ def _node_faults(node: Any, key: str, registry: Registry) -> Iterator[_Fault]:
             yield from _node_faults(item, f'{key}[{index}]', registry)
     elif _is_dict(node):
         slot = key.split('.')[-1].split('[')[0]
-        if key in _DICTS:
-            yield from _dict_faults(node, key, _DICTS[key])
-        elif 'type' not in node:
-            yield from _untyped_faults(node, key, slot)
-        else:
+        if 'type' in node:
             yield from _component_faults(node, key, registry, _FREE.get(slot, ()))
+        elif key not in DICTS:
+            yield from _untyped_faults(node, key, slot)
         # the names of hooks are free, and may be those of other things
         named = {} if key == 'default_hooks' else _SLOTS
         for name, value in node.items():
@@ -287,9 +351,17 @@ def _untyped() -> dict[str, tuple[Any, ...]]:
 
 def _untyped_faults(node: Mapping[str, Any], key: str, slot: str) -> Iterator[_Fault]:
     """Yield the unknown keys of a dict that is passed to one class, or to one of a few."""
-    known = {name for kind in _untyped().get(slot, ()) for name in arguments(kind).parameters}
-    if known and key.startswith('model.'):
-        yield from _dict_faults(node, key, known)
+    kinds = _untyped().get(slot, ()) if key.startswith('model.') else ()
+    known = {name for kind in kinds for name in arguments(kind).parameters}
+    if not known:
+        return
+    yield from _dict_faults(node, key, known)
+    for name, value in node.items():
+        found = [arguments(kind).parameters.get(name) for kind in kinds]
+        wrong = [mismatch(parameter, value) for parameter in found if parameter is not None]
+        # one of the classes may accept it
+        if wrong and all(wrong):
+            yield f'{key}.{name}', f'expected {wrong[0]}, got {shown(value)}'
 
 
 def _component_faults(
@@ -302,18 +374,28 @@ def _component_faults(
         return
     found = arguments(component)
     for name, value in node.items():
+        if name == 'priority' and registry is registries.HOOKS:
+            yield from _priority_faults(value, f'{key}.priority')
+            continue
         if name in _RESERVED or name in free:
             continue
         parameter = found.parameters.get(name)
         if parameter is not None:
-            expected = _mismatch(parameter, value)
+            expected = mismatch(parameter, value)
             if expected:
-                yield f'{key}.{name}', f'expected {expected}, got {value!r}'
+                yield f'{key}.{name}', f'expected {expected}, got {shown(value)}'
         # mmdet's head ignores what it does not know, ours refuse it
         elif not found.is_open or key in _HEADS:
             known = [*found.parameters, *free]
             title = getattr(component, '__name__', kind)
             yield f'{key}.{name}', f'{title} has no such argument{_hint(name, known)}'
+
+
+def _priority_faults(value: Any, key: str) -> Iterator[_Fault]:
+    """Yield a priority that there is none of; the runner takes it out before a hook is built."""
+    names = Priority.__members__
+    if not (type(value) is int and 0 <= value <= 100) and str(value).upper() not in names:
+        yield key, f'expected one of {", ".join(names)}, or a number from 0 to 100, got {value!r}'
 
 
 @lru_cache(maxsize=1024)
@@ -341,29 +423,6 @@ def _names(registry: Registry) -> list[str]:
     return [*registry.module_dict, *(name for child in children for name in child.module_dict)]
 
 
-def _mismatch(parameter: inspect.Parameter, value: Any) -> str:
-    """Return what is expected instead of a value; empty if it may be right."""
-    names = _type_names(parameter.annotation)
-    if names and names <= {'int', 'float'} and isinstance(value, str):
-        return f'a number ({" or ".join(sorted(names))})'
-    if names == {'bool'} and isinstance(value, str):
-        return 'True or False'
-    if names == {'str'} and isinstance(value, (int, float)):
-        return 'a text'
-    return ''
-
-
-def _type_names(annotation: Any) -> set[str]:
-    """Return the names of the types that an annotation allows besides None."""
-    if isinstance(annotation, str):
-        found = re.sub(r'^Optional\[(.*)\]$', r'\1', annotation).split('|')
-        return {name.strip() for name in found} - {'None'}
-    members = typing.get_args(annotation)
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return {getattr(member, '__name__', '') for member in members} - {'NoneType'}
-    return {getattr(annotation, '__name__', '')}
-
-
 def _value_faults(node: Any, key: str) -> Iterator[_Fault]:
     """Yield numbers that are none, or too small, wherever they are."""
     if isinstance(node, (list, tuple)):
@@ -375,14 +434,17 @@ def _value_faults(node: Any, key: str) -> Iterator[_Fault]:
         path = f'{key}.{name}' if key else str(name)
         if name in _AT_LEAST and value is not None:
             least = _AT_LEAST[name]
-            if type(value) is not int or value < least:
+            # those of a backbone may be lists
+            if not isinstance(value, (list, tuple)) and (type(value) is not int or value < least):
                 yield path, f'expected an integer of at least {least}, got {value!r}'
         elif name == 'lr' and isinstance(value, (int, float)) and value < 0:
             yield path, f'expected at least 0, got {value!r}'
-        elif name in _NUMBERS and isinstance(value, (str, bool)):
-            yield path, f'expected a number, got {value!r}'
         elif path == 'randomness.seed' and not (value is None or type(value) is int):
             yield path, f'expected an integer or None, got {value!r}'
+        elif name == 'loss_scale' and isinstance(value, str) and value != 'dynamic':
+            yield path, f"expected a number or 'dynamic', got {value!r}"
+        elif name in _NUMBERS and isinstance(value, (str, bool)):
+            yield path, f'expected a number, got {value!r}'
         else:
             yield from _value_faults(value, path)
 
@@ -419,8 +481,14 @@ def _note_unbuilt(key: str, backbone: Mapping[str, Any]) -> None:
         with torch.random.fork_rng(devices=[]):
             registries.MODELS.build(config)
     except _UNTOLD as error:
-        text = str(error.args[0]) if error.args else ''
-        _NOT_BUILT[key] = ' '.join(text.split()) or type(error).__name__
+        _NOT_BUILT[key] = _said(error)
+
+
+def _said(error: Exception) -> str:
+    # that of a KeyError is quoted otherwise
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return ' '.join(text.split()) or f'{type(error).__name__}: {frame.line}'
 
 
 def _channels(key: str, backbone: Mapping[str, Any]) -> list[int] | None:
@@ -451,9 +519,83 @@ def _run_backbone(backbone: Mapping[str, Any]) -> list[int] | None:
 
 _UNTOLD = (
     *(RuntimeError, NotImplementedError, TypeError, ValueError, AttributeError, AssertionError),
-    *(LookupError, ImportError),
+    *(LookupError, ImportError, OSError),
 )
 """What a backbone raises that shapes alone do not suffice for; it is not checked then."""
+
+
+def _build_faults(model: Any) -> Iterator[_Fault]:
+    """Yield what cannot be built of a model, which is tried on shapes alone."""
+    if not _is_dict(model) or 'backbone' not in model:
+        return
+    found = _unbuilt(_Identity(model))
+    if found is not None:
+        yield found
+
+
+class _Identity:
+    """A model's config, which is equal to another one that is written in the same way."""
+
+    def __init__(self, model: Mapping[str, Any]) -> None:
+        self.model = model
+        self._text = repr(model)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Identity) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+@lru_cache(maxsize=64)
+def _unbuilt(identity: _Identity) -> _Fault | None:
+    """Return the part of a model that cannot be built, and why; None if all of it can."""
+    steps = [scenario.get('step') for _, scenario in find_scenarios(identity.model)]
+    model = model_at_step(identity.model, steps[0] if steps and isinstance(steps[0], int) else 0)
+    found = None
+    # some read numbers while they are built, which needs a device that has them
+    for device in ('meta', 'cpu'):
+        try:
+            with torch.random.fork_rng(devices=[]), torch.device(device), _silence():
+                registries.MODELS.build(ConfigDict(model))
+            return None
+        except _UNTOLD as error:
+            if 'process group' in str(error):
+                # only there where training runs
+                return None
+            place = '.'.join(('model', *_place(error, model)))
+            found = place, f'it cannot be built as it is ({_said(error)})'
+    return found
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        yield
+
+
+def _place(error: BaseException, model: Mapping[str, Any]) -> Sequence[str]:
+    """Return the keys to the innermost component whose building an error has ended."""
+    built = [
+        frame.f_locals['cfg']
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if frame.f_code.co_name == 'build_from_cfg' and _is_dict(frame.f_locals.get('cfg'))
+    ]
+    for config in reversed(built):
+        for keys, node in _components(model, ()):
+            # a model adds to what it builds, so only the name stays
+            if node.get('type') == config.get('type'):
+                return keys
+    return ()
+
+
+def _components(node: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if _is_dict(node):
+        if 'type' in node:
+            yield keys, node
+        for name, value in node.items():
+            yield from _components(value, (*keys, str(name)))
 
 
 def _is_dict(node: Any) -> TypeGuard[Mapping[str, Any]]:

@@ -26,6 +26,7 @@ from .checkpoint import (
 )
 from .hooks.previous_step_hook import find_hooks
 from .launch import prepare_device
+from .memory import exhausted_memory_explained
 from .pretrained import fetch_pretrained
 from .request import Request, load_config, name_run, requested_step
 from .run_lock import owned_run
@@ -151,7 +152,8 @@ def _run_step(plan: _Plan, begin: Callable[[], None]) -> None:
         )
     cfg.resume = point.state == 'resume'
     if point.state == 'evaluate':
-        Runner.from_cfg(cfg).val()
+        with exhausted_memory_explained(cfg, 'val_dataloader'):
+            Runner.from_cfg(cfg).val()
         return
     if cfg.resume and cfg.get('randomness', {}).get('seed') is None:
         # known from the start, so that the sampler has it too
@@ -162,7 +164,8 @@ def _run_step(plan: _Plan, begin: Callable[[], None]) -> None:
     runner = Runner.from_cfg(cfg)
     _count_accumulation(runner)
     runner.register_hook(_BeginHook(begin))
-    runner.train()
+    with exhausted_memory_explained(cfg):
+        runner.train()
 
 
 class _BeginHook(Hook):

@@ -12,6 +12,7 @@ from ..tasks import TASKS, task_of
 from .checkpoint import continual_meta, read_checkpoint
 from .checkpoint_fit import check_fit
 from .launch import prepare_device
+from .memory import exhausted_memory_explained
 from .request import Request, load_config, name_run, requested_step
 
 
@@ -52,7 +53,8 @@ def evaluate(
     if tta:
         _augment_tests(cfg)
     runner = Runner.from_cfg(cfg)
-    metrics = runner.test()
+    with exhausted_memory_explained(cfg, 'test_dataloader'):
+        metrics = runner.test()
     for metric in runner.test_loop.evaluator.metrics:
         # on the main process only
         if getattr(metric, 'groups', None):

@@ -19,7 +19,7 @@ from ..compat import libraries  # noqa: F401  (a wrong version is reported befor
 from ..recipe import settle
 from ..scenario import parse_step, step_from_environment
 from ..tasks import task_of
-from .config_check import check_config
+from .config_check import check_config, check_types
 from .config_keys import check_config_keys, check_option_keys
 from .scenario_config import check_options, has_memory, scenario_of, step_dir_of
 
@@ -89,6 +89,7 @@ def load_config(request: Request, step: int) -> Config:
     check_option_keys(request.cfg_options, cfg.to_dict())
     # merging takes _delete_ out of what it is given, and every step is given it
     cfg.merge_from_dict(copy.deepcopy(dict(request.cfg_options)))
+    check_types(cfg)
     _settle(cfg, request, step)
     # without a scenario this raises, before anything else can fail for lack of one
     scenario = scenario_of(cfg)
@@ -143,6 +144,9 @@ def _parse(path: str, step: int) -> Config:
         raise ValueError(f'config {path}: it cannot be read ({error}){_methods()}') from error
     except (OSError, SyntaxError) as error:
         raise ValueError(f'config {path}: it cannot be read ({error})') from error
+    except (LookupError, NameError, AttributeError, ImportError, AssertionError) as error:
+        said = f'{type(error).__name__}: {error}'
+        raise ValueError(f'config {path}: it cannot be read ({said})') from error
     finally:
         logger.removeFilter(_is_warning)
 

@@ -20,6 +20,8 @@ from typing import Any
 
 from mmengine.logging import print_log
 
+from ..atomic import machine
+
 FILE_NAME = 'run.lock'
 BEAT = 10.0
 """Seconds between two signs of life of an owner."""
@@ -211,25 +213,15 @@ def _parse(content: bytes) -> dict[str, Any]:
 def _identity(pid: int) -> dict[str, Any]:
     return {
         'host': socket.gethostname(),
-        'machine': _machine(),
+        'machine': machine(),
         'pid': pid,
         'started': _start_of(pid),
     }
 
 
-def _machine() -> str:
-    """Return what distinguishes the set of process ids that this process lives in."""
-    parts = [socket.gethostname()]
-    # two containers on one machine number their processes apart
-    with suppress(OSError):
-        parts.append(Path('/proc/sys/kernel/random/boot_id').read_text().strip())
-        parts.append(os.readlink('/proc/self/ns/pid'))
-    return ' '.join(parts)
-
-
 def _is_local(owner: dict[str, Any]) -> bool:
     # Windows has no harmless way to ask for a process
-    return sys.platform != 'win32' and owner.get('machine') == _machine()
+    return sys.platform != 'win32' and owner.get('machine') == machine()
 
 
 def _is_alive(owner: dict[str, Any]) -> bool:

@@ -203,7 +203,7 @@ def read_summary(path: Path) -> Summary:
     try:
         summary = json.loads(path.read_text(encoding='utf-8'))
         _check_summary(summary)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f'{path}: not a summary of a run ({error}); it is left as it is: restore it, or move '
             f'it away and evaluate the steps again'
@@ -306,6 +306,10 @@ def drop_steps(path: Path, first: int) -> None:
 
 def _check_summary(summary: Any) -> None:
     _check_keys(summary, _SUMMARY_KEYS, 'the file')
+    _check_items(summary['class_order'], str, 'class_order')
+    if 'increments' in summary:
+        _check_keys(summary, {'increments': list}, 'the file')
+        _check_items(summary['increments'], int, 'increments')
     task_named(summary['task'])
     for entry in summary['steps']:
         _check_entry(entry, summary['task'])
@@ -319,6 +323,7 @@ def _check_summary(summary: Any) -> None:
 def _check_entry(entry: Any, task: str) -> None:
     _check_keys(entry, _STEP_KEYS, 'an entry of steps')
     where = f'step {entry["step"]}'
+    _check_items(entry['classes'], str, f'{where}, classes')
     if entry['step'] < 0:
         raise ValueError(f'{where}: steps count from 0')
     required = task_named(task).measures
@@ -338,6 +343,12 @@ def _check_keys(value: Any, keys: Mapping[str, type | tuple[type, ...]], where: 
     for key, kind in keys.items():
         if not isinstance(value[key], kind) or isinstance(value[key], bool):
             raise ValueError(f'{where}: {key} has the wrong type: {_shorten(value[key])}')
+
+
+def _check_items(values: list[Any], kind: type, where: str) -> None:
+    for value in values:
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ValueError(f'{where}: an item has the wrong type: {_shorten(value)}')
 
 
 def _check_values(values: Any, keys: Iterable[str], where: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pickle
+import pickletools
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -125,6 +126,7 @@ def _read_pickle(path: Path) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f'checkpoint {path}: no such file')
     try:
+        _check_memo(path)
         with path.open('rb') as file:
             # latin1: some files were written by Python 2
             return _ArrayUnpickler(file, encoding='latin1').load()
@@ -141,6 +143,18 @@ def _read_pickle(path: Path) -> Any:
         raise RuntimeError(
             f'checkpoint {path}: truncated or not a checkpoint ({error}); {_HINT}'
         ) from error
+
+
+def _check_memo(path: Path) -> None:
+    """Refuse a pickle that numbers more objects than it can hold.
+
+    Python reserves memory up to the highest number, which may be all that there is.
+    """
+    limit = path.stat().st_size
+    with path.open('rb') as file:
+        for opcode, argument, _ in pickletools.genops(file):
+            if opcode.name == 'LONG_BINPUT' and isinstance(argument, int) and argument > limit:
+                raise ValueError(f'it numbers an object {argument}, and has {limit} bytes')
 
 
 def write_checkpoint(content: dict[str, Any], path: str | Path) -> None:

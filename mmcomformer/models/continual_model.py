@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from .extra_losses import build_extra_losses, compute_extra_losses, parts_read
 from .freezing import freeze_parameters, frozen_parameters
+from .growing import StepwiseModule, num_steps
 from .query_output import QueryOutput
 from .targets import ImageTargets
 from .teacher import FrozenTeacher
+from .weights import weight_faults
 
 PseudoLabeller = Callable[[list[ImageTargets], QueryOutput], list[ImageTargets]]
 """Completes the ground truth of a batch by what the teacher says of it."""
@@ -33,6 +35,8 @@ class ContinualModel(nn.Module):
     extra_losses: nn.ModuleDict
     teacher: FrozenTeacher | None
     pseudo_labeller: PseudoLabeller | None
+    loads_others: bool = False
+    """Whether weights that do not fit may be loaded, as by a training that starts from others."""
     _eval_only: Sequence[nn.Module] = ()
 
     def prepare_steps(
@@ -63,6 +67,35 @@ class ContinualModel(nn.Module):
         for module in self._eval_only:
             module.eval()
         return self
+
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        """Refuse what does not fit, which a load that is not strict would only log.
+
+        mmdet's and mmseg's own programs load so, and would predict with what is left at random.
+
+        Raises:
+            RuntimeError: If weights are missing, unexpected or of another shape.
+        """
+        length = len(prefix)
+        found = {name[length:]: x for name, x in state_dict.items() if name.startswith(prefix)}
+        if not self.loads_others and not self._is_of_another_step(found):
+            faults = weight_faults(self.state_dict(), found)
+            if faults:
+                raise RuntimeError(
+                    f'the checkpoint does not fit the model: {"; ".join(faults)}\n'
+                    f'pass the config that it was trained with, or a checkpoint of this config'
+                )
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    def _is_of_another_step(self, state_dict: Mapping[str, Any]) -> bool:
+        # such a module refuses it, and says which step it is of
+        return any(
+            num_steps(state_dict, f'{name}.') not in (0, len(module.steps))
+            for name, module in self.named_modules()
+            if isinstance(module, StepwiseModule)
+        )
 
     def query_output(
         self,

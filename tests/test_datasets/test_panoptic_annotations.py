@@ -136,6 +136,22 @@ FAULTS = {
 }
 
 
+@pytest.mark.parametrize('section', ['images', 'annotations'])
+@pytest.mark.parametrize(
+    'name', ['../a.png', '/etc/a.png', 'x/../../a', 'C:/a.png', 'a\\b', 'a\nb']
+)
+def test_names_that_leave_the_folder(hand_made, section, name):
+    hand_made.content[section][1]['file_name'] = name
+    expected = rf'panoptic\.json, {section}\[1\] \(.*\): file_name: expected the name of a file'
+    with pytest.raises(ValueError, match=expected):
+        read(hand_made)
+
+
+def test_names_with_dots_and_folders(hand_made):
+    hand_made.content['images'][1]['file_name'] = 'cam.1/a..b/.c..jpg'
+    assert read(hand_made)[1].file_name == 'cam.1/a..b/.c..jpg'
+
+
 @pytest.mark.parametrize('fault', FAULTS)
 def test_faults(hand_made, fault):
     change, message = FAULTS[fault]

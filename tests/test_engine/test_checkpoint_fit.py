@@ -1,13 +1,18 @@
 """A checkpoint of another model is refused before anything is evaluated or written."""
 
+from types import SimpleNamespace
+from unittest.mock import create_autospec
+
 import pytest
 import torch
 from mmengine.registry import DefaultScope
+from mmengine.runner import BaseLoop, load_state_dict
 from small_runs import CONFIG
 
 from mmcomformer.engine.checkpoint import read_checkpoint
 from mmcomformer.engine.checkpoint_fit import check_fit, check_teacher, trained_config
 from mmcomformer.engine.evaluate import evaluate
+from mmcomformer.engine.hooks import SafeCheckpointHook
 from mmcomformer.engine.inference import load_model
 from mmcomformer.engine.request import Request, load_config
 from mmcomformer.pictures.browsing import Browse, browse
@@ -89,7 +94,7 @@ def test_another_method(content):
 
 
 def test_another_task(content):
-    match = r'the config is semantic \(model.decode_head\), and the checkpoint is of a panoptic'
+    match = r'the config is semantic \(model.decode_head\), and the checkpoint is of .*panoptic'
     with pytest.raises(RuntimeError, match=match):
         check_fit(config(SEMANTIC), content, 'a.pth')
 
@@ -178,6 +183,66 @@ def test_file_of_detectron2(tmp_path, name):
         read_checkpoint(tmp_path / name)
 
 
+class TestOtherPrograms:
+    """mmengine, mmdet and mmseg load loosely, and only log what does not fit."""
+
+    @pytest.fixture
+    def model(self):
+        with DefaultScope.overwrite_default_scope('mmdet'):
+            return MODELS.build(config().model)
+
+    @pytest.mark.parametrize(
+        ('change', 'message'),
+        [
+            (lambda x: x.pop('panoptic_head.query_feat.weight'), 'missing: panoptic_head.query_fe'),
+            (lambda x: x.update(other=torch.zeros(1)), 'unexpected: other'),
+            (
+                lambda x: x.update({'panoptic_head.query_feat.weight': torch.zeros(7, 64)}),
+                r'of another shape: panoptic_head.query_feat.weight \(7, 64\) instead of \(20, ',
+            ),
+        ],
+    )
+    def test_refused(self, model, content, change, message):
+        weights = dict(content['state_dict'])
+        change(weights)
+        for prefix in ('', 'module.'):
+            named = {f'{prefix}{name}': value for name, value in weights.items()}
+            owner = torch.nn.ModuleDict({'module': model}) if prefix else model
+            with pytest.raises(RuntimeError, match=f'does not fit the model: {message}'):
+                load_state_dict(owner, named, strict=False)
+            with pytest.raises(RuntimeError, match=f'does not fit the model: {message}'):
+                owner.load_state_dict(named, strict=False)
+
+    def test_fits(self, model, content):
+        load_state_dict(model, content['state_dict'], strict=False)
+
+    def test_a_model_of_the_library(self, model, tmp_path):
+        with DefaultScope.overwrite_default_scope('mmdet'):
+            other = MODELS.build(config().model.backbone)
+        with pytest.raises(RuntimeError, match='does not fit the model: missing: '):
+            load_state_dict(model, other.state_dict(), strict=False)
+
+    def test_inferencer(self, content, tmp_path):
+        weights = {**content['state_dict'], 'panoptic_head.query_feat.weight': torch.zeros(7, 64)}
+        torch.save({**content, 'state_dict': weights}, tmp_path / 'a.pth')
+        config().dump(tmp_path / 'a.py')
+        from mmdet.apis import init_detector
+
+        with pytest.raises(RuntimeError, match='does not fit the model: of another shape'):
+            init_detector(str(tmp_path / 'a.py'), str(tmp_path / 'a.pth'), device='cpu')
+
+    def test_training_may_begin_with_others(self, model, content):
+        loop = create_autospec(BaseLoop, instance=True)
+        runner = SimpleNamespace(model=model)
+        hook = SafeCheckpointHook()
+        for runner._resume, runner._train_loop in ((True, loop), (False, {})):
+            hook.before_run(runner)
+            assert not model.loads_others
+        runner._train_loop = loop
+        hook.before_run(runner)
+        load_state_dict(model, {'backbone.conv1.weight': torch.zeros(1)}, strict=False)
+
+
 def trained_with(method, step, **options):
     """Return what a checkpoint of a method's config says of itself."""
     path = SEMANTIC if method == 'semantic' else CONFIG.replace('comformer_', f'{method}_')
@@ -199,7 +264,8 @@ def trained_with(method, step, **options):
             1,
             {'model.panoptic_head.mask_activation.type': 'QuerySigmoid',
              'model.panoptic_head.loss_mask.type': 'SigmoidMaskLoss',
-             'model.panoptic_head.loss_dice.type': 'SigmoidDiceLoss'},
+             'model.panoptic_head.loss_dice.type': 'SigmoidDiceLoss',
+             'model.train_cfg.match_cost.type': 'WeightedMatchCost'},
             "mask_activation.type is 'QuerySigmoid' there and 'QuerySoftmax' here",
         ),
     ],

@@ -49,7 +49,7 @@ def test_refused_by_the_system(number):
     def action():
         raise OSError(number, os.strerror(number), '/data/a.json')
 
-    assert line_of(action) == f'error: /data/a.json: {os.strerror(number)}'
+    assert line_of(action).startswith(f'error: /data/a.json: {os.strerror(number)}')
 
 
 def test_opencv():

@@ -1,5 +1,7 @@
 """Mistakes in a config: one line that names the key, before anything is built."""
 
+from pathlib import Path
+
 import pytest
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
@@ -100,14 +102,14 @@ MISTAKES = [
     ('model.train_cfg', [], 'model.train_cfg: expected a dict, got []', None),
     ('model.backbone.depth', 17, 'model.backbone: it cannot be built as it is (invalid', None),
     ('optim_wrapper.optimizer.lr', '1e-4', 'optim_wrapper.optimizer.lr: expected a num', None),
-    ('model.backbone', 'ResNet', 'model.backbone: expected a dict with a type', None),
-    ('model.backbone', None, 'model.backbone: expected a dict with a type, got None', None),
+    ('model.backbone', 'ResNet', "model.backbone: expected a dict, got 'ResNet'", None),
+    ('model.backbone', None, 'model.backbone: expected a dict, got None', None),
     ('optim_wrapper.optimizer', 'AdamW', 'optim_wrapper.optimizer: expected a dict', None),
     (f'{DATA}.pipeline.1', 'Resize', f'{DATA}.pipeline[1]: expected a dict with a type', None),
     ('custom_hooks.0', None, 'custom_hooks[0]: expected a dict with a type, got None', None),
     ('optim_wrapper.clip_grad', 1, 'optim_wrapper.clip_grad: expected a dict', None),
-    ('optim_wrapper.optimizer.lr', -1, 'optim_wrapper.optimizer.lr: expected at least 0', None),
-    ('randomness.seed', '0', "randomness.seed: expected an integer or None, got '0'", None),
+    ('optim_wrapper.optimizer.lr', -1, 'optim_wrapper.optimizer: it cannot be built', None),
+    ('randomness.seed', '0', "randomness.seed: expected a number (int) or None, got '0'", None),
     ('train_dataloader.batch_size', 0, 'train_dataloader.batch_size: expected an integer', None),
     ('train_dataloader.num_workers', -1, 'train_dataloader.num_workers: expected an int', None),
     (f'{HEAD}.num_queries', 0, f'{HEAD}.num_queries: expected an integer of at least 1', None),
@@ -125,6 +127,57 @@ MISTAKES = [
         f'{HEAD}.in_channels: expected [32, 64, 128, 256], which model.backbone gives',
         None,
     ),
+    # types of settings that no class takes
+    ('custom_hooks', 'x', "custom_hooks: expected a list or None, got 'x'", None),
+    ('optim_wrapper', None, 'optim_wrapper: expected a dict, got None', None),
+    ('train_cfg', None, 'train_cfg: expected a dict, got None', None),
+    ('train_dataloader', None, 'train_dataloader: expected a dict, got None', None),
+    ('val_evaluator', None, 'val_evaluator: it is missing, and val_dataloader and', None),
+    ('default_hooks', [], 'default_hooks: expected a dict, got []', None),
+    ('randomness', 3, 'randomness: expected a dict, got 3', None),
+    ('log_level', 'SHOUT', "log_level: expected 'CRITICAL' or 'ERROR' or", None),
+    ('work_dir', 3, 'work_dir: expected a text or None, got 3', None),
+    ('load_from', 3, 'load_from: expected a text or None, got 3', None),
+    ('env_cfg.mp_cfg.threads', 1, 'env_cfg.mp_cfg.threads: nothing reads it', None),
+    ('env_cfg.mp_cfg.mp_start_method', 'f', "env_cfg.mp_cfg.mp_start_method: expected 'fo", None),
+    ('env_cfg.dist_cfg.timeouts', 1, 'env_cfg.dist_cfg.timeouts: nothing', 'timeout'),
+    ('default_hooks.loger', {}, 'default_hooks.loger: no hook is known by', 'logger'),
+    ('default_hooks.logger.priority', 'SOON', 'default_hooks.logger.priority: expected', None),
+    ('model.test_cfg.iou_thr', '0.5', 'model.test_cfg.iou_thr: expected a number', None),
+    ('model.train_cfg.num_points', 0, 'model.train_cfg.num_points: expected an integer', None),
+    ('optim_wrapper.loss_scale', 'x', 'optim_wrapper.loss_scale: expected a number or', None),
+    # those of arguments
+    ('train_dataloader.persistent_workers', 'yes', 'train_dataloader.persistent_w', None),
+    (DATA, None, f'{DATA}: expected a dict, got None', None),
+    (f'{DATA}.pipeline', None, f'{DATA}.pipeline: expected a list, got None', None),
+    (f'{DATA}.pipeline', [], f'{DATA}.pipeline: expected at least one transform', None),
+    (f'{HEAD}.loss_cls', None, f'{HEAD}.loss_cls: expected a dict, got None', None),
+    (f'{HEAD}.loss_cls', 'CE', f"{HEAD}.loss_cls: expected a dict, got 'CE'", None),
+    (f'{HEAD}.pixel_decoder', None, f'{HEAD}.pixel_decoder: expected a dict, got None', None),
+    (
+        f'{HEAD}.pixel_decoder.encoder.num_layers',
+        '3',
+        f"{HEAD}.pixel_decoder.encoder.num_layers: expected a number (int), got '3'",
+        None,
+    ),
+    (
+        f'{HEAD}.transformer_decoder.num_layers',
+        0,
+        f'{HEAD}.transformer_decoder.num_layers: expected an integer of at least 1, got 0',
+        None,
+    ),
+    ('optim_wrapper.optimizer.lr', None, 'optim_wrapper.optimizer.lr: expected a number', None),
+    ('optim_wrapper.optimizer.betas', 0.9, 'optim_wrapper.optimizer.betas: expected a l', None),
+    # what only building shows
+    ('optim_wrapper.optimizer.betas', [0.9], 'optim_wrapper.optimizer: it cannot be', None),
+    ('model.backbone.depth', '18', 'model.backbone: it cannot be built as it is (inv', None),
+    (
+        f'{HEAD}.feat_channels',
+        63,
+        f'{HEAD}.pixel_decoder: it cannot be built as it is (num_channels',
+        None,
+    ),
+    (f'{HEAD}.num_transformer_feat_level', 9, f'{HEAD}: it cannot be built as it is (A', None),
 ]
 
 
@@ -160,30 +213,14 @@ def test_loading_checks(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'backbone',
-    [
-        dict(type='SwinTransformer', embed_dims=96, depths=(2, 2, 6, 2), window_size=7),
-        dict(type='mmdet.ResNeXt', depth=50, groups=32, base_width=4, norm_eval=True),
-        dict(
-            type='ResNet',
-            depth=50,
-            stage_with_dcn=(False, True, True, True),
-            dcn=dict(type='DCNv2', deform_groups=1, fallback_on_stride=False),
-        ),
-        dict(type='PyramidVisionTransformerV2', embed_dims=32, num_layers=[2, 2, 2, 2]),
-    ],
-)
-def test_stock_backbones_pass(configs, backbone):
-    cfg = changed(configs[CONFIG], 'model.backbone', backbone)
-    cfg.model.panoptic_head.in_channels = None
-    check_config(cfg)
-
-
-@pytest.mark.parametrize(
     ('backbone', 'channels'),
     [
         (dict(type='SwinTransformer', embed_dims=96, depths=(1, 1, 1, 1)), [96, 192, 384, 768]),
-        (dict(type='ResNet', depth=50, out_indices=(1, 3)), [512, 2048]),
+        (dict(type='mmdet.ResNeXt', depth=50, groups=32, base_width=4), [256, 512, 1024, 2048]),
+        (
+            dict(type='PyramidVisionTransformerV2', embed_dims=32, num_layers=[2, 2, 2, 2]),
+            [32, 64, 160, 256],
+        ),
     ],
 )
 def test_channels_of_stock_backbones(configs, backbone, channels):
@@ -193,6 +230,15 @@ def test_channels_of_stock_backbones(configs, backbone, channels):
     cfg.model.panoptic_head.in_channels = [channels[0] + 1, *channels[1:]]
     with pytest.raises(ValueError, match=rf'in_channels: expected \[{channels[0]}, '):
         check_config(cfg)
+
+
+def test_a_backbone_that_shapes_alone_do_not_run(configs):
+    dcn = dict(type='DCNv2', deform_groups=1, fallback_on_stride=False)
+    stages = (False, True, True, True)
+    backbone = dict(type='ResNet', depth=50, stage_with_dcn=stages, dcn=dcn)
+    cfg = changed(configs[CONFIG], 'model.backbone', backbone)
+    cfg.model.panoptic_head.in_channels = [256, 512, 1024, 2048]
+    check_config(cfg)
 
 
 @pytest.mark.parametrize('key', [DATA, f'{DATA}.dataset'])
@@ -221,6 +267,45 @@ def test_keywords_that_a_class_reads_itself():
     found = arguments(Passes)
     assert list(found.parameters) == ['three', 'one']
     assert found.is_open
+
+
+def test_right_values_pass(configs):
+    for key, value in {
+        'custom_hooks.0.priority': 'LOW',
+        'default_hooks.logger.priority': 30,
+        'default_hooks.mine': dict(type='EmptyCacheHook'),
+        'optim_wrapper.loss_scale': 512.0,
+        'optim_wrapper.clip_grad': None,
+        'env_cfg.dist_cfg.timeout': 60,
+        'model.backbone.norm_eval': 1,
+        'param_scheduler': None,
+        'visualizer.vis_backends': [],
+    }.items():
+        check_config(changed(configs[CONFIG], key, value))
+
+
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [
+        ("a = dict(b=1)\nc = a['d']", r"^config .*mine\.py: it cannot be read \(KeyError: 'd'\)$"),
+        ("custom_imports = dict(imports=['no.where'])", r'mine\.py: it cannot be read .*no.where'),
+        ("_base_ = ['shapes.py']\ndefault_scope = 'mmdett'", 'default_scope: .*did you mean mmdet'),
+        ("_base_ = ['shapes.py']\nwork_dir = 3", 'work_dir: expected a text or None, got 3'),
+        ("_base_ = ['shapes.py']\ncustom_hooks = None\ntrain_cfg = None", 'train_cfg: expected a '),
+    ],
+)
+def test_mistake_in_a_file(tmp_path, text, expected):
+    (tmp_path / 'shapes.py').write_text(f'_base_ = [{str(Path(CONFIG).resolve())!r}]')
+    (tmp_path / 'mine.py').write_text(text)
+    with pytest.raises(ValueError, match=expected):
+        load_config(Request(config=str(tmp_path / 'mine.py')), 0)
+
+
+@pytest.mark.parametrize('increments', [3, ['a'], [6, 0], [6.5, 3]])
+def test_increments_that_are_no_counts(increments):
+    options = {'scenario.increments': increments}
+    with pytest.raises(TypeError, match=r'^scenario\.increments: expected a list of class counts'):
+        load_config(Request(config=CONFIG, cfg_options=options), 0)
 
 
 def test_a_dumped_config_passes(configs, tmp_path):

@@ -61,8 +61,8 @@ class TestAnotherRun:
         [
             ({'model.panoptic_head.num_queries': 11}, 'panoptic_head.num_queries was 10 and is 11'),
             (
-                {'model.panoptic_head.mask_activation.type': 'QuerySigmoid'},
-                "mask_activation.type was '.*' and is 'QuerySigmoid'",
+                {'model.panoptic_head.pixel_decoder.encoder.num_layers': 5},
+                'pixel_decoder.encoder.num_layers was 2 and is 5',
             ),
             ({'model.extra_losses.distill.loss_weight': 9.0}, 'distill.loss_weight was'),
             ({'randomness.seed': 1}, 'randomness.seed was 0 and is 1'),

@@ -5,10 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from mmengine.dataset import DefaultSampler
 from mmengine.evaluator import Evaluator
 from mmengine.structures import PixelData
 from mmseg.evaluation import IoUMetric
 from mmseg.structures import SegDataSample
+from several import run_two
 
 from mmcomformer.evaluation import IncrementalIoUMetric
 from mmcomformer.evaluation.label_areas import LabelAreas, from_rows
@@ -376,3 +378,18 @@ def test_dataset_without_scenario():
         metric.dataset_meta = {'classes': SCENARIO.classes}
     with pytest.raises(RuntimeError, match='dataset_meta is not set'):
         metric.process(None, [])
+
+
+def test_an_odd_number_of_images_in_two_processes(tmp_path):
+    torch.manual_seed(0)
+    images = random_samples(5, count=5)
+    alone = evaluate(IncrementalIoUMetric(), SCENARIO, images)
+
+    def work(rank):
+        share = [images[index] for index in DefaultSampler(images, shuffle=False)]
+        evaluator = Evaluator([IncrementalIoUMetric()])
+        evaluator.dataset_meta = meta(SCENARIO)
+        evaluator.process(share)
+        return len(share), evaluator.evaluate(len(images))
+
+    assert run_two(work, tmp_path) == [(3, alone), (3, alone)]

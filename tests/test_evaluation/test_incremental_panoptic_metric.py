@@ -1,15 +1,16 @@
 """The metric end to end, with things and stuff mixed in the learning order."""
 
 import builtins
-import pickle
 
 import cv2
 import pytest
 import torch
 from mmdet.structures import DetDataSample
+from mmengine.dataset import DefaultSampler
 from mmengine.evaluator import Evaluator
 from mmengine.structures import PixelData
 from PIL import Image
+from several import run_two
 
 from mmcomformer.evaluation import IncrementalPanopticMetric
 from mmcomformer.registry import METRICS
@@ -138,22 +139,21 @@ def test_one_result_per_image():
     assert [overlaps.areas.sum() for overlaps in metric.results] == pixels
 
 
-def test_results_of_two_processes(monkeypatch):
+def test_results_of_two_processes(tmp_path):
+    """The padding that gives both processes as many images counts no image twice."""
     first, second = samples()
-    alone = evaluate(IncrementalPanopticMetric(), data_samples=[first, second, first])
-    # three images on two processes: the second one is padded with an image of the first
-    metrics = [IncrementalPanopticMetric() for _ in range(2)]
-    for metric, share in zip(metrics, ([first, first], [second, first]), strict=True):
-        metric.dataset_meta = META
-        metric.process(None, [sample.to_dict() for sample in share])
+    images = [first, second, second, first, second]
+    alone = evaluate(IncrementalPanopticMetric(), data_samples=images)
 
-    def collect(results, size, device, **kwargs):
-        # as mmengine pickles, orders and cuts what the processes send
-        parts = [pickle.loads(pickle.dumps(metric.results, protocol=2)) for metric in metrics]
-        return [result for pair in zip(*parts, strict=True) for result in pair][:size]
+    def work(rank):
+        share = [images[index] for index in DefaultSampler(images, shuffle=False)]
+        evaluator = Evaluator([IncrementalPanopticMetric()])
+        evaluator.dataset_meta = META
+        for sample in share:
+            evaluator.process([sample])
+        return len(share), evaluator.evaluate(len(images))
 
-    monkeypatch.setattr('mmengine.evaluator.metric.collect_results', collect)
-    assert metrics[0].evaluate(3) == alone
+    assert run_two(work, tmp_path) == [(3, alone), (3, alone)]
 
 
 def test_no_file_is_read_or_written(monkeypatch):

@@ -190,6 +190,12 @@ def test_damaged_summary(report, tmp_path, capsys):
     assert f'{tmp_path}/summary.json: not a summary of a run' in capsys.readouterr().err
 
 
+def test_debug(report, tmp_path):
+    (tmp_path / 'summary.json').write_text('{')
+    with pytest.raises(ValueError, match='summary.json'):
+        report.main(['--debug', str(tmp_path)])
+
+
 def test_script_prints_nothing_but_json(run_a):
     result = subprocess.run(
         [sys.executable, str(SCRIPT), run_a, '--json'], capture_output=True, text=True, check=True

@@ -349,6 +349,7 @@ def parse_args() -> argparse.Namespace:
         default=[],
         help='settings that override the config',
     )
+    parser.add_argument('--debug', action='store_true', help='show where an error was raised')
     return parser.parse_args()
 
 
@@ -362,7 +363,7 @@ def main() -> int:
     import mmcomformer.engine.driver  # noqa: F401
     from mmcomformer.engine.cli import command_errors, parse_options
 
-    with command_errors():
+    with command_errors(debug=args.debug):
         job = Job(args.config, parse_options(args.cfg_options), args.processes)
         return int(not Campaign(job, folder, args.seed).run(args.kills, args.at))
 

@@ -45,6 +45,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--overwrite', action='store_true', help='replace a DST that no converter wrote'
     )
+    parser.add_argument('--debug', action='store_true', help='show where an error was raised')
     return parser.parse_args()
 
 
@@ -56,7 +57,7 @@ def main() -> None:
     from mmcomformer.engine.request import requested_step
     from mmcomformer.model_converters import convert_from_detectron2
 
-    with command_errors():
+    with command_errors(debug=args.debug):
         done = convert_from_detectron2(
             args.src,
             args.dst,

@@ -23,6 +23,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--overwrite', action='store_true', help='replace a DST that no converter wrote'
     )
+    parser.add_argument('--debug', action='store_true', help='show where an error was raised')
     return parser.parse_args()
 
 
@@ -33,7 +34,7 @@ def main() -> None:
     from mmcomformer.engine.cli import command_errors
     from mmcomformer.model_converters import convert_to_detectron2
 
-    with command_errors():
+    with command_errors(debug=args.debug):
         count = convert_to_detectron2(
             args.src, args.dst, classifier=args.classifier, overwrite=args.overwrite
         )

@@ -19,6 +19,7 @@ from ...compat import skip_trained_batches
 from ...models.extra_losses import check_needs
 from ...models.growing import grow_state, load_previous_step, newest_parameters
 from ...models.method_state import load_states
+from ...models.weights import weight_faults
 from ...registry import HOOKS
 from ...scenario import Scenario
 from ..checkpoint import (
@@ -31,7 +32,7 @@ from ..checkpoint import (
     raw_weights,
     read_checkpoint,
 )
-from ..checkpoint_fit import check_teacher, weight_faults
+from ..checkpoint_fit import check_teacher
 from ..method_state import STATE_KEY, gather_states
 from ..scenario_config import check_derived, has_memory, scenario_of, step_dir_of
 from ..settings import settings_of

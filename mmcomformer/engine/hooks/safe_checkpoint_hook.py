@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from ...atomic import remove_leftovers, replaced_file
 from ...random_state import random_state, restore_random_state
 from ...registry import HOOKS
 from ..resumed_data import data_position, resume_data
+from .previous_step_hook import unwrap_model
 
 RANDOM_KEY = 'random_states'
 DATA_KEY = 'data_position'
@@ -44,6 +47,11 @@ class SafeCheckpointHook(CheckpointHook):
         self._before_val: dict[str, Any] | None = None
         self._resumed: dict[str, Any] = {}
         self._waiting = False
+
+    def before_run(self, runner: Runner) -> None:
+        """Let a training that begins with the weights of another model load what fits."""
+        if isinstance(runner._train_loop, BaseLoop) and not runner._resume:
+            unwrap_model(runner.model).loads_others = True
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Keep what a training that resumes goes on with."""
@@ -128,6 +136,26 @@ class SafeCheckpointHook(CheckpointHook):
                 'as they are'
             )
 
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
+        """Save the best checkpoint as the others are saved, and remove the former one last."""
+        if not self.save_best or not isinstance(self.file_backend, LocalBackend):
+            super()._save_best_checkpoint(runner, metrics)
+            return
+        former: str | None = getattr(self, 'best_ckpt_path', None)
+        self.best_ckpt_path = None
+        formers = dict(getattr(self, 'best_ckpt_path_dict', {}))
+        self.best_ckpt_path_dict = dict.fromkeys(formers)
+        with _complete_best_files(runner):
+            super()._save_best_checkpoint(runner, metrics)
+        self.best_ckpt_path = self.best_ckpt_path or former
+        new = {key: path for key, path in self.best_ckpt_path_dict.items() if path}
+        self.best_ckpt_path_dict = {**formers, **new}
+        kept = {self.best_ckpt_path, *self.best_ckpt_path_dict.values()}
+        outdated = {former, *formers.values()} - kept - {None}
+        for path in outdated if is_main_process() else ():
+            Path(path).unlink(missing_ok=True)
+            runner.logger.info(f'the former best checkpoint {path} was removed')
+
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
         self._waiting = not self.by_epoch and _has_pending_gradients(runner)
         if self._waiting:
@@ -176,6 +204,26 @@ class SafeCheckpointHook(CheckpointHook):
         self.keep_ckpt_ids.append(step)
         runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
         return [Path(self.out_dir) / filename for filename in outdated]
+
+
+@contextmanager
+def _complete_best_files(runner: Runner) -> Iterator[None]:
+    """Let the stock hook write best checkpoints so that they are complete or not there."""
+    save = runner.save_checkpoint
+
+    def save_completely(out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
+        # others come with a temporary name already
+        if not filename.startswith('best_') or not is_main_process():
+            save(out_dir, filename, *args, **kwargs)
+            return
+        with replaced_file(Path(out_dir) / filename) as temporary:
+            save(out_dir, temporary.name, *args, **kwargs)
+
+    vars(runner)['save_checkpoint'] = save_completely
+    try:
+        yield
+    finally:
+        del vars(runner)['save_checkpoint']
 
 
 def _has_pending_gradients(runner: Runner) -> bool:

@@ -4,8 +4,11 @@ import functools
 import importlib
 import os
 import random
+import re
 import shutil
+import socket
 import subprocess
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +22,8 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner, find_latest_checkpoint
 from torch.utils.data import DataLoader, Dataset
 
+from mmcomformer import atomic
+from mmcomformer.atomic import replaced_file
 from mmcomformer.compat import load_weights_only
 from mmcomformer.engine.hooks import SafeCheckpointHook
 from mmcomformer.engine.hooks import safe_checkpoint_hook as module
@@ -165,7 +170,7 @@ def test_written_to_last(tmp_path, monkeypatch):
 
     def note(verb, path):
         path = Path(path)
-        name = 'folder' if path == tmp_path else path.name.replace(f'.{os.getpid()}.tmp', '')
+        name = 'folder' if path == tmp_path else re.sub(r'\.[0-9a-f]{8}-\d+\.tmp$', '', path.name)
         events.append((verb, name.lstrip('.')))
 
     def fsync(descriptor):
@@ -191,14 +196,89 @@ def test_written_to_last(tmp_path, monkeypatch):
     assert events[-7:] == [*expected, ('remove', 'iter_2.pth')]
 
 
+class RisingHook(BestHook):
+    """Saves a best checkpoint after every second iteration."""
+
+    def after_train(self, runner):
+        pass
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if batch_idx % 2:
+            self.checkpoint_hook.after_val_epoch(runner, {'score': float(batch_idx)})
+
+
+def rising():
+    hook = hook_of(save_best='score', rule='greater', max_keep_ckpts=1)
+    return [RisingHook(hook), hook]
+
+
+def test_best_checkpoints_are_written_to_last(tmp_path, monkeypatch):
+    """The new one is on the disk, with its name, when the former one goes."""
+    removed, original = [], Path.unlink
+
+    def unlink(path, missing_ok=False):
+        if path.name == 'best_score_iter_1.pth':
+            removed.append(sorted(one.name for one in tmp_path.glob('best_*')))
+        original(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, 'unlink', unlink)
+    run(tmp_path, rising(), iters=4)
+    assert removed == [['best_score_iter_1.pth', 'best_score_iter_3.pth']]
+    assert [path.name for path in tmp_path.glob('best_*')] == ['best_score_iter_3.pth']
+    assert torch.load(tmp_path / 'best_score_iter_3.pth', weights_only=False)['meta']['iter'] == 3
+
+
+def test_a_kill_while_a_best_checkpoint_is_written(tmp_path, monkeypatch):
+    original = Runner.save_checkpoint
+
+    def save(self, out_dir, filename, *args, **kwargs):
+        if 'best_score_iter_3' in filename:
+            (Path(out_dir) / filename).write_bytes(b'half')
+            raise Killed
+        original(self, out_dir, filename, *args, **kwargs)
+
+    monkeypatch.setattr(Runner, 'save_checkpoint', save)
+    with pytest.raises(Killed):
+        run(tmp_path, rising(), iters=4)
+    assert [path.name for path in tmp_path.glob('best_*')] == ['best_score_iter_1.pth']
+    torch.load(tmp_path / 'best_score_iter_1.pth', weights_only=False)
+
+
 def test_leftovers_of_killed_processes(tmp_path):
     """A run removes what a kill left half written, but nothing that another process writes."""
     killed = subprocess.Popen(['true'])
     killed.wait()
-    for process in (killed.pid, os.getpid(), os.getppid()):
-        (tmp_path / f'.iter_3.pth.{process}.tmp').touch()
+    with replaced_file(tmp_path / 'iter_3.pth') as temporary:
+        temporary.touch()
+        own = temporary.name.split('.')[-2].split('-')[0]
+    for mark in ('', f'{own}-'):
+        for process in (killed.pid, os.getpid(), os.getppid()):
+            (tmp_path / f'.iter_3.pth.{mark}{process}.tmp').touch()
+    # on another machine a process of that number may be writing
+    for age in (0, 2 * 24 * 3600):
+        foreign = tmp_path / f'.iter_{age}.pth.00000000-{killed.pid}.tmp'
+        foreign.touch()
+        os.utime(foreign, (time.time() - age,) * 2)
     run(tmp_path, hook_of())
-    assert [path.name for path in tmp_path.glob('.*')] == [f'.iter_3.pth.{os.getppid()}.tmp']
+    assert sorted(path.name for path in tmp_path.glob('.*')) == sorted(
+        [
+            f'.iter_0.pth.00000000-{killed.pid}.tmp',
+            f'.iter_3.pth.{os.getppid()}.tmp',
+            f'.iter_3.pth.{own}-{os.getppid()}.tmp',
+        ]
+    )
+
+
+def test_machines_write_different_temporary_files(tmp_path, monkeypatch):
+    names = []
+    for host in ('one', 'two'):
+        monkeypatch.setattr(socket, 'gethostname', lambda host=host: host)
+        atomic._machine_mark.cache_clear()
+        with replaced_file(tmp_path / 'a') as temporary:
+            names.append(temporary.name)
+            temporary.touch()
+    atomic._machine_mark.cache_clear()
+    assert names[0] != names[1]
 
 
 def test_two_runs_write_different_temporary_files(tmp_path, monkeypatch):
@@ -213,7 +293,7 @@ def test_two_runs_write_different_temporary_files(tmp_path, monkeypatch):
     for number, process in enumerate((11, 12)):
         monkeypatch.setattr(os, 'getpid', lambda process=process: process)
         run(tmp_path / 'run', hook_of(), iters=2, name=f'run{number}')
-    assert names == ['.iter_2.pth.11.tmp', '.iter_2.pth.12.tmp']
+    assert [name.rpartition('-')[2] for name in names] == ['11.tmp', '12.tmp']
 
 
 class Images(Dataset):
