@@ -135,10 +135,16 @@ class TestAllSteps:
         for step, names in enumerate(STEPS):
             assert f'step {step} of 0..2: training' in output
             count = count_images(shapes_root, names)
-            assert f'step {step} (overlap): {count} of 24 images' in output
-            assert f'classes to learn: {", ".join(names)}' in output
-        assert 'step 2 (evaluation): 8 of 8 images, 12 classes seen so far' in output
-        assert output.count('Scaling the original LR by 1.0.') == 3
+            assert f'{count} images, overlap setting' in output
+            assert f'{len(names)} new classes ({", ".join(names)})' in output
+            assert f'log and checkpoints in {finished[0]}/step{step}\n' in output
+        for step in (1, 2):
+            assert f'teacher {finished[0]}/step{step - 1}/iter_{ITERS}.pth' in output
+        # a line after the first iteration and at the interval, and nothing for developers
+        assert output.count(f'  iter {ITERS}/{ITERS}  loss ') == 3
+        for word in ('System environment', 'max_keep_ckpts', 'before_run', 'd0.loss', 'WARN'):
+            assert word not in output
+        assert len(output.splitlines()) < 50
         table = output.rstrip().splitlines()[-6:]
         assert table[0].startswith('| step | classes | images | iters | minutes | PQ base |')
         assert [line.split('|')[1].strip() for line in table[2:5]] == ['0', '1', '2']
@@ -153,7 +159,11 @@ class TestAllSteps:
             assert any('continual/PQ' in line for line in lines)
             assert ('loss_distill' in lines[0]) == (step > 0)
             (log,) = folder.rglob('*.log')
-            assert f'step {step} (evaluation)' in log.read_text()
+            text = log.read_text()
+            assert f'step {step} (evaluation): 8 of 8 images' in text
+            for word in ('System environment', 'max_keep_ckpts', 'before_run', 'd0.loss_mask'):
+                assert word in text
+            assert 'PQ avg over steps' in text
 
 
 @pytest.mark.families
@@ -218,7 +228,9 @@ class TestTwoProcesses:
     def test_log(self, distributed):
         output = distributed[1]
         # the total batch is twice that of the recipe
-        assert output.count('Scaling the original LR by 2.0.') == 3
+        logs = ''.join(log.read_text() for log in distributed[0].rglob('*.log'))
+        assert logs.count('Scaling the original LR by 2.0.') == 3
+        assert 'Warning' not in output
         for step in range(3):
             assert output.count(f'step {step} of 0..2: training') == 1
         assert output.count('PQ avg over steps') == 3
@@ -381,8 +393,10 @@ def test_ade_config_on_a_miniature(ade_root, tmp_path):
     assert list(summary['steps'][1]['per_class']) == summary['class_order']
     for step in range(2):
         assert (work_dir / f'step{step}' / 'iter_2.pth').is_file()
-    assert '10 of 10 images, 150 classes seen so far' in output
-    assert re.search(r'loss_distill: \d+\.\d+', output)
+    logs = ''.join(log.read_text() for log in work_dir.rglob('*.log'))
+    assert '10 of 10 images, 150 classes seen so far' in logs
+    assert re.search(r'loss_distill: \d+\.\d+', logs)
+    assert re.search(r'  distillation \d+\.\d+', output)
 
 
 CONFIG = str(SHAPES_CONFIG)

@@ -40,6 +40,11 @@ def parse_args() -> argparse.Namespace:
         default=[],
         help='settings that override the config',
     )
+    parser.add_argument(
+        '--verbose',
+        action='store_true',
+        help='print all that the log file holds: environment, config, hooks, every loss',
+    )
     parser.add_argument('--debug', action='store_true', help='show where an error was raised')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -62,6 +67,7 @@ def main() -> None:
                 work_dir=args.work_dir,
                 launcher=args.launcher,
                 cfg_options=parse_options(args.cfg_options),
+                verbose=args.verbose,
             ),
             args.checkpoint,
             show_dir=args.show_dir,

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from ..processes import lost_processes_explained, on_first_process
@@ -23,6 +22,8 @@ from .checkpoint import (
     previous_checkpoint,
     read_checkpoint,
 )
+from .console import Console, build_runner, command_console, tell
+from .hooks.console_hook import ConsoleHook
 from .hooks.previous_step_hook import find_hooks
 from .launch import prepare_device
 from .pretrained import fetch_pretrained
@@ -54,6 +55,11 @@ def run(request: Request) -> None:
     """
     if request.resume and request.overwrite:
         raise ValueError('--resume and --overwrite contradict each other; give one of them')
+    with command_console(verbose=request.verbose) as console:
+        _run(request, console)
+
+
+def _run(request: Request, console: Console) -> None:
     steps = _steps_to_run(request)
     cfg = _config_of(request, steps[0], request.teacher)
     run_dir = Path(cfg.work_dir).resolve().parent
@@ -62,9 +68,17 @@ def run(request: Request) -> None:
         plans = _make_plans(request, steps, run_dir, resume=resume)
         # once, before the first step that trains
         begin = cache(partial(_begin, request, plans, run_dir, resume=resume))
-        for plan in plans:
-            _run_step(plan, begin)
+        for index, plan in enumerate(plans):
+            _run_step(plan, begin, ConsoleHook(console, _planned_iters(plans[index + 1 :])))
             gc.collect()
+
+
+def _planned_iters(plans: Sequence[_Plan]) -> int | None:
+    """Return how many iterations steps train; None if their epochs are counted."""
+    cfgs = [plan.cfg.get('train_cfg') or {} for plan in plans if plan.point.state != 'done']
+    if any('max_iters' not in cfg for cfg in cfgs):
+        return None
+    return sum(cfg['max_iters'] for cfg in cfgs)
 
 
 @contextmanager
@@ -131,12 +145,18 @@ def _begin(request: Request, plans: Sequence[_Plan], run_dir: Path, *, resume: b
         note_teacher(run_dir, plans[0].step, request.teacher)
 
 
-def _run_step(plan: _Plan, begin: Callable[[], None]) -> None:
-    """Do what there is to do for a step; ``begin`` is called when its training has a batch."""
+def _run_step(plan: _Plan, begin: Callable[[], None], show: ConsoleHook) -> None:
+    """Do what there is to do for a step.
+
+    Args:
+        plan: The step.
+        begin: Called when its training has a batch.
+        show: What the user sees of it.
+    """
     step, cfg, point = plan
     if is_main_process():
         steps = scenario_of(cfg).num_steps
-        print_log(f'step {step} of 0..{steps - 1}: {point.message}', logger='current')
+        tell(f'step {step} of 0..{steps - 1}: {point.message}')
     if point.state == 'done':
         return
     if point.checkpoint is not None:
@@ -150,7 +170,9 @@ def _run_step(plan: _Plan, begin: Callable[[], None]) -> None:
         )
     cfg.resume = point.state == 'resume'
     if point.state == 'evaluate':
-        Runner.from_cfg(cfg).val()
+        runner = build_runner(cfg, show.console)
+        runner.register_hook(show)
+        runner.val()
         return
     if cfg.resume and cfg.get('randomness', {}).get('seed') is None:
         # known from the start, so that the sampler has it too
@@ -158,9 +180,10 @@ def _run_step(plan: _Plan, begin: Callable[[], None]) -> None:
     _check_start(cfg)
     if step == 0 and point.state == 'new' and is_main_process():
         fetch_pretrained(cfg)
-    runner = Runner.from_cfg(cfg)
+    runner = build_runner(cfg, show.console)
     _count_accumulation(runner)
     runner.register_hook(_BeginHook(begin))
+    runner.register_hook(show)
     runner.train()
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.runner import Runner
 
 from ..evaluation.summary_tables import format_evaluation
 from ..tasks import TASKS, task_of
 from .checkpoint import continual_meta, read_checkpoint
 from .checkpoint_fit import check_fit
+from .console import build_runner, command_console, tell
+from .hooks.console_hook import ConsoleHook
 from .launch import prepare_device
 from .request import Request, load_config, name_run, requested_step
 
@@ -63,12 +64,14 @@ def evaluate(
         )
     if tta:
         _augment_tests(cfg)
-    runner = Runner.from_cfg(cfg)
-    metrics = runner.test()
-    for metric in runner.test_loop.evaluator.metrics:
-        # on the main process only
-        if getattr(metric, 'groups', None):
-            runner.logger.info(f'\n{format_evaluation(metric.groups, metric.per_class)}')
+    with command_console(verbose=request.verbose) as console:
+        runner = build_runner(cfg, console)
+        runner.register_hook(ConsoleHook(console))
+        metrics = runner.test()
+        for metric in runner.test_loop.evaluator.metrics:
+            # on the main process only
+            if getattr(metric, 'groups', None):
+                tell(f'\n{format_evaluation(metric.groups, metric.per_class)}')
     return metrics
 
 

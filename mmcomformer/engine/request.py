@@ -38,6 +38,7 @@ class Request:
         teacher: Checkpoint of the step before the first one that runs.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
         cfg_options: Settings that override the config's, by dotted key.
+        verbose: Whether the console shows all that the log file holds.
     """
 
     config: str
@@ -49,6 +50,7 @@ class Request:
     teacher: str | None = None
     launcher: str = 'none'
     cfg_options: Mapping[str, Any] = field(default_factory=dict)
+    verbose: bool = False
 
 
 def requested_step(step: int | None) -> int | None:

@@ -25,6 +25,7 @@ from ...registry import HOOKS
 from ...scenario import Scenario
 from ...tasks import task_named
 from ..checkpoint import META_KEY, is_trained
+from ..console import tell
 from ..scenario_config import scenario_of
 
 
@@ -137,7 +138,7 @@ class SummaryHook(Hook):
         }
         path = summary_path(runner)
         summary = update_summary(path, self._run(runner, scenario), entry)
-        runner.logger.info(f'{path}\n{format_summary(summary)}')
+        tell(f'{path}\n{format_summary(summary)}')
 
     def _finished_training(self, runner: Runner) -> dict[str, Any] | None:
         """Return the numbers of the finished training, or None if it is not finished."""
