@@ -346,7 +346,8 @@ def test_demo(finished, shapes_root, tmp_path):
     command = [sys.executable, TOOLS / 'demo.py', image, SHAPES_CONFIG, checkpoint]
     output = runs.run([*command, '--out', 'pictures/demo.png'], cwd=tmp_path).stdout
     assert 'Traceback' not in output
-    assert re.search(r'\d segments drawn into pictures/demo\.png', output)
+    assert re.search(r'000000.jpg: \d+ segments drawn into pictures/demo\.png', output)
+    assert 'Warning' not in output
     assert (tmp_path / 'pictures' / 'demo.png').stat().st_size > 0
 
 

@@ -16,6 +16,8 @@ from typing import Any
 import cv2
 from mmengine.config import DictAction
 
+from ..compat.quiet import silence_warnings
+
 _EXPECTED = (OSError, ValueError, TypeError, RuntimeError, ImportError, MemoryError, cv2.error)
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), '')
 _SYSTEM = (
@@ -33,6 +35,7 @@ def command_errors(*, debug: bool = False) -> Iterator[None]:
         debug: Whether to show where an error was raised, too; MMCOMFORMER_DEBUG=1 does the same.
     """
     _print_anything()
+    silence_warnings()
     try:
         yield
     except _EXPECTED as error:

@@ -5,10 +5,10 @@ import torch
 from mmengine.registry import DefaultScope
 from small_runs import CONFIG
 
+from mmcomformer.apis import load_model
 from mmcomformer.engine.checkpoint import read_checkpoint
 from mmcomformer.engine.checkpoint_fit import check_fit, trained_config
 from mmcomformer.engine.evaluate import evaluate
-from mmcomformer.engine.inference import load_model
 from mmcomformer.engine.request import Request, load_config
 from mmcomformer.pictures.browsing import Browse, browse
 from mmcomformer.registry import MODELS

@@ -75,6 +75,8 @@ class PreviousStepHook(Hook):
             ValueError: If the config contradicts itself.
         """
         self.scenario = scenario_of(runner.cfg)
+        # what a runner has built for a step is trained and evaluated at that step only
+        unwrap_model(runner.model).follows_checkpoint = False
         if not isinstance(runner._train_loop, BaseLoop):
             return
         check_derived(runner.cfg)
