@@ -22,7 +22,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', help='folder for the log (default: that of the config)')
     parser.add_argument('--show-dir', help='write pictures of the predictions into this folder')
     parser.add_argument(
-        '--overwrite', action='store_true', help='replace pictures that this tool did not write'
+        '--out',
+        metavar='DIR',
+        help="write the predictions: panoptic ones as COCO's panoptic.json and PNGs of ids, "
+        "semantic ones as label maps with the values of the dataset's own",
+    )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace files that this tool did not write'
     )
     parser.add_argument(
         '--tta',
@@ -71,6 +77,7 @@ def main() -> None:
             ),
             args.checkpoint,
             show_dir=args.show_dir,
+            out=args.out,
             overwrite=args.overwrite,
             tta=args.tta,
         )

@@ -21,6 +21,7 @@ def evaluate(
     checkpoint: str,
     *,
     show_dir: str | None = None,
+    out: str | None = None,
     overwrite: bool = False,
     tta: bool = False,
 ) -> dict[str, float]:
@@ -30,7 +31,8 @@ def evaluate(
         request: Config and options; without a step, that of the checkpoint is used.
         checkpoint: Path of the checkpoint.
         show_dir: Folder for pictures of the predictions.
-        overwrite: Whether pictures there that something else wrote are replaced.
+        out: Folder for the predictions themselves, see :class:`.PredictionFilesHook`.
+        overwrite: Whether files there that something else wrote are replaced.
         tta: Whether to average the predictions for the variants of an image that the config's
             ``tta_pipeline`` makes.
 
@@ -42,7 +44,7 @@ def evaluate(
         RuntimeError: If the checkpoint is not one of ours or does not fit.
         ValueError: If the step that was asked for is not the checkpoint's, or the config has no
             test-time augmentation.
-        FileExistsError: If ``show_dir`` holds a picture of the same name of something else.
+        FileExistsError: If a folder holds a file of the same name of something else.
     """
     content = read_checkpoint(checkpoint, mmap=True)
     continual = continual_meta(content, checkpoint)
@@ -62,6 +64,11 @@ def evaluate(
         cfg.default_hooks.visualization = dict(
             type='PredictionPicturesHook', folder=folder, overwrite=overwrite
         )
+    if out is not None:
+        folder = str(Path(out).resolve())
+        cfg.default_hooks.predictions = dict(
+            type='PredictionFilesHook', folder=folder, overwrite=overwrite
+        )
     if tta:
         _augment_tests(cfg)
     with command_console(verbose=request.verbose) as console:
@@ -72,6 +79,8 @@ def evaluate(
             # on the main process only
             if getattr(metric, 'groups', None):
                 tell(f'\n{format_evaluation(metric.groups, metric.per_class)}')
+        if out is not None:
+            console.print(f'predictions in {out}')
     return metrics
 
 

@@ -4,6 +4,7 @@ from ...compat import libraries  # noqa: F401  (before what imports mmdet)
 from .broadcast_buffers_hook import BroadcastBuffersHook
 from .data_pass_hook import DataPassHook
 from .finite_loss_hook import FiniteLossHook
+from .prediction_files_hook import PredictionFilesHook
 from .prediction_pictures_hook import PredictionPicturesHook
 from .previous_step_hook import PreviousStepHook
 from .pseudo_label_hook import PseudoLabelHook
@@ -15,6 +16,7 @@ __all__ = [
     'BroadcastBuffersHook',
     'DataPassHook',
     'FiniteLossHook',
+    'PredictionFilesHook',
     'PredictionPicturesHook',
     'PreviousStepHook',
     'PseudoLabelHook',
