@@ -3,7 +3,8 @@ custom_imports = dict(imports=['mmcomformer'], allow_failed_imports=False)
 
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=50),
+    # metrics at the iteration that they are of, in scalars.json, TensorBoard and W&B
+    logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
     finite_loss=dict(type='FiniteLossHook'),
     # the last raw checkpoint of a step is the teacher of the next one; the one before is there in

@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -38,6 +39,11 @@ def command_errors(*, debug: bool = False) -> Iterator[None]:
     silence_warnings()
     try:
         yield
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        # as a shell reports a program that Ctrl-C has ended
+        sys.exit(128 + signal.SIGINT)
     except _EXPECTED as error:
         message = _message_for_users(error)
         if debug or os.environ.get('MMCOMFORMER_DEBUG') == '1' or message is None:
@@ -101,4 +107,13 @@ def parse_options(options: Sequence[str]) -> dict[str, Any]:
     parser = argparse.ArgumentParser()
     parser.add_argument('--options', nargs='+', action=DictAction)
     parsed = parser.parse_args(['--options', *options]).options if options else {}
-    return dict(parsed)
+    texts = dict(option.split('=', 1) for option in options)
+    # mmengine takes the blanks out of a text too
+    return {
+        key: texts[key] if isinstance(value, str) and value == _bare(texts[key]) else value
+        for key, value in dict(parsed).items()
+    }
+
+
+def _bare(text: str) -> str:
+    return text.replace(' ', '')

@@ -24,6 +24,8 @@ from .checkpoint import (
 )
 from .console import Console, build_runner, command_console, tell
 from .hooks.console_hook import ConsoleHook
+from .hooks.interrupt_hook import stopped_by_user
+from .hooks.one_axis_hook import OneAxisHook
 from .hooks.previous_step_hook import find_hooks
 from .launch import prepare_device
 from .pretrained import fetch_pretrained
@@ -68,17 +70,24 @@ def _run(request: Request, console: Console) -> None:
         plans = _make_plans(request, steps, run_dir, resume=resume)
         # once, before the first step that trains
         begin = cache(partial(_begin, request, plans, run_dir, resume=resume))
+        before = [load_config(request, step) for step in range(plans[0].step)]
         for index, plan in enumerate(plans):
-            _run_step(plan, begin, ConsoleHook(console, _planned_iters(plans[index + 1 :])))
+            later = [other.cfg for other in plans[index + 1 :] if other.point.state != 'done']
+            show = ConsoleHook(console, _count_iters(later))
+            axis = OneAxisHook(
+                _count_iters([*before, *(other.cfg for other in plans[:index])]) or 0
+            )
+            with stopped_by_user(console, Path(plan.cfg.work_dir)) as interrupt:
+                _run_step(plan, begin, console, [show, axis, interrupt])
             gc.collect()
 
 
-def _planned_iters(plans: Sequence[_Plan]) -> int | None:
+def _count_iters(configs: Sequence[Config]) -> int | None:
     """Return how many iterations steps train; None if their epochs are counted."""
-    cfgs = [plan.cfg.get('train_cfg') or {} for plan in plans if plan.point.state != 'done']
-    if any('max_iters' not in cfg for cfg in cfgs):
+    loops = [cfg.get('train_cfg') or {} for cfg in configs]
+    if any('max_iters' not in loop for loop in loops):
         return None
-    return sum(cfg['max_iters'] for cfg in cfgs)
+    return sum(loop['max_iters'] for loop in loops)
 
 
 @contextmanager
@@ -145,13 +154,16 @@ def _begin(request: Request, plans: Sequence[_Plan], run_dir: Path, *, resume: b
         note_teacher(run_dir, plans[0].step, request.teacher)
 
 
-def _run_step(plan: _Plan, begin: Callable[[], None], show: ConsoleHook) -> None:
+def _run_step(
+    plan: _Plan, begin: Callable[[], None], console: Console, hooks: Sequence[Hook]
+) -> None:
     """Do what there is to do for a step.
 
     Args:
         plan: The step.
         begin: Called when its training has a batch.
-        show: What the user sees of it.
+        console: What the user sees.
+        hooks: What is added to those of the config.
     """
     step, cfg, point = plan
     if is_main_process():
@@ -170,8 +182,8 @@ def _run_step(plan: _Plan, begin: Callable[[], None], show: ConsoleHook) -> None
         )
     cfg.resume = point.state == 'resume'
     if point.state == 'evaluate':
-        runner = build_runner(cfg, show.console)
-        runner.register_hook(show)
+        runner = build_runner(cfg, console)
+        _register(runner, hooks)
         runner.val()
         return
     if cfg.resume and cfg.get('randomness', {}).get('seed') is None:
@@ -180,11 +192,15 @@ def _run_step(plan: _Plan, begin: Callable[[], None], show: ConsoleHook) -> None
     _check_start(cfg)
     if step == 0 and point.state == 'new' and is_main_process():
         fetch_pretrained(cfg)
-    runner = build_runner(cfg, show.console)
+    runner = build_runner(cfg, console)
     _count_accumulation(runner)
-    runner.register_hook(_BeginHook(begin))
-    runner.register_hook(show)
+    _register(runner, [_BeginHook(begin), *hooks])
     runner.train()
+
+
+def _register(runner: Runner, hooks: Sequence[Hook]) -> None:
+    for hook in hooks:
+        runner.register_hook(hook)
 
 
 class _BeginHook(Hook):
