@@ -10,7 +10,8 @@ such classes or a step is unknown::
             "step": int, "classes": [names of the classes that the step teaches],
             "train_images": int, "train_iters": int, "seconds": float, "seed": int | null,
             "metrics": {"PQ": {"base", "new", "all"}, "SQ": {...}, "RQ": {...}},
-            "per_class": {name of a seen class: {"PQ", "SQ", "RQ"}}
+            "per_class": {name of a seen class: {"PQ", "SQ", "RQ"}},
+            "of_run": str, the folder of the run of which it was taken over, if it was
         }],
         "final": {"PQ": {"base", "new", "all", "avg", "forgetting"}}
     }
@@ -206,13 +207,51 @@ def write_summary(path: Path, summary: Summary) -> None:
         temporary.write_text(f'{text}\n', encoding='utf-8')
 
 
-def update_summary(path: Path, run: Summary, entry: Mapping[str, Any]) -> Summary:
+def steps_up_to(
+    path: Path, run: Summary, *, step: int, iters: int, seed: int | None
+) -> list[dict[str, Any]]:
+    """Return the steps of another run up to the one that ended with a checkpoint.
+
+    Args:
+        path: The summary of the other run. Its method may be another one.
+        run: The summary of the run that goes on from there, without steps.
+        step: Step of the checkpoint.
+        iters: Iterations of the checkpoint.
+        seed: Seed of the checkpoint.
+
+    Returns:
+        Its entries, each with ``of_run``, the folder of the other run.
+
+    Raises:
+        ValueError: If the file is damaged, of another task, setting or order of classes, or
+            that step has not ended with the checkpoint.
+    """
+    summary = read_summary(path)
+    increments = run['increments'][: step + 1]
+    seen = {'increments': increments, 'class_order': run['class_order'][: sum(increments)]}
+    # what is learned after that step may differ
+    shared = {key: summary.get(key, [])[: len(value)] for key, value in seen.items()}
+    check_same_run({**summary, **shared, 'method': run['method']}, {**run, **seen}, path)
+    last: dict[str, Any] = next((entry for entry in summary['steps'] if entry['step'] == step), {})
+    if (last.get('train_iters'), last.get('seed')) != (iters, seed):
+        raise ValueError(f'{path}: it has no step {step} of {iters} iterations with seed {seed}')
+    folder = str(path.parent)
+    return [{'of_run': folder, **entry} for entry in summary['steps'] if entry['step'] <= step]
+
+
+def update_summary(
+    path: Path,
+    run: Summary,
+    entry: Mapping[str, Any],
+    before: Sequence[Mapping[str, Any]] = (),
+) -> Summary:
     """Merge a step's entry into the file, which is made if it is not there.
 
     Args:
         path: The file.
         run: The summary of the run without steps (see :func:`new_summary`).
         entry: The step's entry.
+        before: Entries of earlier steps, for those that the file has not.
 
     Returns:
         What was written.
@@ -223,7 +262,9 @@ def update_summary(path: Path, run: Summary, entry: Mapping[str, Any]) -> Summar
     found = read_summary(path) if path.exists() else {}
     if found:
         check_same_run(found, run, path)
-    summary = merge_step({**found, **run, 'steps': found.get('steps', [])}, entry)
+    steps = {step['step']: dict(step) for step in (*before, *found.get('steps', []))}
+    ordered = [steps[number] for number in sorted(steps)]
+    summary = merge_step({**found, **run, 'steps': ordered}, entry)
     write_summary(path, summary)
     return summary
 

@@ -12,6 +12,7 @@ from mmcomformer.evaluation.summary import (
     missing_steps,
     new_summary,
     read_summary,
+    steps_up_to,
     update_summary,
     write_summary,
 )
@@ -360,6 +361,50 @@ class TestGrownScenario:
         check_same_run(unknown, RUN, tmp_path)
         with pytest.raises(ValueError, match='another class_order'):
             check_same_run(unknown, grown, tmp_path)
+
+
+class TestStepsOfTheTeacher:
+    """A run that starts from a checkpoint of another run has the steps before it from there."""
+
+    @pytest.fixture
+    def other(self, tmp_path):
+        path = tmp_path / 'other' / 'summary.json'
+        path.parent.mkdir()
+        entries = [{**entry, 'seed': 3} for entry in ENTRIES]
+        write_summary(path, {**merged(*entries), 'method': 'fine-tuning'})
+        return path
+
+    @pytest.mark.parametrize('step', [0, 1])
+    def test_up_to_its_own(self, other, step):
+        found = steps_up_to(other, RUN, step=step, iters=100, seed=3)
+        folder = str(other.parent)
+        expected = [{'of_run': folder, **entry, 'seed': 3} for entry in ENTRIES[: step + 1]]
+        assert found == expected
+
+    def test_averages_are_those_of_all_steps(self, other, tmp_path):
+        before = steps_up_to(other, RUN, step=0, iters=100, seed=3)
+        path = tmp_path / 'summary.json'
+        assert (
+            update_summary(path, RUN, ENTRIES[1], before)['final']
+            == (merged(*ENTRIES[:2])['final'])
+        )
+        # what the file has itself stays
+        changed = [{**before[0], 'seconds': 1.0}]
+        summary = update_summary(path, RUN, ENTRIES[2], changed)
+        assert [entry['seconds'] for entry in summary['steps']] == [90.0] * 3
+        assert [entry['step'] for entry in summary['steps']] == [0, 1, 2]
+
+    def test_later_steps_may_be_others(self, other):
+        scenario = Scenario([2, 2], SCENARIO.thing_classes, SCENARIO.stuff_classes, SCENARIO.order)
+        run = new_summary(scenario, config='a', method='CoMFormer')
+        assert len(steps_up_to(other, run, step=0, iters=100, seed=3)) == 1
+        with pytest.raises(ValueError, match='another increments'):
+            steps_up_to(other, run, step=1, iters=100, seed=3)
+
+    @pytest.mark.parametrize('change', [{'iters': 99}, {'seed': 4}, {'step': 3}])
+    def test_of_another_checkpoint(self, other, change):
+        with pytest.raises(ValueError, match=r'other/summary.json: it has no step \d of \d+ iter'):
+            steps_up_to(other, RUN, **{'step': 0, 'iters': 100, 'seed': 3, **change})
 
 
 def cells(line):

@@ -18,15 +18,17 @@ from ...evaluation.summary import (
     check_same_run,
     new_summary,
     read_summary,
+    steps_up_to,
     update_summary,
 )
 from ...evaluation.summary_tables import format_summary
 from ...registry import HOOKS
 from ...scenario import Scenario
 from ...tasks import task_named
-from ..checkpoint import META_KEY, is_trained
+from ..checkpoint import META_KEY, continual_meta, is_trained, read_checkpoint
 from ..console import tell
 from ..scenario_config import scenario_of
+from .previous_step_hook import find_hooks
 
 
 @HOOKS.register_module()
@@ -41,6 +43,10 @@ class SummaryHook(Hook):
     so that a resumed training counts what it did before. ``seconds`` is the wall-clock time from
     the first batch, validation left out; what a killed process did after its last checkpoint is
     lost and not counted.
+
+    A run that was given the teacher of another run has the steps before it in common with that run;
+    they are taken over from its summary, marked with ``of_run``, so that average and forgetting are
+    those of all steps.
 
     A damaged ``summary.json``, or one of another run, is an error before training starts; so are a
     ``val_evaluator`` without a metric that computes what the task's summary holds, and another
@@ -136,8 +142,8 @@ class SummaryHook(Hook):
             'metrics': metric.groups,
             'per_class': metric.per_class,
         }
-        path = summary_path(runner)
-        summary = update_summary(path, self._run(runner, scenario), entry)
+        path, run = summary_path(runner), self._run(runner, scenario)
+        summary = update_summary(path, run, entry, self._steps_of_teacher(runner, run))
         tell(f'{path}\n{format_summary(summary)}')
 
     def _finished_training(self, runner: Runner) -> dict[str, Any] | None:
@@ -163,6 +169,24 @@ class SummaryHook(Hook):
         return new_summary(
             scenario, config=_config_name(runner), method=self.method, task=self.task.name
         )
+
+    def _steps_of_teacher(self, runner: Runner, run: Summary) -> list[dict[str, Any]]:
+        """Return the steps that a run has in common with that of the teacher it was given."""
+        teacher = next(
+            filter(None, (hook.get('teacher_ckpt') for hook in find_hooks(runner.cfg))), ''
+        )
+        path = Path(teacher).resolve().parent.parent / FILE_NAME
+        if not teacher or path == summary_path(runner) or not path.is_file():
+            return []
+        meta = read_checkpoint(teacher, mmap=True)['meta']
+        try:
+            step = continual_meta({'meta': meta}, teacher)['step']
+            return steps_up_to(path, run, step=step, iters=meta['iter'], seed=meta.get('seed'))
+        except ValueError as error:
+            runner.logger.warning(
+                f'the steps before {teacher} are left out of the summary: {error}'
+            )
+            return []
 
     def _find_metric(self, runner: Runner) -> SeenClassMetric:
         """Return the first metric over seen classes; it has to compute what the task needs."""

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ...models.class_losses import focal_modulation
+from ...models.class_losses import FocalClassLoss, WeightedClassLoss, focal_modulation
 from ...models.mask_losses import reduce_loss
 from ...registry import MODELS
 from ...scenario import Scenario
@@ -91,6 +91,14 @@ class UnbiasedClassLoss(nn.Module):
         self.gamma = gamma
         self.no_object_weight = no_object_weight
         self.loss_weight = loss_weight
+
+    def at_first_step(self) -> nn.Module:
+        """Return the loss that this one is as long as there are no old classes."""
+        if self.gamma == 0 and self.alpha == 1:
+            return WeightedClassLoss(self.no_object_weight, self.loss_weight)
+        if self.no_object_weight == 1:
+            return FocalClassLoss(self.alpha, self.gamma, self.loss_weight)
+        return self
 
     def forward(
         self,

@@ -61,7 +61,7 @@ class MetaHook(Hook):
         self.die_at = die_at
 
     def before_save_checkpoint(self, runner, checkpoint):
-        checkpoint['meta'].setdefault('continual', {})['step'] = self.step
+        checkpoint['meta'].setdefault('continual', {}).update(step=self.step, scenario={})
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         if runner.iter == self.die_at:
@@ -69,7 +69,15 @@ class MetaHook(Hook):
 
 
 def make_runner(
-    work_dir, step=0, *, die_at=None, hook=None, train=None, scenario=SCENARIO, **settings
+    work_dir,
+    step=0,
+    *,
+    die_at=None,
+    hook=None,
+    train=None,
+    scenario=SCENARIO,
+    teacher=None,
+    **settings,
 ):
     scenario = scenario.at_step(step)
 
@@ -85,6 +93,10 @@ def make_runner(
     config_file = Path(work_dir) / 'toy_1-1.py'
     config_file.parent.mkdir(exist_ok=True)
     config_file.write_text(f'scenario = {scenario.to_dict()}\ntrain_cfg = {train_cfg}\n')
+    if teacher is not None:
+        with open(config_file, 'a') as file:
+            hooks = [{'type': 'PreviousStepHook', 'teacher_ckpt': str(teacher)}]
+            file.write(f'custom_hooks = {hooks}\n')
     return Runner(
         model=Toy(),
         work_dir=str(Path(work_dir) / f'step{step}'),
@@ -133,7 +145,7 @@ def test_step_is_written_once_its_training_is_complete(tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(
         'mmcomformer.engine.hooks.summary_hook.update_summary',
-        lambda path, run, entry: written.append(entry) or {**run, 'steps': []},
+        lambda path, run, entry, before: written.append(entry) or {**run, 'steps': []},
     )
     make_runner(tmp_path).train()
     # not after the validation at iteration 2
@@ -152,6 +164,32 @@ def test_steps_merge(tmp_path):
     assert summary['steps'][1]['metrics']['PQ'] == {'base': 100.0, 'new': None, 'all': 100.0}
     assert list(summary['steps'][1]['per_class']) == ['sky', 'cat']
     assert summary['final']['PQ']['forgetting'] == 0.0
+
+
+class TestTeacherOfAnotherRun:
+    def test_its_steps_are_taken_over(self, tmp_path):
+        make_runner(tmp_path / 'a', 0).train()
+        teacher = tmp_path / 'a' / 'step0' / 'iter_4.pth'
+        hook = {'type': 'SummaryHook', 'method': 'MiB'}
+        make_runner(tmp_path / 'b', 1, teacher=teacher, hook=hook).train()
+        first, second = read(tmp_path / 'b')['steps']
+        assert first == {'of_run': str(tmp_path / 'a'), **read(tmp_path / 'a')['steps'][0]}
+        assert (second['step'], 'of_run' in second) == (1, False)
+        assert read(tmp_path / 'b')['final']['PQ']['forgetting'] == 0.0
+
+    def test_a_checkpoint_that_its_summary_does_not_know(self, tmp_path):
+        make_runner(tmp_path / 'a', 0).train()
+        teacher = tmp_path / 'a' / 'step0' / 'iter_3.pth'
+        make_runner(tmp_path / 'b', 1, teacher=teacher).train()
+        assert [entry['step'] for entry in read(tmp_path / 'b')['steps']] == [1]
+
+    def test_of_the_same_run_or_without_a_summary(self, tmp_path):
+        make_runner(tmp_path / 'a', 0).train()
+        (tmp_path / 'a' / 'summary.json').unlink()
+        teacher = tmp_path / 'a' / 'step0' / 'iter_4.pth'
+        for folder in ('a', 'b'):
+            make_runner(tmp_path / folder, 1, teacher=teacher).train()
+            assert [entry['step'] for entry in read(tmp_path / folder)['steps']] == [1]
 
 
 def test_epoch_based_training(tmp_path):

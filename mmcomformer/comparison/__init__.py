@@ -1,0 +1,1 @@
+"""Methods of one scenario, trained alike and put into one table."""

@@ -1,0 +1,57 @@
+"""Which config a method has for a scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+_ANCHOR = 'comformer'
+"""The method that has a config for every scenario."""
+
+
+def scenarios_of(configs: Path) -> list[str]:
+    """Return the scenarios that have configs, such as ``shapes_6-3``."""
+    prefix = f'{_ANCHOR}_'
+    return sorted(path.stem.removeprefix(prefix) for path in configs.glob(f'{prefix}*.py'))
+
+
+def methods_of(configs: Path, scenario: str) -> list[str]:
+    """Return the methods that have a config for a scenario."""
+    suffix = f'_{scenario}.py'
+    found = [path.name.removesuffix(suffix) for path in configs.glob(f'*{suffix}')]
+    # shapes_semantic_6-3 does not end in shapes_6-3, but order-b_100-50 could end in 100-50
+    bases = {path.stem.removesuffix('_semantic') for path in _methods(configs)}
+    return sorted(method for method in found if method in bases)
+
+
+def _methods(configs: Path) -> Sequence[Path]:
+    return sorted((configs / '_base_' / 'methods').glob('*.py'))
+
+
+def find_leaves(configs: Path, scenario: str, methods: Sequence[str]) -> dict[str, Path]:
+    """Return the config of each method.
+
+    Args:
+        configs: Folder of the configs.
+        scenario: Such as ``shapes_6-3``.
+        methods: Such as ``['finetune', 'comformer']``.
+
+    Raises:
+        ValueError: If the scenario has no configs, or a method is given twice or has no config for
+            it; the message lists those that exist.
+    """
+    known = methods_of(configs, scenario)
+    if not known:
+        raise ValueError(
+            f'scenario {scenario!r}: {configs} has no {_ANCHOR}_{scenario}.py; expected one of '
+            f'{", ".join(scenarios_of(configs))}'
+        )
+    unknown = [method for method in methods if method not in known]
+    if unknown:
+        raise ValueError(
+            f'--methods {",".join(unknown)}: no config for the scenario {scenario}; there are '
+            f'{", ".join(known)}'
+        )
+    if len(set(methods)) < len(methods):
+        raise ValueError(f'--methods {",".join(methods)}: a method is given twice')
+    return {method: configs / f'{method}_{scenario}.py' for method in methods}

@@ -1,0 +1,65 @@
+"""The table of a comparison, by hand."""
+
+import csv
+import json
+
+import pytest
+
+from mmcomformer.comparison.results import NUMBERS, SHEET, TABLE, collect, write_results
+
+from .conftest import summary_at
+
+
+def finish(run, step=1, **values):
+    run.folder.mkdir(parents=True)
+    (run.folder / 'summary.json').write_text(json.dumps(summary_at(step, **values)))
+
+
+@pytest.fixture
+def comparison(make):
+    made = make('a', 'b', 'own', seeds=(0, 1))
+    for run, base in zip(made.runs[:2], (60.0, 70.0), strict=True):
+        finish(run, base=base)
+    finish(made.runs[3], base=64.0)
+    return made
+
+
+def test_mean_and_spread(comparison):
+    first, second, third = collect(comparison)
+    assert first['seeds'] == [0, 1]
+    assert first['mean']['base after step 0'] == 62.0
+    assert first['mean']['base'] == 52.0
+    assert first['sd']['base'] == pytest.approx(8**0.5)
+    assert first['mean']['seconds per iteration'] == 0.4
+    assert first['images'] == [7, 8]
+    # one run has no spread, none has no mean
+    assert (second['seeds'], second['sd']['base']) == ([0], None)
+    assert (third['seeds'], third['mean']['base']) == ([], None)
+
+
+def test_a_run_that_is_not_done_is_not_counted(make):
+    made = make('a', seeds=(0, 1))
+    finish(made.runs[0], step=0)
+    assert collect(made)[0]['seeds'] == []
+
+
+def test_files(comparison):
+    text = write_results(comparison)
+    assert 'toy_2-1, overlap setting, recipe fair; PQ in percent' in text
+    row = next(line for line in text.splitlines() if line.startswith('| Toy'))
+    assert [cell.strip() for cell in row.split('|')[1:5]] == [
+        'Toy',
+        '0, 1',
+        '62.0 ± 2.8',
+        '52.0 ± 2.8',
+    ]
+    assert (comparison.folder / TABLE).read_text() == text
+    numbers = json.loads((comparison.folder / NUMBERS).read_text())
+    assert [row['method'] for row in numbers['methods']] == ['a', 'b', 'own']
+    with open(comparison.folder / SHEET, newline='') as file:
+        lines = list(csv.DictReader(file))
+    assert [(line['method'], line['seed'], line['base']) for line in lines] == [
+        ('a', '0', '50.0'),
+        ('a', '1', '54.0'),
+        ('b', '0', '60.0'),
+    ]
