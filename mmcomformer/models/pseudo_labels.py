@@ -69,6 +69,8 @@ class MaskPseudoLabels:
         score_thr: See :func:`mask_pseudo_labels`.
         overlap_thr: See :func:`mask_pseudo_labels`.
         share: See :func:`mask_pseudo_labels`.
+        memory: Whether images from memory are completed too, or keep the labels that they were
+            stored with (BalConpas).
 
     Raises:
         ValueError: If a threshold is outside [0, 1], or there is no such share.
@@ -82,6 +84,7 @@ class MaskPseudoLabels:
         score_thr: float = 0.0,
         overlap_thr: float = 0.5,
         share: Share = 'owned',
+        memory: bool = True,
     ) -> None:
         for name, value in (('score_thr', score_thr), ('overlap_thr', overlap_thr)):
             if not 0 <= value <= 1:
@@ -95,6 +98,7 @@ class MaskPseudoLabels:
         self.score_thr = score_thr
         self.overlap_thr = overlap_thr
         self.share: Share = share
+        self.memory = memory
 
     def of_image(
         self, cls_score: Tensor, mask_pred: Tensor, covered: Tensor
@@ -128,6 +132,8 @@ class MaskPseudoLabels:
         # one image at a time: the maps of a whole batch at input size would not fit on a GPU
         return [
             target.with_pseudo_labels(*self.of_image(cls_score, mask_pred, target.covered))
+            if self.memory or not target.from_memory
+            else target
             for target, cls_score, mask_pred in zip(
                 targets, teacher.cls_score, teacher.mask_pred, strict=True
             )
