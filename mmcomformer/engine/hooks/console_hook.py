@@ -18,7 +18,7 @@ from ...tables import format_value
 from ..console import Console
 from ..scenario_config import scenario_of
 from .previous_step_hook import PreviousStepHook, unwrap_model
-from .summary_hook import count_images
+from .summary_hook import counts_in_words, image_counts
 
 _KINDS = {'loss_cls': 'class', 'loss_mask': 'mask', 'loss_dice': 'dice'}
 KINDS = ('class', 'mask', 'dice', 'distillation', 'other')
@@ -148,11 +148,11 @@ class ConsoleHook(Hook):
 def describe_step(runner: Runner) -> str:
     """Return a header: classes, images, and what a training starts from."""
     scenario: Scenario = scenario_of(runner.cfg)
-    images = count_images(runner.train_dataloader.dataset)
+    images = counts_in_words(image_counts(runner.train_dataloader.dataset))
     old = f', {scenario.num_seen - len(scenario.current_classes)} old' if scenario.step else ''
     lines = [
         f'{len(scenario.current_classes)} new classes ({_names(scenario.current_classes)}){old}',
-        f'{images} images, {scenario.setting} setting, {runner.max_iters} iterations',
+        f'{images}, {scenario.setting} setting, {runner.max_iters} iterations',
     ]
     teacher = _teacher(runner.hooks)
     if teacher is not None:

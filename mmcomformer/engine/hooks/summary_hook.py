@@ -102,8 +102,8 @@ class SummaryHook(Hook):
         before = {key: loaded[key] for key in _COUNTS if key in loaded}
         if now != before:
             raise RuntimeError(
-                f'train_dataloader.dataset: this step was begun with {_in_words(before)} and now '
-                f'has {_in_words(now)}, so it would not be the same training; put the data back, '
+                f'train_dataloader.dataset: this step was begun with {counts_in_words(before)} and now '
+                f'has {counts_in_words(now)}, so it would not be the same training; put the data back, '
                 f'or train the step anew with --overwrite'
             )
 
@@ -246,6 +246,7 @@ def _parts(dataset: Any) -> Iterator[Any]:
         yield dataset
 
 
-def _in_words(counts: Mapping[str, int]) -> str:
+def counts_in_words(counts: Mapping[str, int]) -> str:
+    """Return the counts of :func:`image_counts` as a phrase."""
     replayed = counts.get('memory_images')
     return f'{counts["train_images"]} images' + (f' and {replayed} from memory' if replayed else '')
