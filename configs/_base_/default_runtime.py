@@ -26,7 +26,11 @@ env_cfg = dict(
 vis_backends = [
     dict(type='LocalVisBackend'),
     dict(type='TensorboardVisBackend'),
-    # dict(type='WandbVisBackend', init_kwargs=dict(project='mmcomformer')),
+    # dict(
+    #     type='WandbVisBackend',
+    #     init_kwargs=dict(project='mmcomformer'),
+    #     define_metric_cfg=[dict(name='*', step_metric='run_iter')],
+    # ),
 ]
 visualizer = dict(type='PanopticVisualizer', vis_backends=vis_backends, name='visualizer')
 log_processor = dict(type='LogProcessor', window_size=50, by_epoch=False)

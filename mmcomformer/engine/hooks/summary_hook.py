@@ -102,9 +102,9 @@ class SummaryHook(Hook):
         before = {key: loaded[key] for key in _COUNTS if key in loaded}
         if now != before:
             raise RuntimeError(
-                f'train_dataloader.dataset: this step was begun with {counts_in_words(before)} and now '
-                f'has {counts_in_words(now)}, so it would not be the same training; put the data back, '
-                f'or train the step anew with --overwrite'
+                f'train_dataloader.dataset: this step was begun with '
+                f'{counts_in_words(before)} and now has {counts_in_words(now)}, so it would not be '
+                f'the same training; put the data back, or train the step anew with --overwrite'
             )
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
