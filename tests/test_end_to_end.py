@@ -45,9 +45,9 @@ def check_run(work_dir, root, *, steps=3, iters=ITERS):
     assert folders == [f'step{step}' for step in range(steps)]
     for step in range(steps):
         folder = work_dir / f'step{step}'
-        assert [path.name for path in folder.iterdir() if '.pth' in path.name] == [
-            f'iter_{iters}.pth'
-        ]
+        names = sorted(path.name for path in folder.iterdir() if '.pth' in path.name)
+        assert names == [f'iter_{iters}.pth', 'last.pth']
+        assert (folder / 'last.pth').samefile(folder / names[0])
         assert previous_checkpoint(folder).is_file()
     summary = runs.read_summary(work_dir)
     assert summary['class_order'] == sum(STEPS, [])

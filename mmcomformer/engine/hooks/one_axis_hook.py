@@ -10,7 +10,6 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.visualization import LocalVisBackend
 
-
 AXIS = 'run_iter'
 """Name of the scalar that counts the iterations of all steps."""
 
