@@ -1,8 +1,12 @@
 """What depends on the task, and how little a new one needs."""
 
+from types import SimpleNamespace
+
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.registry import METRICS
+from mmengine.structures import InstanceData
 
 from mmcomformer.datasets.incremental_dataset import SOURCES
 from mmcomformer.engine.hooks import SummaryHook
@@ -133,3 +137,20 @@ def test_unknown_and_repeated_name():
         task_named('depth')
     with pytest.raises(ValueError, match=r"task 'panoptic': there is one of that name"):
         register_task(TASKS['panoptic'])
+
+
+def test_scores_of_instances_belong_to_their_values():
+    found = InstanceData(
+        scores=torch.tensor([0.6, 0.9, 0.1]),
+        labels=torch.tensor([2, 0, 1]),
+        masks=torch.tensor([[[1, 1, 0, 0]], [[0, 1, 1, 0]], [[0, 0, 0, 1]]]).bool(),
+    )
+    sample = SimpleNamespace(pred_instances=found)
+    task = TASKS['instance']
+    scores = task.segment_scores(sample)
+    values = task.segment_map(sample)[0, 0].tolist()
+    # the better one covers; the third is not shown
+    assert [values[0], values[1], values[2]] == [2002, 3000, 3000]
+    assert scores[2002] == pytest.approx(0.6)
+    assert scores[3000] == pytest.approx(0.9)
+    assert values[3] not in scores

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache, partial
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from ..processes import lost_processes_explained, on_first_process
@@ -69,6 +71,8 @@ def _run(request: Request, console: Console) -> None:
     with lost_processes_explained(), _owned_by_first_process(run_dir):
         resume = not request.overwrite and (request.resume or bool(cfg.get('resume')))
         plans = _make_plans(request, steps, run_dir, resume=resume)
+        if is_main_process():
+            _check_results(cfg)
         # once, before the first step that trains
         begin = cache(partial(_begin, request, plans, run_dir, resume=resume))
         before = [load_config(request, step) for step in range(plans[0].step)]
@@ -81,6 +85,18 @@ def _run(request: Request, console: Console) -> None:
             with stopped_by_user(console, Path(plan.cfg.work_dir)) as interrupt:
                 _run_step(plan, begin, console, [show, axis, interrupt])
             gc.collect()
+
+
+def _check_results(cfg: Config) -> None:
+    """Warn of a config whose results nobody would write down."""
+    hooks = [hook.get('type') for hook in cfg.get('custom_hooks') or []]
+    if not any(str(hook).rpartition('.')[2] == 'SummaryHook' for hook in hooks):
+        print_log(
+            'custom_hooks: there is no SummaryHook, so this run leaves no table and no '
+            'summary.json; inherit a base of a method, such as _base_/methods/comformer.py',
+            logger='current',
+            level=logging.WARNING,
+        )
 
 
 def _count_iters(configs: Sequence[Config]) -> int | None:

@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 
 from ...datasets.label_maps import IGNORE_LABEL, lookup_table
 from ...datasets.panoptic_annotations import read_panoptic_json
-from ...datasets.panoptic_images import PanopticImages, is_coco_panoptic
+from ...datasets.panoptic_images import is_coco_panoptic
 from ...datasets.panoptic_png import ids_to_rgb
 from ...datasets.png import write_png
 from ...outputs import check_outputs, output_file
@@ -45,7 +45,8 @@ class PredictionFilesHook(Hook):
         overwrite: Whether files there that something else wrote may be replaced.
 
     Raises:
-        ValueError: In ``before_test``, if a file would be written over an input.
+        ValueError: In ``before_test``, if a file would be written over an input, or the task has
+            no files.
         FileExistsError: In ``before_test``, if there is a file that these tools did not write.
     """
 
@@ -58,9 +59,13 @@ class PredictionFilesHook(Hook):
         """Choose the names, and check that all files may be written."""
         dataset = runner.test_loop.dataloader.dataset
         infos = [dataset.get_data_info(index) for index in range(len(dataset))]
-        panoptic = isinstance(dataset.source, PanopticImages)
-        kind: type[_Writer] = _PanopticFiles if panoptic else _LabelMaps
-        self._writer = kind(self.folder, runner, infos)
+        task = task_of(runner.cfg.model).name
+        if task not in _WRITERS:
+            raise ValueError(
+                f'--out: {task} predictions cannot be written yet, only those of '
+                f'{" and ".join(_WRITERS)} configs'
+            )
+        self._writer = _WRITERS[task](self.folder, runner, infos)
         maps = [info['seg_map_path'] for info in infos if info.get('seg_map_path')]
         paths = self._writer.paths
         on_first_process(
@@ -247,3 +252,6 @@ class _LabelMaps(_Writer):
     def finish(self, found: Mapping[str, Any]) -> None:
         classes = enumerate(self.scenario.classes)
         self._write_json({str(self.values[label]): name for label, name in classes})
+
+
+_WRITERS: dict[str, type[_Writer]] = {'panoptic': _PanopticFiles, 'semantic': _LabelMaps}
