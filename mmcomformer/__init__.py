@@ -9,6 +9,7 @@ import lazy_loader
 from .compat.operators import enable_uncompiled_ops
 from .compat.quiet import silence_imports
 from .compat.versions import check_installed, check_versions
+from .config_files import resolve_own_configs
 from .on_demand import register_on_demand
 from .version import __version__
 
@@ -20,3 +21,4 @@ check_versions('mmengine')  # the only one that is imported here
 silence_imports()
 enable_uncompiled_ops()
 register_on_demand()
+resolve_own_configs()

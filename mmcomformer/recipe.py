@@ -41,7 +41,7 @@ SCHEDULE_KEYS = (
 )  # fmt: skip
 SETTINGS = (
     'scenario', 'schedule', *PARTS, 'per_method', 'recipe', 'dataset', 'data_root', 'crop_size',
-    'memory', 'step', 'derived',
+    'image_size', 'memory', 'step', 'derived',
 )  # fmt: skip
 """The top-level keys that are read or written here."""
 MEMORY = 'ClassProportionalMemory'
@@ -90,7 +90,9 @@ def _completed(base: dict[str, Any], own: dict[str, Any], name: str) -> dict[str
 def _recorded(base: dict[str, Any]) -> dict[str, Any]:
     """Return the record of bases: what they say is there for configs that are not completed."""
     ends = [f'param_scheduler.{i}.end' for i in range(len(base.get('param_scheduler') or []))]
-    values = {key: look_up(base, key) for key in (*_of_data(base), *_OF_SCHEDULE, *ends)}
+    named = ['image_size'] if 'image_size' in base else []
+    keys = (*named, *_of_image_size(base), *_of_data(base), *_OF_SCHEDULE, *ends)
+    values = {key: look_up(base, key) for key in keys}
     return {key: mark(value) for key, value in values.items() if value is not MISSING}
 
 
@@ -119,7 +121,8 @@ def settle(config: dict[str, Any], name: str, options: Collection[str] = ()) -> 
         return
     scenario_settings(config.get('scenario'))
     check_parts(config, record)
-    derive(config, {key: mark for key, mark in record.items() if key not in options}, name)
+    kept = {key: mark for key, mark in record.items() if key == 'image_size' or key not in options}
+    derive(config, kept, name)
 
 
 def stale_values(config: dict[str, Any]) -> list[str]:
@@ -147,6 +150,9 @@ def derive(config: dict[str, Any], record: Mapping[str, Any], name: str) -> None
         record: What was set before, by dotted key. A value that is still the recorded one is set
             anew; one that is another was set by hand and stays.
         name: Name of the config.
+
+    Raises:
+        ValueError: If there is an ``image_size`` that nothing reads.
     """
     values = _Values(config, record)
     scenario = config['scenario']
@@ -159,6 +165,16 @@ def derive(config: dict[str, Any], record: Mapping[str, Any], name: str) -> None
     for part in PARTS:
         if part in config:
             values.record[part] = record.get(part, mark_of(config, part))
+    if 'image_size' in config:
+        if 'image_size' not in record:
+            raise ValueError(
+                'image_size: nothing reads it in this config, whose base of the data has none; set '
+                'crop_size and the pipelines, or inherit one that has, such as '
+                '_base_/datasets/custom_panoptic.py'
+            )
+        values.record['image_size'] = record['image_size']
+        for key, value in _of_image_size(config).items():
+            values.put(key, value)
     for key, value in {**_of_data(config), **scaled_weights(config)}.items():
         values.put(key, value)
     if 'schedule' in config:
@@ -208,6 +224,40 @@ def _of_data(config: Mapping[str, Any]) -> dict[str, Any]:
             values.update(_of_crop(config['crop_size'], f'{key}.pipeline', node['pipeline']))
     if 'crop_size' in config:
         values.update(_of_padding(config['crop_size'], config.get('model', {})))
+    return values
+
+
+def _of_image_size(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what follows from the length of the shorter side of the images, ``image_size``.
+
+    As in the recipe of ADE20K: training resizes it to half to twice that and crops, testing
+    resizes to it; no side is longer than four times as much.
+
+    Raises:
+        TypeError: If it is no positive whole number.
+    """
+    size = config.get('image_size')
+    if size is None:
+        return {}
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise TypeError(f'image_size: expected a number of pixels such as 640, got {size!r}')
+    values: dict[str, Any] = {'crop_size': (size, size)}
+    for loader in LOADERS:
+        dataset = config.get(loader, {}).get('dataset', {})
+        for index, transform in enumerate(dataset.get('pipeline') or []):
+            key = f'{loader}.dataset.pipeline.{index}'
+            if transform.get('type') == 'RandomChoiceResize':
+                values[f'{key}.scales'] = [int(size * 0.1 * k) for k in range(5, 21)]
+                values[f'{key}.max_size'] = 4 * size
+            elif transform.get('type') == 'Resize':
+                values[f'{key}.scale'] = (4 * size, size)
+    ratios = config.get('tta_ratios') or []
+    resizes = look_up(config, 'tta_pipeline.1.transforms.0')
+    if resizes is MISSING or len(resizes) != len(ratios):
+        return values
+    for index, ratio in enumerate(ratios):
+        scale = (int(4 * size * ratio), int(size * ratio))
+        values[f'tta_pipeline.1.transforms.0.{index}.scale'] = scale
     return values
 
 

@@ -3,8 +3,12 @@
 import hashlib
 from pathlib import Path
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
+
+from mmcomformer.engine.checkpoint import read_checkpoint
+from mmcomformer.engine.request import Request, load_config
 
 CONFIG = str(Path(__file__).parents[1] / 'configs' / 'comformer_shapes_6-3.py')
 
@@ -32,6 +36,26 @@ def small_options(root, *, head='panoptic_head', **more):
         'default_hooks.report.enabled': False,
         **more,
     }
+
+
+def write_config(run, path):
+    """Write the config of a run as a user has it: the step comes from the environment."""
+    cfg = load_config(Request(config=CONFIG, cfg_options=run[2]), 1)
+    text = cfg.pretty_text
+    from_environment = "{{'$STEP:0'}}"
+    text = text.replace('step = 1', f'step = {from_environment}')
+    path.write_text(text.replace('step=1', f'step={from_environment}'))
+    return str(path)
+
+
+def with_bias_of_no_object(checkpoint, added, path):
+    """Write a checkpoint that finds nothing, or something wherever it looks."""
+    content = read_checkpoint(checkpoint)
+    content['state_dict']['panoptic_head.cls_embed.no_object.bias'] += added
+    # masks that reach 0.5
+    content['state_dict']['panoptic_head.mask_embed.4.weight'] *= 1000
+    torch.save(content, path)
+    return str(path)
 
 
 class WatchTeacherHook(Hook):

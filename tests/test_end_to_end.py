@@ -46,9 +46,9 @@ def check_run(work_dir, root, *, steps=3, iters=ITERS):
     assert folders == [f'step{step}' for step in range(steps)]
     for step in range(steps):
         folder = work_dir / f'step{step}'
-        assert [path.name for path in folder.iterdir() if '.pth' in path.name] == [
-            f'iter_{iters}.pth'
-        ]
+        names = sorted(path.name for path in folder.iterdir() if '.pth' in path.name)
+        assert names == [f'iter_{iters}.pth', 'last.pth']
+        assert (folder / 'last.pth').samefile(folder / names[0])
         assert previous_checkpoint(folder).is_file()
     summary = runs.read_summary(work_dir)
     assert summary['class_order'] == sum(STEPS, [])
@@ -136,10 +136,16 @@ class TestAllSteps:
         for step, names in enumerate(STEPS):
             assert f'step {step} of 0..2: training' in output
             count = count_images(shapes_root, names)
-            assert f'step {step} (overlap): {count} of 24 images' in output
-            assert f'classes to learn: {", ".join(names)}' in output
-        assert 'step 2 (evaluation): 8 of 8 images, 12 classes seen so far' in output
-        assert output.count('Scaling the original LR by 1.0.') == 3
+            assert f'{count} images, overlap setting' in output
+            assert f'{len(names)} new classes ({", ".join(names)})' in output
+            assert f'log and checkpoints in {finished[0]}/step{step}\n' in output
+        for step in (1, 2):
+            assert f'teacher {finished[0]}/step{step - 1}/iter_{ITERS}.pth' in output
+        # a line after the first iteration and at the interval, and nothing for developers
+        assert output.count(f'  iter {ITERS}/{ITERS}  loss ') == 3
+        for word in ('System environment', 'max_keep_ckpts', 'before_run', 'd0.loss', 'WARN'):
+            assert word not in output
+        assert len(output.splitlines()) < 50
         table = output.rstrip().splitlines()[-6:]
         assert table[0].startswith('| step | classes | images | iters | minutes | PQ base |')
         assert [line.split('|')[1].strip() for line in table[2:5]] == ['0', '1', '2']
@@ -151,10 +157,15 @@ class TestAllSteps:
             assert len(list(folder.rglob('events.out.tfevents.*'))) == 1
             (scalars,) = folder.rglob('scalars.json')
             lines = [json.loads(line) for line in scalars.read_text().splitlines()]
-            assert any('continual/PQ' in line for line in lines)
+            # at the iteration after which it was measured, so that there is a curve
+            assert [line['step'] for line in lines if 'continual/PQ' in line] == [ITERS]
             assert ('loss_distill' in lines[0]) == (step > 0)
             (log,) = folder.rglob('*.log')
-            assert f'step {step} (evaluation)' in log.read_text()
+            text = log.read_text()
+            assert f'step {step} (evaluation): 8 of 8 images' in text
+            for word in ('System environment', 'max_keep_ckpts', 'before_run', 'd0.loss_mask'):
+                assert word in text
+            assert 'PQ avg over steps' in text
 
 
 @pytest.mark.families
@@ -230,7 +241,9 @@ class TestTwoProcesses:
     def test_log(self, distributed):
         output = distributed[1]
         # the total batch is twice that of the recipe
-        assert output.count('Scaling the original LR by 2.0.') == 3
+        logs = ''.join(log.read_text() for log in distributed[0].rglob('*.log'))
+        assert logs.count('Scaling the original LR by 2.0.') == 3
+        assert 'Warning' not in output
         for step in range(3):
             assert output.count(f'step {step} of 0..2: training') == 1
         assert output.count('PQ avg over steps') == 3
@@ -346,7 +359,8 @@ def test_demo(finished, shapes_root, tmp_path):
     command = [sys.executable, TOOLS / 'demo.py', image, SHAPES_CONFIG, checkpoint]
     output = runs.run([*command, '--out', 'pictures/demo.png'], cwd=tmp_path).stdout
     assert 'Traceback' not in output
-    assert re.search(r'\d segments drawn into pictures/demo\.png', output)
+    assert re.search(r'000000.jpg: \d+ segments drawn into pictures/demo\.png', output)
+    assert 'Warning' not in output
     assert (tmp_path / 'pictures' / 'demo.png').stat().st_size > 0
 
 
@@ -393,8 +407,10 @@ def test_ade_config_on_a_miniature(ade_root, tmp_path):
     assert list(summary['steps'][1]['per_class']) == summary['class_order']
     for step in range(2):
         assert (work_dir / f'step{step}' / 'iter_2.pth').is_file()
-    assert '10 of 10 images, 150 classes seen so far' in output
-    assert re.search(r'loss_distill: \d+\.\d+', output)
+    logs = ''.join(log.read_text() for log in work_dir.rglob('*.log'))
+    assert '10 of 10 images, 150 classes seen so far' in logs
+    assert re.search(r'loss_distill: \d+\.\d+', logs)
+    assert re.search(r'  distillation \d+\.\d+', output)
 
 
 CONFIG = str(SHAPES_CONFIG)

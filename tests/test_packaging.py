@@ -119,6 +119,19 @@ class TestWheel:
         package, *configs = found.split()
         assert Path(package, '.mim', 'tools', 'train.py').is_file()
         assert len(configs) == 1
+        # and so do the tools themselves, which mim runs with the name as it is
+        code = (
+            'from mmcomformer.config_files import find_config\n'
+            'from mmengine.config import Config\n'
+            'print(find_config("comformer_shapes_6-3.py"))\n'
+            'open("own.py", "w").write("_base_ = \'mmcomformer::comformer_shapes_6-3.py\'")\n'
+            'print(Config.fromfile("own.py").model.type)\n'
+        )
+        found = succeed(sys.executable, '-c', code, cwd=tmp_path, PYTHONPATH=str(tmp_path / 'site'))
+        path, kind = found.splitlines()[-2:]
+        site = tmp_path / 'site' / 'mmcomformer' / '.mim' / 'configs'
+        assert Path(path) == site / 'comformer_shapes_6-3.py'
+        assert kind == 'ContinualMaskFormer'
 
     def test_editable(self, checkout):
         out = checkout.parent / 'editable'

@@ -1,5 +1,6 @@
 """What follows from a scenario, a schedule and a method, however a config gets them."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -483,6 +484,87 @@ def test_a_config_of_six_bases_as_before(tmp_path, name, parts, step):
     keys = {'model', 'custom_hooks', 'optim_wrapper', 'train_cfg', 'param_scheduler'}
     for key in (*keys, 'train_dataloader', 'val_dataloader', 'default_hooks', 'scenario'):
         assert former[key] == ours[key], key
+
+
+class TestImageSize:
+    @pytest.fixture
+    def parse(self, tmp_path):
+        def parse(task, text='', step=0, **options):
+            base, head = (
+                ('panoptic_r50', '') if task == 'panoptic' else ('semantic_r101', '_semantic')
+            )
+            path = tmp_path / 'mine.py'
+            path.write_text(f"_base_ = 'mmcomformer::comformer_custom{head}.py'\n{text}\n")
+            return load_config(Request(config=str(path), cfg_options=options), step)
+
+        return parse
+
+    @pytest.mark.parametrize('task', ['panoptic', 'semantic'])
+    def test_everything_follows(self, parse, task):
+        cfg = parse(task, 'image_size = 200')
+        train = {t.type: t for t in cfg.train_dataloader.dataset.pipeline}
+        assert train['RandomChoiceResize'].scales[0] == 100
+        assert train['RandomChoiceResize'].scales[-1] == 400
+        assert train['RandomChoiceResize'].max_size == 800
+        assert train['RandomCrop'].crop_size == train['Pad'].size == (200, 200)
+        for loader in (cfg.val_dataloader, cfg.test_dataloader):
+            assert loader.dataset.pipeline[1].scale == (800, 200)
+        preprocessor = cfg.model.data_preprocessor
+        padding = preprocessor.batch_augments[0] if task == 'panoptic' else preprocessor
+        assert padding.size == (200, 200)
+        if task == 'semantic':
+            scales = [resize.scale for resize in cfg.tta_pipeline[1].transforms[0]]
+            assert scales[0] == (400, 100)
+            assert scales[2] == (800, 200)
+
+    def test_option(self, parse):
+        cfg = parse('panoptic', image_size=200)
+        assert cfg.train_dataloader.dataset.pipeline[3].crop_size == (200, 200)
+
+    def test_option_of_the_pipeline(self, parse):
+        key = 'train_dataloader.dataset.pipeline.3.crop_size'
+        cfg = parse('panoptic', 'image_size = 200', **{key: (48, 48)})
+        assert cfg.train_dataloader.dataset.pipeline[3].crop_size == (48, 48)
+        assert cfg.train_dataloader.dataset.pipeline[2].max_size == 800
+
+    def test_what_is_set_by_hand_stays(self, parse):
+        cfg = parse('panoptic', 'image_size = 200\ncrop_size = (64, 128)')
+        assert cfg.train_dataloader.dataset.pipeline[3].crop_size == (64, 128)
+        assert cfg.test_dataloader.dataset.pipeline[1].scale == (800, 200)
+
+    @pytest.mark.parametrize('size', [0, 1.5, (3, 3), True])
+    def test_no_number_of_pixels(self, parse, size):
+        with pytest.raises(TypeError, match='image_size: expected a number of pixels'):
+            parse('panoptic', f'image_size = {size}')
+
+    def test_data_that_do_not_have_it(self, tmp_path):
+        path = tmp_path / 'mine.py'
+        path.write_text("_base_ = 'mmcomformer::comformer_shapes_6-3.py'\nimage_size = 64\n")
+        with pytest.raises(ValueError, match='image_size: nothing reads it in this config'):
+            load_config(Request(config=str(path)), 0)
+
+
+@pytest.mark.parametrize('task', ['panoptic', 'semantic'])
+def test_template_with_the_tiny_model(task, tmp_path):
+    leaf = CONFIGS / f'comformer_custom{"" if task == "panoptic" else "_semantic"}.py'
+    text = re.sub(rf'custom_{task}_r\d+', f'custom_{task}_tiny', leaf.read_text())
+    path = tmp_path / 'mine.py'
+    path.write_text(text.replace("'_base_/", "'mmcomformer::_base_/"))
+    cfg = load_config(Request(config=str(path)), 1)
+    assert cfg.model.backbone.depth == 18
+    assert cfg.model.backbone.init_cfg is None
+    assert cfg.train_cfg.max_iters == 800
+    assert cfg.optim_wrapper.type == 'OptimWrapper'
+
+
+def test_config_of_the_page_on_smaller_runs(tmp_path):
+    text = (CONFIGS.parent / 'docs' / 'smaller_and_faster.md').read_text(encoding='utf-8')
+    path = tmp_path / 'my_pets.py'
+    path.write_text(re.search(r'```python\n(.*?)```', text, re.DOTALL)[1])
+    first, second = (load_config(Request(config=str(path)), step) for step in (0, 1))
+    assert (first.train_cfg.max_iters, second.train_cfg.max_iters) == (500, 300)
+    assert second.train_dataloader.dataset.pipeline[3].crop_size == (192, 192)
+    assert second.work_dir == './work_dirs/my_pets/step1'
 
 
 class TestMemory:

@@ -86,7 +86,7 @@ class TestKilledAndResumed:
         for step in range(3):
             files = (work_dir / f'step{step}').iterdir()
             names = sorted(path.name for path in files if '.pth' in path.name)
-            assert names == [f'iter_{ITERS - 1}.pth', f'iter_{ITERS}.pth']
+            assert names == [f'iter_{ITERS - 1}.pth', f'iter_{ITERS}.pth', 'last.pth']
         assert 'mIoU avg over steps' in output
 
 

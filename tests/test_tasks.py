@@ -1,11 +1,13 @@
 """What depends on the task, and how little a new one needs."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.registry import METRICS
-from mmengine.structures import PixelData
+from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
 
 from mmcomformer.datasets.incremental_dataset import SOURCES
@@ -166,3 +168,20 @@ def test_ground_truth_of_instances():
     assert task.truth_map(sample, 5).tolist() == [[[1001, 2003], [1001, 1001]]]
     sample.set_metainfo({'segments': [{'label': 4, 'iscrowd': 0, 'segmentation': polygon}]})
     assert task.truth_map(sample, 5).tolist() == [[[1004, 999], [999, 999]]]
+
+
+def test_scores_of_instances_belong_to_their_values():
+    found = InstanceData(
+        scores=torch.tensor([0.6, 0.9, 0.1]),
+        labels=torch.tensor([2, 0, 1]),
+        masks=torch.tensor([[[1, 1, 0, 0]], [[0, 1, 1, 0]], [[0, 0, 0, 1]]]).bool(),
+    )
+    sample = SimpleNamespace(pred_instances=found)
+    task = TASKS['instance']
+    scores = task.segment_scores(sample)
+    values = task.segment_map(sample)[0, 0].tolist()
+    # the better one covers; the third is not shown
+    assert [values[0], values[1], values[2]] == [2002, 3000, 3000]
+    assert scores[2002] == pytest.approx(0.6)
+    assert scores[3000] == pytest.approx(0.9)
+    assert values[3] not in scores

@@ -1,21 +1,30 @@
-"""Segment your own image with a trained model and draw the result."""
+"""Segment images of your own with a trained model, and draw the results."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 
 
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('image', help='path of the image')
-    parser.add_argument('config', help='path of the config')
+    parser.add_argument(
+        'images',
+        nargs='+',
+        metavar='IMAGE',
+        help='an image, several, a folder of them, or a pattern such as "photos/*.jpg"',
+    )
+    parser.add_argument('config', help='path of the config, or its name')
     parser.add_argument('checkpoint', help='path of the checkpoint')
     parser.add_argument(
         '--out',
-        default='demo.png',
-        help='picture to write, or a folder, which gets a PNG of the name of the image (default: '
-        'demo.png)',
+        default='demo',
+        help='folder for the pictures, PNGs of the names of the images; of a single image also '
+        'the file itself (default: demo.png, and the folder demo for several)',
+    )
+    parser.add_argument(
+        '--json', metavar='FILE', help='write class, score, area and box of each segment'
     )
     parser.add_argument(
         '--overwrite', action='store_true', help='replace a file that this tool did not write'
@@ -25,27 +34,37 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    """Run the command."""
+def main() -> int:
+    """Run the command; the exit code is 1 if an image could not be read."""
     args = parse_args()
     from mmcomformer.engine.cli import command_errors
-    from mmcomformer.engine.inference import draw_prediction
-    from mmcomformer.outputs import picture_path
+    from mmcomformer.pictures.demo import Demo, Drawn, run_demo
+
+    def show(drawn: Drawn) -> None:
+        if drawn.prediction is None:
+            print(f'skipped: {drawn.fault}', file=sys.stderr)
+            return
+        segments = drawn.prediction.segments
+        print(f'{drawn.image}: {len(segments)} segments drawn into {drawn.picture}', flush=True)
+        for segment in segments if alone else ():
+            share = 100 * segment.area / drawn.prediction.ids.size
+            score = '' if segment.score is None else f'   score {segment.score:.2f}'
+            print(f'  {segment.name:30s} {share:5.1f} % of the image{score}')
 
     with command_errors(debug=args.debug):
-        out = picture_path(args.out, args.image)
-        segments = draw_prediction(
-            args.image,
-            args.config,
-            args.checkpoint,
-            out,
+        demo = Demo(
+            images=args.images,
+            config=args.config,
+            checkpoint=args.checkpoint,
+            out=args.out,
+            json=args.json,
             device=args.device,
             overwrite=args.overwrite,
         )
-    for name, area in segments:
-        print(f'{name:30s} {100 * area:5.1f} % of the image')
-    print(f'{len(segments)} segments drawn into {out}')
+        alone = len(args.images) == 1
+        drawn = run_demo(demo, show)
+    return int(any(result.fault for result in drawn))
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

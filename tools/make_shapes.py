@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from mmengine.utils import ProgressBar
-
+from mmcomformer.datasets.parallel import Progress
 from mmcomformer.datasets.shapes import ShapesParameters, generate_shapes
 from mmcomformer.engine.cli import command_errors
 
@@ -29,19 +28,6 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-class _Progress:
-    """Progress bar that appears with the first image, so not at all if the set is there."""
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._bar: ProgressBar | None = None
-
-    def __call__(self) -> None:
-        if self._bar is None:
-            self._bar = ProgressBar(self._total)
-        self._bar.update()
-
-
 def main() -> None:
     """Generate the set, or find that it is there."""
     args = parse_args()
@@ -57,9 +43,9 @@ def main() -> None:
             args.out,
             parameters,
             overwrite=args.overwrite,
-            on_image=_Progress(args.train + args.val),
+            on_image=Progress('images', args.train + args.val).update,
         )
-    print(f'\n{args.out}: written' if written else f'{args.out}: already there')
+    print(f'{args.out}: written' if written else f'{args.out}: already there')
 
 
 if __name__ == '__main__':

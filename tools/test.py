@@ -23,7 +23,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', help='folder for the log (default: that of the config)')
     parser.add_argument('--show-dir', help='write pictures of the predictions into this folder')
     parser.add_argument(
-        '--overwrite', action='store_true', help='replace pictures that this tool did not write'
+        '--out',
+        metavar='DIR',
+        help="write the predictions: panoptic ones as COCO's panoptic.json and PNGs of ids, "
+        "semantic ones as label maps with the values of the dataset's own",
+    )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace files that this tool did not write'
     )
     parser.add_argument(
         '--tta',
@@ -54,11 +60,18 @@ def parse_args() -> argparse.Namespace:
         default=[],
         help='settings that override the config',
     )
+    parser.add_argument(
+        '--verbose',
+        action='store_true',
+        help='print all that the log file holds: environment, config, hooks, every loss',
+    )
     parser.add_argument('--debug', action='store_true', help='show where an error was raised')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.sweep and (args.show_dir or args.tta):
-        parser.error('--sweep: leave --show-dir and --tta out; evaluate with the best value then')
+    if args.sweep and (args.show_dir or args.out or args.tta):
+        parser.error(
+            '--sweep: leave --show-dir, --out and --tta out; evaluate with the best value then'
+        )
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
 
@@ -78,6 +91,7 @@ def main() -> None:
             work_dir=args.work_dir,
             launcher=args.launcher,
             cfg_options=parse_options(args.cfg_options),
+            verbose=args.verbose,
         )
         if args.sweep:
             sweep(request, args.checkpoint, args.sweep, images=args.sweep_on)
@@ -86,6 +100,7 @@ def main() -> None:
             request,
             args.checkpoint,
             show_dir=args.show_dir,
+            out=args.out,
             overwrite=args.overwrite,
             tta=args.tta,
         )

@@ -41,6 +41,11 @@ def parse_args() -> argparse.Namespace:
         default=[],
         help='settings that override the config, such as train_dataloader.batch_size=4',
     )
+    parser.add_argument(
+        '--verbose',
+        action='store_true',
+        help='print all that the log file holds: environment, config, hooks, every loss',
+    )
     parser.add_argument('--debug', action='store_true', help='show where an error was raised')
     # torch.distributed.launch passes one spelling or the other
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
@@ -69,6 +74,7 @@ def main() -> None:
                 teacher=args.teacher,
                 launcher=args.launcher,
                 cfg_options=parse_options(args.cfg_options),
+                verbose=args.verbose,
             )
         )
 

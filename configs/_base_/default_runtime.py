@@ -3,7 +3,7 @@ custom_imports = dict(imports=['mmcomformer'], allow_failed_imports=False)
 
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
-    # at the iteration of the validation; by epoch it would always be 0
+    # metrics at the iteration that they are of, in scalars.json, TensorBoard and W&B
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
     finite_loss=dict(type='FiniteLossHook'),
@@ -29,7 +29,11 @@ env_cfg = dict(
 vis_backends = [
     dict(type='LocalVisBackend'),
     dict(type='TensorboardVisBackend'),
-    # dict(type='WandbVisBackend', init_kwargs=dict(project='mmcomformer')),
+    # dict(
+    #     type='WandbVisBackend',
+    #     init_kwargs=dict(project='mmcomformer'),
+    #     define_metric_cfg=[dict(name='*', step_metric='run_iter')],
+    # ),
 ]
 visualizer = dict(type='PanopticVisualizer', vis_backends=vis_backends, name='visualizer')
 log_processor = dict(type='LogProcessor', window_size=50, by_epoch=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +12,28 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
+
+QUIET = tuple(
+    re.compile(pattern)
+    for pattern in (
+        # libraries that call their own or torch's former names
+        r'torch\.meshgrid: in an upcoming release',
+        r'`?torch\.(cuda|cpu)\.amp\.\w+\(args\.\.\.\)`? is deprecated',
+        r'"FileClient" will be deprecated in future',
+        r'"HardDiskBackend" is the alias of "LocalBackend"',
+        r'pkg_resources is deprecated as an API',
+        # how several processes share a CPU, and how its DDP is told to leave buffers alone
+        r'Setting (MKL|OMP)_NUM_THREADS environment variable',
+        r'`broadcast_buffers` is deprecated',
+        # a loader asks for pinned memory where there is no accelerator
+        r"'pin_memory' argument is set as true but no accelerator is found",
+        # the first iteration with AMP may skip its update
+        r'Detected call of `(lr_)?scheduler\.step\(\)` before `optimizer\.step\(\)`',
+        # a picture is drawn without a folder for the records of a training
+        r'`Visualizer` backend is not initialized because save_dir is None',
+    )
+)
+"""Beginnings of warnings of the libraries that a user can do nothing about."""
 
 _NOISY = ('mmdet.datasets', 'mmdet.evaluation', 'mmseg.datasets')
 
@@ -45,6 +68,12 @@ def silence_imports() -> None:
     """
     if not any(isinstance(finder, _QuietFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _QuietFinder())
+
+
+def silence_warnings() -> None:
+    """Drop the warnings of :data:`QUIET`, by their message; any other stays."""
+    for pattern in QUIET:
+        warnings.filterwarnings('ignore', message=pattern.pattern)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,8 @@ from typing import Any
 
 import cv2
 from mmengine.config import DictAction
+
+from ..compat.quiet import silence_warnings
 
 _EXPECTED = (OSError, ValueError, TypeError, RuntimeError, ImportError, MemoryError, cv2.error)
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), '')
@@ -39,8 +42,14 @@ def command_errors(*, debug: bool = False) -> Iterator[None]:
         debug: Whether to show where an error was raised, too; MMCOMFORMER_DEBUG=1 does the same.
     """
     _print_anything()
+    silence_warnings()
     try:
         yield
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        # as a shell reports a program that Ctrl-C has ended
+        sys.exit(128 + signal.SIGINT)
     except _EXPECTED as error:
         message = _message_for_users(error)
         if debug or os.environ.get('MMCOMFORMER_DEBUG') == '1' or message is None:
@@ -106,4 +115,13 @@ def parse_options(options: Sequence[str]) -> dict[str, Any]:
     parser = argparse.ArgumentParser()
     parser.add_argument('--options', nargs='+', action=DictAction)
     parsed = parser.parse_args(['--options', *options]).options if options else {}
-    return dict(parsed)
+    texts = dict(option.split('=', 1) for option in options)
+    # mmengine takes the blanks out of a text too
+    return {
+        key: texts[key] if isinstance(value, str) and value == _bare(texts[key]) else value
+        for key, value in dict(parsed).items()
+    }
+
+
+def _bare(text: str) -> str:
+    return text.replace(' ', '')

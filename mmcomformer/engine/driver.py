@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache, partial
@@ -24,6 +25,10 @@ from .checkpoint import (
     previous_checkpoint,
     read_checkpoint,
 )
+from .console import Console, build_runner, command_console, tell
+from .hooks.console_hook import ConsoleHook
+from .hooks.interrupt_hook import stopped_by_user
+from .hooks.one_axis_hook import OneAxisHook
 from .hooks.previous_step_hook import find_hooks
 from .launch import prepare_device
 from .memory import exhausted_memory_explained
@@ -56,17 +61,51 @@ def run(request: Request) -> None:
     """
     if request.resume and request.overwrite:
         raise ValueError('--resume and --overwrite contradict each other; give one of them')
+    with command_console(verbose=request.verbose) as console:
+        _run(request, console)
+
+
+def _run(request: Request, console: Console) -> None:
     steps = _steps_to_run(request)
     cfg = _config_of(request, steps[0], request.teacher)
     run_dir = Path(cfg.work_dir).resolve().parent
     with lost_processes_explained(), _owned_by_first_process(run_dir):
         resume = not request.overwrite and (request.resume or bool(cfg.get('resume')))
         plans = _make_plans(request, steps, run_dir, resume=resume)
+        if is_main_process():
+            _check_results(cfg)
         # once, before the first step that trains
         begin = cache(partial(_begin, request, plans, run_dir, resume=resume))
-        for plan in plans:
-            _run_step(plan, begin)
+        before = [load_config(request, step) for step in range(plans[0].step)]
+        for index, plan in enumerate(plans):
+            later = [other.cfg for other in plans[index + 1 :] if other.point.state != 'done']
+            show = ConsoleHook(console, _count_iters(later))
+            axis = OneAxisHook(
+                _count_iters([*before, *(other.cfg for other in plans[:index])]) or 0
+            )
+            with stopped_by_user(console, Path(plan.cfg.work_dir)) as interrupt:
+                _run_step(plan, begin, console, [show, axis, interrupt])
             gc.collect()
+
+
+def _check_results(cfg: Config) -> None:
+    """Warn of a config whose results nobody would write down."""
+    hooks = [hook.get('type') for hook in cfg.get('custom_hooks') or []]
+    if not any(str(hook).rpartition('.')[2] == 'SummaryHook' for hook in hooks):
+        print_log(
+            'custom_hooks: there is no SummaryHook, so this run leaves no table and no '
+            'summary.json; inherit a base of a method, such as _base_/methods/comformer.py',
+            logger='current',
+            level=logging.WARNING,
+        )
+
+
+def _count_iters(configs: Sequence[Config]) -> int | None:
+    """Return how many iterations steps train; None if their epochs are counted."""
+    loops = [cfg.get('train_cfg') or {} for cfg in configs]
+    if any('max_iters' not in loop for loop in loops):
+        return None
+    return sum(loop['max_iters'] for loop in loops)
 
 
 @contextmanager
@@ -133,12 +172,21 @@ def _begin(request: Request, plans: Sequence[_Plan], run_dir: Path, *, resume: b
         note_teacher(run_dir, plans[0].step, request.teacher)
 
 
-def _run_step(plan: _Plan, begin: Callable[[], None]) -> None:
-    """Do what there is to do for a step; ``begin`` is called when its training has a batch."""
+def _run_step(
+    plan: _Plan, begin: Callable[[], None], console: Console, hooks: Sequence[Hook]
+) -> None:
+    """Do what there is to do for a step.
+
+    Args:
+        plan: The step.
+        begin: Called when its training has a batch.
+        console: What the user sees.
+        hooks: What is added to those of the config.
+    """
     step, cfg, point = plan
     if is_main_process():
         steps = scenario_of(cfg).num_steps
-        print_log(f'step {step} of 0..{steps - 1}: {point.message}', logger='current')
+        tell(f'step {step} of 0..{steps - 1}: {point.message}')
     if point.state == 'done':
         return
     if point.checkpoint is not None:
@@ -152,8 +200,10 @@ def _run_step(plan: _Plan, begin: Callable[[], None]) -> None:
         )
     cfg.resume = point.state == 'resume'
     if point.state == 'evaluate':
+        runner = build_runner(cfg, console)
+        _register(runner, hooks)
         with exhausted_memory_explained(cfg, 'val_dataloader'):
-            Runner.from_cfg(cfg).val()
+            runner.val()
         return
     if cfg.resume and cfg.get('randomness', {}).get('seed') is None:
         # known from the start, so that the sampler has it too
@@ -161,11 +211,16 @@ def _run_step(plan: _Plan, begin: Callable[[], None]) -> None:
     _check_start(cfg)
     if step == 0 and point.state == 'new' and is_main_process():
         fetch_pretrained(cfg)
-    runner = Runner.from_cfg(cfg)
+    runner = build_runner(cfg, console)
     _count_accumulation(runner)
-    runner.register_hook(_BeginHook(begin))
+    _register(runner, [_BeginHook(begin), *hooks])
     with exhausted_memory_explained(cfg):
         runner.train()
+
+
+def _register(runner: Runner, hooks: Sequence[Hook]) -> None:
+    for hook in hooks:
+        runner.register_hook(hook)
 
 
 class _BeginHook(Hook):

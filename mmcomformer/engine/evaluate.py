@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.runner import Runner
 
 from ..evaluation.summary_tables import format_evaluation
 from ..tasks import TASKS, task_of
 from .checkpoint import continual_meta, read_checkpoint
 from .checkpoint_fit import check_fit
+from .console import build_runner, command_console, tell
+from .hooks.console_hook import ConsoleHook
 from .launch import prepare_device
 from .memory import exhausted_memory_explained
 from .request import Request, load_config, name_run, requested_step
@@ -21,6 +22,7 @@ def evaluate(
     checkpoint: str,
     *,
     show_dir: str | None = None,
+    out: str | None = None,
     overwrite: bool = False,
     tta: bool = False,
 ) -> dict[str, float]:
@@ -30,7 +32,8 @@ def evaluate(
         request: Config and options; without a step, that of the checkpoint is used.
         checkpoint: Path of the checkpoint.
         show_dir: Folder for pictures of the predictions.
-        overwrite: Whether pictures there that something else wrote are replaced.
+        out: Folder for the predictions themselves, see :class:`.PredictionFilesHook`.
+        overwrite: Whether files there that something else wrote are replaced.
         tta: Whether to average the predictions for the variants of an image that the config's
             ``tta_pipeline`` makes.
 
@@ -42,7 +45,7 @@ def evaluate(
         RuntimeError: If the checkpoint is not one of ours or does not fit.
         ValueError: If the step that was asked for is not the checkpoint's, or the config has no
             test-time augmentation.
-        FileExistsError: If ``show_dir`` holds a picture of the same name of something else.
+        FileExistsError: If a folder holds a file of the same name of something else.
     """
     cfg = prepare_evaluation(request, checkpoint)
     if show_dir is not None:
@@ -52,13 +55,22 @@ def evaluate(
         )
     if tta:
         _augment_tests(cfg)
-    runner = Runner.from_cfg(cfg)
-    with exhausted_memory_explained(cfg, 'test_dataloader'):
-        metrics = runner.test()
-    for metric in runner.test_loop.evaluator.metrics:
-        # on the main process only
-        if getattr(metric, 'groups', None):
-            runner.logger.info(f'\n{format_evaluation(metric.groups, metric.per_class)}')
+    if out is not None:
+        folder = str(Path(out).resolve())
+        cfg.default_hooks.predictions = dict(
+            type='PredictionFilesHook', folder=folder, overwrite=overwrite
+        )
+    with command_console(verbose=request.verbose) as console:
+        runner = build_runner(cfg, console)
+        runner.register_hook(ConsoleHook(console))
+        with exhausted_memory_explained(cfg, 'test_dataloader'):
+            metrics = runner.test()
+        for metric in runner.test_loop.evaluator.metrics:
+            # on the main process only
+            if getattr(metric, 'groups', None):
+                tell(f'\n{format_evaluation(metric.groups, metric.per_class)}')
+        if out is not None:
+            console.print(f'predictions in {out}')
     return metrics
 
 

@@ -16,8 +16,10 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 
 from ..compat import libraries  # noqa: F401  (a wrong version is reported before the config is)
+from ..config_files import config_names, find_config
 from ..recipe import settle
 from ..scenario import parse_step, step_from_environment
+from ..spelling import closest
 from ..tasks import task_of
 from .config_check import check_config, check_types
 from .config_keys import check_config_keys, check_option_keys
@@ -29,7 +31,7 @@ class Request:
     """What the user asked for on the command line.
 
     Attributes:
-        config: Path of the config.
+        config: Path of the config, or the name of one that comes with the package.
         step: The step to run; None runs all of them.
         work_dir: Folder for the folders of the steps; None takes the config's.
         resume: Whether to skip finished steps and continue the unfinished one.
@@ -38,6 +40,7 @@ class Request:
         teacher: Checkpoint of the step before the first one that runs.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
         cfg_options: Settings that override the config's, by dotted key.
+        verbose: Whether the console shows all that the log file holds.
     """
 
     config: str
@@ -49,6 +52,7 @@ class Request:
     teacher: str | None = None
     launcher: str = 'none'
     cfg_options: Mapping[str, Any] = field(default_factory=dict)
+    verbose: bool = False
 
 
 def requested_step(step: int | None) -> int | None:
@@ -81,10 +85,9 @@ def load_config(request: Request, step: int) -> Config:
             task, a component has a key, name or value that it does not know, or nothing reads the
             memory.
     """
-    if not Path(request.config).is_file():
-        raise FileNotFoundError(f'config {request.config}: no such file')
+    path = _config_path(request.config)
     check_options(request.cfg_options)
-    cfg = _parse(request.config, step)
+    cfg = _parse(str(path), step)
     check_config_keys(cfg.to_dict(), request.config)
     check_option_keys(request.cfg_options, cfg.to_dict())
     # merging takes _delete_ out of what it is given, and every step is given it
@@ -94,7 +97,7 @@ def load_config(request: Request, step: int) -> Config:
     # without a scenario this raises, before anything else can fail for lack of one
     scenario = scenario_of(cfg)
     task_of(cfg.get('model'))
-    stem = Path(request.config).stem
+    stem = path.stem
     root = request.work_dir or (None if cfg.get('work_dir') else f'./work_dirs/{stem}')
     if root is not None:
         cfg.work_dir = str(Path(root) / f'step{scenario.step}')
@@ -102,6 +105,18 @@ def load_config(request: Request, step: int) -> Config:
     check_config(cfg)
     _check_memory_is_read(cfg)
     return cfg
+
+
+def _config_path(name: str) -> Path:
+    path = find_config(name)
+    if path is not None:
+        return path
+    meant = closest(Path(name).name, config_names())
+    hint = f'; did you mean {meant}?' if meant else ''
+    where = '' if Path(name).is_absolute() else f' in {Path.cwd()}'
+    raise FileNotFoundError(
+        f'config {name}: no such file{where}, and no config of mmcomformer has that name{hint}'
+    )
 
 
 def _settle(cfg: Config, request: Request, step: int) -> None:

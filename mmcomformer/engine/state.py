@@ -317,7 +317,8 @@ def discard(run_dir: str | Path, steps: Sequence[int]) -> None:
     run_dir = Path(run_dir)
     for step in steps:
         folder = run_dir / f'step{step}'
-        (folder / 'last_checkpoint').unlink(missing_ok=True)
+        for name in ('last_checkpoint', 'last.pth'):
+            (folder / name).unlink(missing_ok=True)
         for path in (*checkpoints_in(folder), folder / EVALUATION, folder / PSEUDO_LABELS):
             path.unlink(missing_ok=True)
     drop_steps(run_dir / FILE_NAME, min(steps))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -62,12 +63,24 @@ class ContinualEncoderDecoder(ContinualModel, EncoderDecoder):
                 f'model.test_cfg: unknown keys {unread}; expected {sorted(_TEST_KEYS)}. The '
                 f'thresholds of mask-based inference belong to model.decode_head.semantic_fusion'
             )
+        config = copy.deepcopy(
+            dict(
+                backbone=backbone,
+                decode_head=decode_head,
+                extra_losses=extra_losses,
+                freeze=freeze,
+                loss_feature=loss_feature,
+                train_cfg=train_cfg,
+                test_cfg=test_cfg,
+                **kwargs,
+            )
+        )
         head, losses = former_losses(decode_head, extra_losses, loss_feature)
         head.setdefault('train_cfg', train_cfg)
         super().__init__(
             backbone=backbone, decode_head=head, train_cfg=train_cfg, test_cfg=test_cfg, **kwargs
         )
-        self.prepare_steps(losses, freeze)
+        self.prepare_steps(losses, freeze, config)
 
     def loss(self, inputs: Tensor, data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
         """Return the losses of a preprocessed batch, those of the head with prefix ``decode.``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, ClassVar
 
 from mmdet.models.data_preprocessors import BatchFixedSizePad
@@ -45,6 +46,17 @@ class ContinualMaskFormer(ContinualModel, Mask2Former):
         loss_feature: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
+        config = copy.deepcopy(
+            dict(
+                backbone=backbone,
+                panoptic_head=panoptic_head,
+                panoptic_fusion_head=panoptic_fusion_head,
+                extra_losses=extra_losses,
+                freeze=freeze,
+                loss_feature=loss_feature,
+                **kwargs,
+            )
+        )
         head, losses = former_losses(panoptic_head, extra_losses, loss_feature)
         fusion = panoptic_fusion_head.copy()
         for key in ('scenario', 'mask_activation', 'class_activation'):
@@ -60,7 +72,7 @@ class ContinualMaskFormer(ContinualModel, Mask2Former):
         for augment in getattr(self.data_preprocessor, 'batch_augments', None) or ():
             if isinstance(augment, BatchFixedSizePad):
                 augment.pad_mask = False
-        self.prepare_steps(losses, freeze)
+        self.prepare_steps(losses, freeze, config)
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:
         """Return the losses of a preprocessed batch.

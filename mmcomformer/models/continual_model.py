@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from ..recipe import find_scenarios
+from ..scenario import step_from_environment
 from .extra_losses import build_extra_losses, compute_extra_losses, parts_read
 from .freezing import freeze_parameters, frozen_parameters
 from .growing import StepwiseModule, num_steps
@@ -38,16 +41,24 @@ class ContinualModel(nn.Module):
     loads_others: bool = False
     """Whether weights that do not fit may be loaded, as by a training that starts from others."""
     _eval_only: Sequence[nn.Module] = ()
+    follows_checkpoint: bool = True
+    """Whether the model takes the step of a checkpoint that it loads, where STEP is not set."""
+    _config: Mapping[str, Any] | None = None
 
     def prepare_steps(
-        self, extra_losses: Mapping[str, Any] | None, freeze: Mapping[str, Any] | None
+        self,
+        extra_losses: Mapping[str, Any] | None,
+        freeze: Mapping[str, Any] | None,
+        config: Mapping[str, Any] | None = None,
     ) -> None:
         """Build the extra losses, freeze what is not trained, and make the slots, empty.
 
         Args:
             extra_losses: See :func:`.build_extra_losses`.
             freeze: See :func:`.frozen_parameters`.
+            config: The arguments of the model; without them it never takes another step.
         """
+        self._config = config
         self.extra_losses = build_extra_losses(extra_losses)
         for name, loss in self.extra_losses.items():
             self.mask_head.class_activation.check_loss(loss, f'model.extra_losses.{name}')
@@ -55,6 +66,46 @@ class ContinualModel(nn.Module):
         self._eval_only = freeze_parameters(self, frozen)
         self.teacher = None
         self.pseudo_labeller = None
+
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        """Take the step of the weights, where nobody has said which one it is.
+
+        mmdet and mmseg build the model before they read the checkpoint, so at step 0 of a config
+        that reads STEP.
+        """
+        step = self._step_of(state_dict, prefix)
+        if step not in (None, self.mask_head.scenario.step) and self._may_follow:
+            self._become(step)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    @property
+    def _may_follow(self) -> bool:
+        return (
+            self.follows_checkpoint and self._config is not None and step_from_environment() is None
+        )
+
+    def _step_of(self, state_dict: Mapping[str, Any], prefix: str) -> int | None:
+        """Return the step of weights; None where they do not say, or not of this scenario."""
+        found = {
+            num_steps(state_dict, f'{prefix}{name}.') - 1
+            for name, module in self.named_modules()
+            if isinstance(module, StepwiseModule)
+        } - {-1}
+        step = found.pop() if len(found) == 1 else None
+        return step if step is not None and step < self.mask_head.scenario.num_steps else None
+
+    def _become(self, step: int | None) -> None:
+        """Become the model of another step, in place: the caller goes on to load its weights."""
+        config: Any = copy.deepcopy(self._config)
+        for _, scenario in find_scenarios(config):
+            scenario['step'] = step
+        # what is loaded replaces it
+        config['backbone'].pop('init_cfg', None)
+        other = type(self)(**config).to(next(self.parameters()).device)
+        other.train(self.training)
+        self.__dict__.update(other.__dict__)
 
     @property
     def mask_head(self) -> Any:

@@ -27,6 +27,27 @@ def fuse_panoptic(
     score_thr: float = 0.0,
     iou_thr: float = 0.0,
 ) -> Tensor:
+    """Turn the queries of an image into a panoptic map; see :func:`fuse_with_scores`."""
+    fused = fuse_with_scores(
+        cls_score,
+        masks,
+        num_things=num_things,
+        class_activation=class_activation,
+        score_thr=score_thr,
+        iou_thr=iou_thr,
+    )
+    return fused[0]
+
+
+def fuse_with_scores(
+    cls_score: Tensor,
+    masks: Masks,
+    *,
+    num_things: int,
+    class_activation: ClassActivation = SOFTMAX,
+    score_thr: float = 0.0,
+    iou_thr: float = 0.0,
+) -> tuple[Tensor, Tensor, Tensor]:
     """Turn the queries of an image into a panoptic map, without a loop over queries.
 
     Args:
@@ -40,8 +61,9 @@ def fuse_panoptic(
             pixels where its mask reaches 0.5.
 
     Returns:
-        Shape (H, W), int32: label + 1000 * instance for things (instances count from 1), label
-        for stuff, K where there is no segment.
+        The map, (H, W), int32: label + 1000 * instance for things (instances count from 1), label
+        for stuff, K where there is no segment; and for each query its value in the map, (Q,)
+        int64, and its class probability, (Q,) in [0, 1], which is 0 where it has no segment.
     """
     num_classes = cls_score.shape[-1] - 1
     scores, classes, kept = class_activation.decide(cls_score, score_thr, num_classes)
@@ -49,9 +71,10 @@ def fuse_panoptic(
     valid = owners.segments(kept, iou_thr)
     is_thing = valid & (classes < num_things)
     instance = is_thing.cumsum(0) * is_thing
-    codes = torch.cat([classes + instance * INSTANCE_OFFSET, classes.new_full((1,), num_classes)])
-    # owner -1 reads the last code: no segment
-    return codes[owners.restrict(valid)].int()
+    codes = classes + instance * INSTANCE_OFFSET
+    # owner -1 reads the last value: no segment
+    values = torch.cat([codes, classes.new_full((1,), num_classes)])
+    return values[owners.restrict(valid)].int(), codes, scores * valid
 
 
 @MODELS.register_module()
@@ -139,13 +162,16 @@ class ContinualFusionHead(MaskFormerFusionHead):
     ) -> PixelData:
         """Return the panoptic map of an image as ``PixelData(sem_seg=(1, H, W) int32)``.
 
+        Its metadata ``segment_scores`` are the scores of the segments by value in the map, the
+        highest of its queries for stuff.
+
         Args:
             mask_cls: Class logits, (Q, K + 1).
             mask_pred: Mask logits, (Q, h, w).
             size: Height and width (H, W) of the result, pixels; that of the logits if None.
         """
         height, width = size or mask_pred.shape[1:]
-        panoptic = fuse_panoptic(
+        panoptic, codes, scores = fuse_with_scores(
             mask_cls,
             MaskLogits(mask_pred, self.mask_activation, (height, width)),
             num_things=self.num_things_classes,
@@ -153,4 +179,8 @@ class ContinualFusionHead(MaskFormerFusionHead):
             score_thr=self.test_cfg.get('object_mask_thr', 0.0),
             iou_thr=self.test_cfg.get('iou_thr', 0.0),
         )
-        return PixelData(sem_seg=panoptic[None])
+        best: dict[int, float] = {}
+        for code, score in zip(codes.tolist(), scores.tolist(), strict=True):
+            if score > 0:
+                best[code] = max(score, best.get(code, 0.0))
+        return PixelData(sem_seg=panoptic[None], metainfo=dict(segment_scores=best))

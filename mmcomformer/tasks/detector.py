@@ -27,8 +27,8 @@ class DetectorTask(Task):
 
         return init_detector(cfg, checkpoint, device=device)
 
-    def predict(self, model: Any, image: str) -> Any:
-        """Return the ``DetDataSample`` of an image file."""
+    def predict(self, model: Any, image: str | np.ndarray) -> Any:
+        """Return the ``DetDataSample`` of an image; see :class:`.Task`."""
         from mmdet.apis import inference_detector
 
         return inference_detector(model, image)

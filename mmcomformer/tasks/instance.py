@@ -52,6 +52,17 @@ class InstanceTask(DetectorTask):
                 painted[0][mask] = int(found.labels[index]) + number * INSTANCE_OFFSET
         return painted
 
+    def segment_scores(self, sample: Any) -> dict[int, float] | None:
+        """Return the scores of the instances that are shown."""
+        from mmdet.evaluation.functional import INSTANCE_OFFSET
+
+        found = sample.pred_instances
+        order = found.scores.sort(stable=True).indices.tolist()
+        return {
+            int(found.labels[index]) + number * INSTANCE_OFFSET: float(found.scores[index])
+            for number, index in enumerate(order, start=1)
+        }
+
 
 _NOTHING = 999
 """A label of no class: panoptic maps hold fewer."""

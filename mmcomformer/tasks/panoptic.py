@@ -21,3 +21,7 @@ class PanopticTask(DetectorTask):
     def segment_map(self, sample: Any) -> Tensor:
         """Return mmdet's panoptic map."""
         return sample.pred_panoptic_seg.sem_seg
+
+    def segment_scores(self, sample: Any) -> dict[int, float] | None:
+        """Return the class probabilities of the segments."""
+        return sample.pred_panoptic_seg.get('segment_scores')

@@ -29,8 +29,8 @@ class SemanticTask(Task):
 
         return init_model(cfg, checkpoint, device=device)
 
-    def predict(self, model: Any, image: str) -> Any:
-        """Return the ``SegDataSample`` of an image file."""
+    def predict(self, model: Any, image: str | np.ndarray) -> Any:
+        """Return the ``SegDataSample`` of an image; see :class:`.Task`."""
         from mmseg.apis import inference_model
 
         return inference_model(model, image)

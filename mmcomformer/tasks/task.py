@@ -44,8 +44,13 @@ class Task(ABC):
         """Build the model of a config and load a checkpoint, with the library's own function."""
 
     @abstractmethod
-    def predict(self, model: Any, image: str) -> Any:
-        """Return the data sample that a model of :meth:`load_model` predicts for an image file."""
+    def predict(self, model: Any, image: str | np.ndarray) -> Any:
+        """Return the data sample that a model of :meth:`load_model` predicts for an image.
+
+        Args:
+            model: The model.
+            image: Path of a file, or pixels, (H, W, 3), uint8, BGR.
+        """
 
     @abstractmethod
     def segment_map(self, sample: Any) -> Tensor:
@@ -55,6 +60,10 @@ class Task(ABC):
             Shape (1, H, W), integers: a value for each segment, which is its dataset label plus
             1000 times its number in that class; a label of no class where there is none.
         """
+
+    def segment_scores(self, sample: Any) -> dict[int, float] | None:
+        """Return the scores of segments by value of :meth:`segment_map`; None if it has none."""
+        return None
 
     @abstractmethod
     def truth_map(self, sample: Any, num_classes: int) -> Tensor:

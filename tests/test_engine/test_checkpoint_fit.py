@@ -9,11 +9,11 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import BaseLoop, load_state_dict
 from small_runs import CONFIG
 
+from mmcomformer.apis import load_model
 from mmcomformer.engine.checkpoint import read_checkpoint
 from mmcomformer.engine.checkpoint_fit import check_fit, check_teacher, trained_config
 from mmcomformer.engine.evaluate import evaluate
 from mmcomformer.engine.hooks import SafeCheckpointHook
-from mmcomformer.engine.inference import load_model
 from mmcomformer.engine.request import Request, load_config
 from mmcomformer.pictures.browsing import Browse, browse
 from mmcomformer.registry import MODELS

@@ -15,7 +15,7 @@ from mmcomformer.datasets.class_index import ClassIndex
 from mmcomformer.datasets.label_maps import read_label_map
 from mmcomformer.datasets.parallel import parallel
 from mmcomformer.datasets.png import image_size
-from mmcomformer.engine.cli import command_errors
+from mmcomformer.engine.cli import command_errors, parse_options
 
 
 def foreign_fault(number):
@@ -113,3 +113,10 @@ def test_pool(lossy, workers):
         ClassIndex.from_label_maps([lossy] * 4, num_classes=2, workers=workers)
 
     assert line_of(index).startswith(f'error: label map {lossy} is in a lossy format')
+
+
+def test_blanks_of_an_option_stay():
+    found = parse_options(['data_root=/a/b c/', 'increments=[1, 2]', 'x.y=1', 'name=" a "'])
+    assert found['data_root'] == '/a/b c/'
+    assert found['increments'] == [1, 2]
+    assert found['x.y'] == 1

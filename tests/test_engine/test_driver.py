@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from mmcomformer.engine import driver
 from mmcomformer.engine.hooks.previous_step_hook import find_hooks
@@ -272,3 +273,11 @@ def test_synchronised_norms_need_an_accelerator(monkeypatch):
     prepare_device(load_config(request, 0), launcher='none')
     with pytest.raises(ValueError, match='norm_cfg: SyncBN needs an accelerator in several proc'):
         prepare_device(load_config(request, 0), launcher='pytorch')
+
+
+@pytest.mark.parametrize(('hooks', 'warned'), [([], True), ([dict(type='SummaryHook')], False)])
+def test_config_that_leaves_no_table(hooks, warned, caplog, monkeypatch):
+    told = []
+    monkeypatch.setattr(driver, 'print_log', lambda message, **_: told.append(message))
+    driver._check_results(Config(dict(custom_hooks=hooks)))
+    assert [('there is no SummaryHook' in message) for message in told] == [True] * warned

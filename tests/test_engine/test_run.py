@@ -92,7 +92,7 @@ class TestWhatARunLeaves:
         for step in range(3):
             folder = (finished_run[0] / f'step{step}').iterdir()
             files = sorted(path.name for path in folder if '.pth' in path.name)
-            assert files == ['iter_2.pth', 'iter_3.pth']
+            assert files == ['iter_2.pth', 'iter_3.pth', 'last.pth']
 
     def test_teacher_never_changes(self, finished_run):
         work_dir, records, _ = finished_run

@@ -15,18 +15,19 @@ from runs import timeless
 from small_runs import CONFIG as PANOPTIC
 from small_runs import WatchTeacherHook, hash_of, small_options
 
+from mmcomformer.apis import load_model, predict
 from mmcomformer.engine import driver
 from mmcomformer.engine import evaluate as evaluate_module
 from mmcomformer.engine.checkpoint import previous_checkpoint, read_checkpoint
 from mmcomformer.engine.evaluate import evaluate
 from mmcomformer.engine.hooks.previous_step_hook import find_hooks
-from mmcomformer.engine.inference import draw_prediction, load_model
 from mmcomformer.engine.request import Request, load_config
 from mmcomformer.engine.scenario_config import model_at_step, scenario_of
 from mmcomformer.engine.state import resume_point
 from mmcomformer.models import ContinualEncoderDecoder
 from mmcomformer.pictures import browsing
 from mmcomformer.pictures.browsing import Browse, browse
+from mmcomformer.pictures.demo import Demo, run_demo
 from mmcomformer.report.collected import read_evaluation
 from mmcomformer.tasks import task_of
 
@@ -293,24 +294,26 @@ class TestInference:
     def test_demo(self, config, sharp, image, tmp_path):
         out = tmp_path / 'new' / 'demo.png'
         checkpoint = sharp(1)
-        segments = draw_prediction(image, config, checkpoint, str(out), device='cpu')
+        (drawn,) = run_demo(Demo([image], config, checkpoint, out, device='cpu'))
+        segments = drawn.prediction.segments
         assert cv2.imread(str(out)).shape == cv2.imread(image).shape
         model = load_model(config, checkpoint, device='cpu')
         labels = inference_model(model, image).pred_sem_seg.data.numpy()
         classes = model.dataset_meta['classes']
-        expected = {classes[x]: (labels == x).mean() for x in np.unique(labels) if x != 255}
-        assert dict(segments) == pytest.approx(expected)
-        assert len(segments) == len(expected)
-        assert [area for _, area in segments] == sorted(expected.values(), reverse=True)
+        expected = {classes[x]: (labels == x).sum() for x in np.unique(labels) if x != 255}
+        assert {segment.name: segment.area for segment in segments} == expected
+        assert [x.area for x in segments] == sorted(expected.values(), reverse=True)
+        assert {(segment.score, segment.is_thing) for segment in segments} == {(None, False)}
+        by_array = predict(model, cv2.imread(image))
+        assert np.array_equal(by_array.ids, predict(model, image).ids)
 
     def test_demo_that_finds_nothing(self, config, finished, image, tmp_path):
         content = read_checkpoint(previous_checkpoint(finished[0] / 'step1'))
         content['state_dict']['decode_head.cls_embed.no_object.bias'] += 1000
         torch.save(content, tmp_path / 'nothing.pth')
-        out = str(tmp_path / 'demo.png')
-        assert (
-            draw_prediction(image, config, str(tmp_path / 'nothing.pth'), out, device='cpu') == []
-        )
+        nothing = str(tmp_path / 'nothing.pth')
+        (drawn,) = run_demo(Demo([image], config, nothing, tmp_path / 'demo.png', device='cpu'))
+        assert drawn.prediction.segments == ()
 
 
 class TestBrowse:

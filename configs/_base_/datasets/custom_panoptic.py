@@ -4,6 +4,8 @@ _base_ = 'panoptic.py'
 step = {{'$STEP:0'}}
 scenario = dict(setting='{{$SETTING:overlap}}', step=step)
 data_root = 'data/custom/'
+# length of the shorter side, pixels; crops, padding and the sizes at test follow
+image_size = 640
 # of all loaders; the names of the classes are those of the scenario
 dataset = dict(metainfo='scenario')
 

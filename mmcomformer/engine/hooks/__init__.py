@@ -5,6 +5,7 @@ from .broadcast_buffers_hook import BroadcastBuffersHook
 from .data_pass_hook import DataPassHook
 from .finite_loss_hook import FiniteLossHook
 from .peak_memory_hook import PeakMemoryHook
+from .prediction_files_hook import PredictionFilesHook
 from .prediction_pictures_hook import PredictionPicturesHook
 from .previous_step_hook import PreviousStepHook
 from .pseudo_label_hook import PseudoLabelHook
@@ -18,6 +19,7 @@ __all__ = [
     'DataPassHook',
     'FiniteLossHook',
     'PeakMemoryHook',
+    'PredictionFilesHook',
     'PredictionPicturesHook',
     'PreviousStepHook',
     'PseudoLabelHook',

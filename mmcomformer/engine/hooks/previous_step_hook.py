@@ -66,6 +66,12 @@ class PreviousStepHook(Hook):
         self._resumed = False
         self._method_state: dict[str, dict[str, torch.Tensor]] = {}
 
+    @property
+    def teacher_path(self) -> str | None:
+        """The checkpoint that the step starts from; None at step 0, or before it is known."""
+        teacher = self._meta.get('teacher')
+        return None if teacher is None else str(teacher['path'])
+
     def before_run(self, runner: Runner) -> None:
         """Check the config and the checkpoint of the step before.
 
@@ -75,6 +81,8 @@ class PreviousStepHook(Hook):
             ValueError: If the config contradicts itself.
         """
         self.scenario = scenario_of(runner.cfg)
+        # what a runner has built for a step is trained and evaluated at that step only
+        unwrap_model(runner.model).follows_checkpoint = False
         if not isinstance(runner._train_loop, BaseLoop):
             return
         check_derived(runner.cfg)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from ...registry import HOOKS
 from ..resumed_data import data_position, resume_data
 from .previous_step_hook import unwrap_model
 
+LAST = 'last.pth'
+"""Link in a step's folder to its last checkpoint."""
 RANDOM_KEY = 'random_states'
 DATA_KEY = 'data_position'
 
@@ -47,6 +50,7 @@ class SafeCheckpointHook(CheckpointHook):
         self._before_val: dict[str, Any] | None = None
         self._resumed: dict[str, Any] = {}
         self._waiting = False
+        self._saved_at = 0
 
     def before_run(self, runner: Runner) -> None:
         """Let a training that begins with the weights of another model load what fits."""
@@ -118,6 +122,19 @@ class SafeCheckpointHook(CheckpointHook):
         if self._waiting and not _has_pending_gradients(runner):
             self._save_checkpoint(runner)
 
+    def save_now(self, runner: Runner) -> bool | None:
+        """Save after the current iteration, unless that has been done.
+
+        Returns:
+            Whether there is a checkpoint of it: False where they are written after epochs only,
+            None while gradients are being accumulated.
+        """
+        if self.by_epoch:
+            return False
+        if self._saved_at != runner.iter + 1:
+            self._save_checkpoint(runner)
+        return None if self._waiting else True
+
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Add the states of the generators and the position in the stream of images."""
         if self._saved_states is not None:
@@ -170,6 +187,7 @@ class SafeCheckpointHook(CheckpointHook):
             # object stores replace a file in one go
             super()._save_checkpoint_with_step(runner, step, meta)
         self._saved_states = None
+        self._saved_at = step
 
     def _replace_checkpoint(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
         outdated = self._outdated(runner, step)
@@ -191,6 +209,7 @@ class SafeCheckpointHook(CheckpointHook):
             )
         with replaced_file(Path(runner.work_dir) / 'last_checkpoint') as pointer:
             pointer.write_text(self.last_ckpt, encoding='utf-8')
+        _point_to(Path(self.last_ckpt))
         for path in outdated:
             path.unlink(missing_ok=True)
 
@@ -224,6 +243,16 @@ def _complete_best_files(runner: Runner) -> Iterator[None]:
         yield
     finally:
         del vars(runner)['save_checkpoint']
+
+
+def _point_to(checkpoint: Path) -> None:
+    """Let ``last.pth`` beside a checkpoint be that checkpoint, for users; nothing reads it here."""
+    # where there are no links, as on some network file systems, there is no such name
+    with suppress(OSError, NotImplementedError):
+        temporary = checkpoint.with_name(f'.{LAST}.{os.getpid()}.tmp')
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(checkpoint.name)
+        os.replace(temporary, checkpoint.with_name(LAST))
 
 
 def _has_pending_gradients(runner: Runner) -> bool:

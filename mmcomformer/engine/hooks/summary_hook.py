@@ -27,6 +27,7 @@ from ...registry import HOOKS
 from ...scenario import Scenario
 from ...tasks import task_named
 from ..checkpoint import META_KEY, continual_meta, is_trained, read_checkpoint
+from ..console import tell
 from ..machine import describe_machine
 from ..scenario_config import scenario_of
 from .peak_memory_hook import PeakMemoryHook
@@ -104,9 +105,9 @@ class SummaryHook(Hook):
         before = {key: loaded[key] for key in _COUNTS if key in loaded}
         if now != before:
             raise RuntimeError(
-                f'train_dataloader.dataset: this step was begun with {_in_words(before)} and now '
-                f'has {_in_words(now)}, so it would not be the same training; put the data back, '
-                f'or train the step anew with --overwrite'
+                f'train_dataloader.dataset: this step was begun with '
+                f'{counts_in_words(before)} and now has {counts_in_words(now)}, so it would not be '
+                f'the same training; put the data back, or train the step anew with --overwrite'
             )
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
@@ -151,7 +152,7 @@ class SummaryHook(Hook):
         }
         path, run = summary_path(runner), self._run(runner, scenario)
         summary = update_summary(path, run, entry, self._steps_of_teacher(runner, run))
-        runner.logger.info(f'{path}\n{format_summary(summary)}')
+        tell(f'{path}\n{format_summary(summary)}')
 
     def finished_training(self, runner: Runner) -> dict[str, Any] | None:
         """Return the numbers of the finished training, or None if it is not finished."""
@@ -266,6 +267,7 @@ def _parts(dataset: Any) -> Iterator[Any]:
         yield dataset
 
 
-def _in_words(counts: Mapping[str, int]) -> str:
+def counts_in_words(counts: Mapping[str, int]) -> str:
+    """Return the counts of :func:`image_counts` as a phrase."""
     replayed = counts.get('memory_images')
     return f'{counts["train_images"]} images' + (f' and {replayed} from memory' if replayed else '')

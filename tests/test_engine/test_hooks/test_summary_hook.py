@@ -415,7 +415,7 @@ def test_semantic_task_with_background(tmp_path):
 def test_table_is_logged(tmp_path):
     runner = make_runner(tmp_path)
     messages = []
-    runner.logger.info = lambda message, *args: messages.append(message)
+    runner.logger.info = lambda message, *args, **kwargs: messages.append(message)
     runner.train()
     (table,) = [message for message in messages if 'PQ avg over steps' in message]
     assert str(tmp_path / 'summary.json') in table
