@@ -69,9 +69,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.sweep and (args.show_dir or args.out or args.tta):
-        parser.error(
-            '--sweep: leave --show-dir, --out and --tta out; evaluate with the best value then'
-        )
+        parser.error('--sweep: leave out --show-dir, --out and --tta; evaluate with the best value')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
 

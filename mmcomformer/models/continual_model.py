@@ -70,15 +70,32 @@ class ContinualModel(nn.Module):
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
-        """Take the step of the weights, where nobody has said which one it is.
+        """Take the step of the weights, where nobody has said which one it is; refuse others.
 
         mmdet and mmseg build the model before they read the checkpoint, so at step 0 of a config
-        that reads STEP.
+        that reads STEP. A load that is not strict, as in their own programs, would only log what
+        does not fit, and predict with what is left at random.
+
+        Raises:
+            RuntimeError: If weights are missing, unexpected or of another shape.
         """
         step = self._step_of(state_dict, prefix)
         if step not in (None, self.mask_head.scenario.step) and self._may_follow:
             self._become(step)
+        self._check_fit(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    def _check_fit(self, state_dict: Mapping[str, Any], prefix: str) -> None:
+        length = len(prefix)
+        found = {name[length:]: x for name, x in state_dict.items() if name.startswith(prefix)}
+        if self.loads_others or self._is_of_another_step(found):
+            return
+        faults = weight_faults(self.state_dict(), found)
+        if faults:
+            raise RuntimeError(
+                f'the checkpoint does not fit the model: {"; ".join(faults)}\n'
+                f'pass the config that it was trained with, or a checkpoint of this config'
+            )
 
     @property
     def _may_follow(self) -> bool:
@@ -118,27 +135,6 @@ class ContinualModel(nn.Module):
         for module in self._eval_only:
             module.eval()
         return self
-
-    def _load_from_state_dict(
-        self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any
-    ) -> None:
-        """Refuse what does not fit, which a load that is not strict would only log.
-
-        mmdet's and mmseg's own programs load so, and would predict with what is left at random.
-
-        Raises:
-            RuntimeError: If weights are missing, unexpected or of another shape.
-        """
-        length = len(prefix)
-        found = {name[length:]: x for name, x in state_dict.items() if name.startswith(prefix)}
-        if not self.loads_others and not self._is_of_another_step(found):
-            faults = weight_faults(self.state_dict(), found)
-            if faults:
-                raise RuntimeError(
-                    f'the checkpoint does not fit the model: {"; ".join(faults)}\n'
-                    f'pass the config that it was trained with, or a checkpoint of this config'
-                )
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def _is_of_another_step(self, state_dict: Mapping[str, Any]) -> bool:
         # such a module refuses it, and says which step it is of
