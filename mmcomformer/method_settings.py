@@ -8,6 +8,7 @@ A base of a backbone or method names what it changes without knowing the task or
         model=dict(extra_losses=dict(distill=None)),  # merged into the model
         config=dict(crop_size=(512, 512)),  # merged into the top level
         scaled_by_classes=['extra_losses.feature.loss_weight'],
+        panoptic=dict(head=..., model=...),  # for this task alone, and so semantic=dict(...)
         released=dict(head=..., model=..., config=dict(schedule=dict(later_lr=5e-5))),
     )
 
@@ -25,14 +26,14 @@ from typing import Any
 from .config_tree import look_up, mark, merged, put
 from .scenario import parse_step
 from .spelling import check_keys
-from .tasks import task_of
+from .tasks import TASKS, task_of
 
 PARTS = ('backbone', 'method')
 """Bases that hold settings of the model and of its head, wherever that is."""
 RECIPES = ('released', 'fair')
 """The first one is the default."""
 _SETTINGS = ('head', 'model', 'config', 'scaled_by_classes')
-_KEYS = ('key', *_SETTINGS, 'released')
+_KEYS = ('key', *_SETTINGS, 'released', *TASKS)
 
 
 def recipe_of(config: Mapping[str, Any]) -> str:
@@ -132,8 +133,18 @@ def _settings_of(config: Mapping[str, Any], part: str) -> dict[str, Any]:
     released = [settings.pop('released', {}), own.pop('released', {})]
     for name, node in (('released', released[0]), ('per_method: released', released[1])):
         check_keys(name, node, _SETTINGS)
+    settings, own = (_for_task(config, node) for node in (settings, own))
     if part == 'method' and recipe_of(config) == 'released':
         return merged(settings, *filter(None, (own, *released)))
+    return merged(settings, own) if own else settings
+
+
+def _for_task(config: Mapping[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with those for the task of the config merged into the others."""
+    of_tasks = {name: settings.pop(name, {}) for name in TASKS}
+    for name, node in of_tasks.items():
+        check_keys(name, node, _SETTINGS)
+    own = of_tasks[task_of(config['model']).name]
     return merged(settings, own) if own else settings
 
 

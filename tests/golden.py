@@ -1,4 +1,4 @@
-"""Numbers of the released CoMFormer program, stored in ``tests/data/golden``."""
+"""Numbers of released programs, stored in ``tests/data/golden``: CoMFormer's, others by folder."""
 
 import json
 from pathlib import Path
@@ -24,12 +24,16 @@ def assert_agrees(actual, expected, tolerance):
 
 
 class Golden:
-    """The cases of one function, and their arrays as tensors."""
+    """The cases of one function of a program, and their arrays as tensors."""
 
-    def __init__(self, function):
-        self.cases = json.loads((ROOT / 'index.json').read_text())['functions'][function]['cases']
-        with np.load(ROOT / f'{function}.npz') as arrays:
+    def __init__(self, function, program='.'):
+        folder = ROOT / program
+        self.cases = json.loads((folder / 'index.json').read_text())['functions'][function]['cases']
+        with np.load(folder / f'{function}.npz') as arrays:
             self._arrays = dict(arrays)
+
+    def __iter__(self):
+        return iter(self._arrays)
 
     def __getitem__(self, key):
         return torch.from_numpy(self._arrays[key])
