@@ -3,8 +3,8 @@ _base_ = ['_base_/ade20k_panoptic_r50.py', '_base_/methods/{{$METHOD:simcis}}.py
 from mmcomformer.recipe import complete
 
 scenario = dict(increments=[100] + [5] * 10)
-_distill = dict(_delete_=True, type='DecoderDistillLoss', temperature=1.0)
+_decoder = dict(type='DecoderDistillLoss', temperature=1.0)
 _head = dict(num_virtual=5, sampling_power=0.5)
-_model = dict(test_cfg=dict(object_mask_thr=0.25), extra_losses=dict(distill=_distill))
+_model = dict(test_cfg=dict(object_mask_thr=0.25), extra_losses=dict(decoder=_decoder))
 per_method = dict(simcis=dict(head=_head, model=_model))
 complete(globals(), '{{fileBasenameNoExtension}}')

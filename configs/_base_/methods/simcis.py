@@ -24,9 +24,9 @@ method = dict(
     ),
     model=dict(
         extra_losses=dict(
-            # or dict(_delete_=True, type='DecoderDistillLoss', loss_weight=2.0)
             distill=None,
             select=dict(type='ConsistentSelectionLoss', temperature=1.0, loss_weight=2.0),
+            # in some scenarios: decoder=dict(type='DecoderDistillLoss')
         ),
     ),
     panoptic=dict(

@@ -88,8 +88,8 @@ class QueryBank(nn.Module):
 
     @torch.no_grad()
     def count(self, targets: Sequence[ImageTargets]) -> None:
-        """Count the pseudo-labels of a batch."""
-        for target in targets:
+        """Count the pseudo-labels of a batch, which are of old classes."""
+        for target in targets if self.num_old else ():
             counted = target.is_pseudo & target.valid
             self.fresh_counts.scatter_add_(
                 0, target.labels.where(counted, torch.zeros_like(target.labels)), counted.long()
