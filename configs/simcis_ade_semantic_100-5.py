@@ -8,5 +8,7 @@ _head = dict(num_virtual=3, sampling_power=0.5)
 # its batch norms are frozen
 _backbone = dict(norm_cfg=dict(type='BN', requires_grad=False), norm_eval=True)
 _released = dict(model=dict(backbone=_backbone))
-per_method = dict(simcis=dict(head=_head, model=dict(extra_losses=dict(decoder=_decoder)), released=_released))
+per_method = dict(
+    simcis=dict(head=_head, model=dict(extra_losses=dict(decoder=_decoder)), released=_released)
+)
 complete(globals(), '{{fileBasenameNoExtension}}')

@@ -172,9 +172,9 @@ def _costs(
         samples = sample_shared(maps, points[level])
         for image, target in enumerate(targets):
             class_prob = prob[image][:, target.labels.clamp(min=0)]
-            known = (class_prob, samples[image], of_targets[image][:, level])
+            known = [class_prob, samples[image], of_targets[image][:, level]]
             if boxes is not None and getattr(cost, 'reads_boxes', False):
-                known += (boxes[0][level][image], boxes[1][image])
+                known += [boxes[0][level][image], boxes[1][image]]
             costs.append(cost(*known))
     return costs
 

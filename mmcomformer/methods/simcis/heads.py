@@ -118,10 +118,8 @@ class SimCISHead(IncrementalQueryHead):
         super().__init__(*args, **{**_DEFAULTS, **kwargs})
         # queries are not learned
         del self.query_feat, self.query_embed
-        self.num_virtual = num_virtual
-        self.sampling_power = sampling_power
         width = self.decoder_embed_dims
-        self.bank = QueryBank(self.scenario, width, bank_size)
+        self.bank = QueryBank(self.scenario, width, bank_size, num_virtual, sampling_power)
         self.cell_embed = nn.Linear(width, width)
         self.cell_norm = nn.LayerNorm(width)
         self.box_embed = _mlp(width, width, width, 4)
@@ -150,8 +148,8 @@ class SimCISHead(IncrementalQueryHead):
     def init_weights(self) -> None:
         """Set the weights; boxes start as the proposals of their cells."""
         super().init_weights()
-        nn.init.zeros_(self.box_embed[-1].weight)
-        nn.init.zeros_(self.box_embed[-1].bias)
+        for parameter in self.box_embed[-1].parameters():
+            nn.init.zeros_(parameter)
 
     def query_output(
         self,
@@ -182,22 +180,22 @@ class SimCISHead(IncrementalQueryHead):
         more: dict[str, Any] = {}
         if isinstance(teacher, SimCISOutput) and teacher.positions is not None:
             more |= self._at_teacher(cells.at(teacher.positions), queries, image)
-        if self.num_virtual and self.bank.can_draw:
-            shape = (len(mask_features), self.num_virtual)
-            virtual, labels = self.bank.draw(shape, self.sampling_power)
+        if self.bank.can_draw:
+            virtual, labels = self.bank.draw(len(mask_features))
             more |= dict(virtual_scores=self._decode_virtual(virtual), virtual_labels=labels)
         return replace(output, **more)
 
     def _cells(self, image: _Image) -> _Cells:
         """Return the queries that all cells would be."""
+        boxes, chosen = cell_proposals(image.sizes)
+        # in float32 already on the host: there are devices without float64
         proposals, valid = (
-            to_device(part, image.mask_features.device) for part in cell_proposals(image.sizes)
+            to_device(part, image.mask_features.device) for part in (boxes.float(), chosen)
         )
         # (B, N, C)
         feature = torch.cat([key for key, _ in image.keys], 1)
         tokens = self.cell_norm(self.cell_embed(feature * valid[:, None]))
-        boxes = self.box_embed(tokens).float() + proposals.float()
-        return _Cells(tokens, boxes)
+        return _Cells(tokens, self.box_embed(tokens).float() + proposals)
 
     @torch.no_grad()
     def _select(self, cells: _Cells) -> Tensor:

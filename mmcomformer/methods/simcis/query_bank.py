@@ -36,10 +36,15 @@ class QueryBank(nn.Module):
         scenario: The scenario with its current step.
         width: Width C of a query.
         size: Queries kept of each class.
+        num_virtual: Queries V to draw for each image.
+        power: See :func:`sampling_weights`.
     """
 
-    def __init__(self, scenario: Scenario, width: int, size: int) -> None:
+    def __init__(
+        self, scenario: Scenario, width: int, size: int, num_virtual: int = 0, power: float = 0.5
+    ) -> None:
         super().__init__()
+        self.num_virtual, self.power = num_virtual, power
         self.step, self.num_old = scenario.step, scenario.num_old
         self.num_seen, self.size, self.width = scenario.num_seen, size, width
         self.can_draw = False
@@ -95,17 +100,17 @@ class QueryBank(nn.Module):
                 0, target.labels.where(counted, torch.zeros_like(target.labels)), counted.long()
             )
 
-    def draw(self, shape: tuple[int, int], power: float) -> tuple[Tensor, Tensor]:
+    def draw(self, num_images: int) -> tuple[Tensor, Tensor]:
         """Draw queries of old classes, each class that has some with :func:`sampling_weights`.
 
         Args:
-            shape: Images B and queries V for each.
-            power: See :func:`sampling_weights`.
+            num_images: Images B.
 
         Returns:
             Queries (B, V, C) and their learning indices (B, V), int64.
         """
-        weights = sampling_weights(self.counts + self.fresh_counts, power)
+        shape = (num_images, self.num_virtual)
+        weights = sampling_weights(self.counts + self.fresh_counts, self.power)
         weights = weights * (self.drawn_sizes > 0)
         labels = torch.multinomial(weights, shape[0] * shape[1], replacement=True).view(shape)
         sizes = self.drawn_sizes[labels]
@@ -172,8 +177,9 @@ class QueryBank(nn.Module):
             self.fresh_counts.copy_(state['fresh_counts'])
         self.drawn.copy_(table)
         self.drawn_sizes.copy_(sizes)
-        self.can_draw = bool(sizes.any())
-        if not self.can_draw and self.step > 0:
+        has_some = bool(sizes.any())
+        self.can_draw = self.num_virtual > 0 and has_some
+        if self.num_virtual and not has_some and not resumed:
             print_log(
                 f'query bank: the checkpoint of step {self.step - 1} holds no queries (a converted '
                 f'one has none), so step {self.step} trains without virtual queries',
@@ -182,7 +188,7 @@ class QueryBank(nn.Module):
             )
 
     def _check(self, state: State, num_classes: int) -> None:
-        step, sizes, queries = int(state['step']), state['sizes'], state['queries']
+        step, sizes, width = int(state['step']), state['sizes'], state['queries'].shape[-1]
         if step not in (self.step, self.step - 1):
             raise RuntimeError(
                 f'query bank: it is of step {step}, and the model of step {self.step}; expected '
@@ -193,12 +199,12 @@ class QueryBank(nn.Module):
                 f'query bank: it is of {len(sizes)} classes, but the scenario has {num_classes} by '
                 f'step {step}; use the checkpoint of a run of this scenario'
             )
-        if queries.shape[-1] != self.width or sizes.numel() and int(sizes.max()) > self.size:
-            most = int(sizes.max()) if sizes.numel() else 0
+        most = max(sizes.tolist(), default=0)
+        if width != self.width or most > self.size:
             raise RuntimeError(
-                f'query bank: it has up to {most} queries of width {queries.shape[-1]} for each '
-                f'class, but the model keeps {self.size} (bank_size) of width {self.width}; use '
-                f'the config that wrote it'
+                f'query bank: it has up to {most} queries of width {width} for each class, but the '
+                f'model keeps {self.size} (bank_size) of width {self.width}; use the config that '
+                f'wrote it'
             )
 
 

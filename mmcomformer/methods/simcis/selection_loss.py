@@ -60,9 +60,7 @@ class _TeacherLoss(nn.Module):
         self.loss_weight = loss_weight
 
     def _loss(self, student: Tensor, teacher: Tensor) -> Tensor:
-        return self.loss_weight * selection_loss(
-            student.float(), teacher.float(), self.temperature
-        )
+        return self.loss_weight * selection_loss(student.float(), teacher.float(), self.temperature)
 
 
 def _checked(output: QueryOutput | None, name: str) -> SimCISOutput:
@@ -93,7 +91,8 @@ class ConsistentSelectionLoss(_TeacherLoss):
         """Return ``loss_select``; see :class:`.ContinualLoss`."""
         name = type(self).__name__
         ours, theirs = _checked(student, name), _checked(teacher, name)
-        assert ours.scores_at_teacher is not None and theirs.selected_scores is not None
+        assert ours.scores_at_teacher is not None
+        assert theirs.selected_scores is not None
         return {'loss_select': self._loss(ours.scores_at_teacher, theirs.selected_scores)}
 
 

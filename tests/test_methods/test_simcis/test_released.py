@@ -155,9 +155,7 @@ def test_pseudo_labels(case):
     # released boxes are shares of the image, ours of the padded one
     scale = torch.tensor([padded[1] / width, padded[0] / height] * 2)
     boxes = target_boxes(found) * scale
-    ours = {
-        (int(found.labels[i]), found.mask_of(i).numpy().tobytes()): boxes[i] for i in chosen
-    }
+    ours = {(int(found.labels[i]), found.mask_of(i).numpy().tobytes()): boxes[i] for i in chosen}
     expected = {
         (label, np.ascontiguousarray(mask).tobytes()): box
         for label, mask, box in zip(
@@ -258,7 +256,7 @@ def test_decoder(case, monkeypatch):
     if case['virtual_queries']:
         head.bank.can_draw = True
         drawn = get('virtual'), get('virtual_labels')
-        monkeypatch.setattr(head.bank, 'draw', lambda shape, power: drawn)
+        monkeypatch.setattr(head.bank, 'draw', lambda num_images: drawn)
     with torch.no_grad():
         output = head.query_output([], [], teacher=teacher)
     assert output.positions.tolist() == get('positions').tolist()
