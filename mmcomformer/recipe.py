@@ -41,9 +41,11 @@ SCHEDULE_KEYS = (
 )  # fmt: skip
 SETTINGS = (
     'scenario', 'schedule', *PARTS, 'per_method', 'recipe', 'dataset', 'data_root', 'crop_size',
-    'step', 'derived',
+    'memory', 'step', 'derived',
 )  # fmt: skip
 """The top-level keys that are read or written here."""
+MEMORY = 'ClassProportionalMemory'
+"""Type of a ``memory`` that names none."""
 _OF_SCHEDULE = ('optim_wrapper.optimizer.lr', 'train_cfg.max_iters', 'train_cfg.val_interval')
 
 
@@ -200,6 +202,8 @@ def _of_data(config: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in config.get('dataset', {}).items():
             metainfo = name == 'metainfo' and value == 'scenario'
             values[f'{key}.dataset.{name}'] = _class_names(config) if metainfo else value
+        if 'memory' in config and loader == 'train_dataloader':
+            values[f'{key}.memory'] = _typed_memory(config['memory'])
         if 'crop_size' in config and loader == 'train_dataloader':
             values.update(_of_crop(config['crop_size'], f'{key}.pipeline', node['pipeline']))
     if 'crop_size' in config:
@@ -213,6 +217,17 @@ def _class_names(config: Mapping[str, Any]) -> dict[str, Any]:
     if things is None:
         return {'classes': stuff}
     return {'classes': [*things, *stuff], 'thing_classes': things, 'stuff_classes': stuff}
+
+
+def _typed_memory(memory: Any) -> dict[str, Any] | None:
+    if memory is None:
+        return None
+    if not isinstance(memory, Mapping):
+        raise TypeError(
+            f'memory: expected a dict such as dict(size=300), the number of images of earlier '
+            f'steps that a step is shown again, or None, got {memory!r}'
+        )
+    return {'type': MEMORY, **memory}
 
 
 def _of_crop(size: Any, prefix: str, pipeline: list[dict[str, Any]]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Pure Python: no torch, no OpenMMLab library, no file access.
 
 from __future__ import annotations
 
+import hashlib
 import operator
 import os
 import re
@@ -17,28 +18,52 @@ from .spelling import check_keys
 
 @dataclass(frozen=True)
 class _Setting:
-    """What a setting lets a step see: which images, and which labels in them."""
+    """What a setting lets a step see: which images, and which labels in them.
 
-    keeps_image: Callable[[Collection[int], Scenario], bool]
+    An image is told by the dataset labels that it holds and by its name.
+    """
+
+    keeps_image: Callable[[Collection[int], str, Scenario], bool]
     shows_label: Callable[[int, Scenario], bool]
 
 
-def _has_current(labels: Collection[int], scenario: Scenario) -> bool:
+def _has_current(labels: Collection[int], name: str, scenario: Scenario) -> bool:
     return not scenario.current_labels.isdisjoint(labels)
 
 
-def _has_current_and_nothing_later(labels: Collection[int], scenario: Scenario) -> bool:
-    return _has_current(labels, scenario) and scenario.later_labels.isdisjoint(labels)
+def _has_current_and_nothing_later(labels: Collection[int], name: str, scenario: Scenario) -> bool:
+    return _has_current(labels, name, scenario) and scenario.later_labels.isdisjoint(labels)
+
+
+def _belongs_to_current(labels: Collection[int], name: str, scenario: Scenario) -> bool:
+    # most images need no draw
+    if not _has_current(labels, name, scenario):
+        return False
+    to_learn = scenario.seen_labels | scenario.later_labels
+    # one weight per image and class, so that neither the order of the classes nor one that is
+    # added later moves an image between the others
+    drawn = max(
+        to_learn.intersection(labels),
+        key=lambda label: _weight(scenario.partition_seed, name, scenario.classes[label]),
+    )
+    return drawn in scenario.current_labels
+
+
+def _weight(seed: int, name: str, class_name: str) -> bytes:
+    return hashlib.sha256(f'{seed}\0{name}\0{class_name}'.encode('utf-8', 'surrogatepass')).digest()
+
+
+def _is_current(label: int, scenario: Scenario) -> bool:
+    return label in scenario.current_labels
 
 
 SETTINGS: Mapping[str, _Setting] = {
-    'overlap': _Setting(_has_current, lambda label, scenario: label in scenario.current_labels),
-    'disjoint': _Setting(
-        _has_current_and_nothing_later, lambda label, scenario: label in scenario.current_labels
-    ),
+    'overlap': _Setting(_has_current, _is_current),
+    'disjoint': _Setting(_has_current_and_nothing_later, _is_current),
     'sequential': _Setting(
         _has_current_and_nothing_later, lambda label, scenario: label in scenario.seen_labels
     ),
+    'partitioned': _Setting(_belongs_to_current, _is_current),
 }
 
 
@@ -58,15 +83,20 @@ class Scenario:
             leaves out are never learned. Defaults to all classes in dataset label order, without
             the background.
         setting: ``overlap``, ``disjoint`` or ``sequential`` (reference: CoMFormer, section 4,
-            after Cermelli et al., "Modeling the Background", 2020).
+            after Cermelli et al., "Modeling the Background", 2020), or ``partitioned``, where each
+            image is given to one of its classes at random and belongs to the step of that class
+            (arXiv 2405.09858).
         step: The current step, in ``[0, len(increments))``; a string of digits is accepted because
             ``{{'$STEP:0'}}`` in a config may give one.
         background: Name of the dataset class that stands for "none of the others", such as
             Pascal VOC's ``background``. It is not learned: a pixel that no segment covers belongs
             to it. None where the dataset has no such class.
+        partition_seed: What ``partitioned`` gives images to classes by, besides the names of the
+            image and of its classes.
 
     Raises:
-        TypeError: If an increment or the step is not an integer, or the background not a name.
+        TypeError: If an increment, the step or the seed is not an integer, or the background not a
+            name.
         ValueError: If a name is unknown or repeated, the increments do not fit the order, the
             background is to be learned, the setting is unknown, or the step is out of range.
 
@@ -91,6 +121,7 @@ class Scenario:
     setting: str = 'overlap'
     step: int = 0
     background: str | None = None
+    partition_seed: int = 0
 
     classes: tuple[str, ...] = field(init=False, repr=False, compare=False)
     order: tuple[str, ...] = field(init=False, repr=False, compare=False)
@@ -114,6 +145,7 @@ class Scenario:
             raise ValueError(
                 f'scenario.setting: expected one of {sorted(SETTINGS)}, got {self.setting!r}'
             )
+        derive(self, 'partition_seed', _check_seed(self.partition_seed))
         derive(self, 'step', parse_step(self.step, num_steps=self.num_steps))
         to_label = {name: label for label, name in enumerate(self.classes)}
         labels = tuple(to_label[name] for name in self.order)
@@ -190,6 +222,8 @@ class Scenario:
             config['class_order'] = list(self.class_order)
         if self.background is not None:
             config['background'] = self.background
+        if self.partition_seed or self.setting == 'partitioned':
+            config['partition_seed'] = self.partition_seed
         return config
 
     def at_step(self, step: int) -> Scenario:
@@ -277,9 +311,14 @@ class Scenario:
         to_learning = {label: i for i, label in enumerate(self.seen_learning_to_label)}
         return tuple(to_learning.get(label, -1) for label in range(self.num_classes))
 
-    def keeps_image(self, labels: Collection[int]) -> bool:
-        """Tell whether an image that holds these dataset labels belongs to the current step."""
-        return SETTINGS[self.setting].keeps_image(labels, self)
+    def keeps_image(self, labels: Collection[int], name: str) -> bool:
+        """Tell whether an image belongs to the current step.
+
+        Args:
+            labels: The dataset labels that it holds.
+            name: Its name in the dataset, with slashes.
+        """
+        return SETTINGS[self.setting].keeps_image(labels, name, self)
 
     def shows_label(self, label: int) -> bool:
         """Tell whether training at the current step sees segments of this dataset label."""
@@ -382,6 +421,12 @@ def _check_increments(increments: object) -> tuple[int, ...]:
     if not found:
         raise TypeError(f'scenario.increments: expected {expected}, got {increments!r}')
     return tuple(_increment(value) for value in found)
+
+
+def _check_seed(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        raise TypeError(f'scenario.partition_seed: expected an integer, got {value!r}')
+    return operator.index(value)
 
 
 def _increment(value: object) -> int:

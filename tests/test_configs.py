@@ -27,6 +27,14 @@ pytestmark = [pytest.mark.families, pytest.mark.usefixtures('scope')]
 CONFIGS = Path(__file__).parents[1] / 'configs'
 LEAVES = sorted(path.name for path in CONFIGS.glob('*.py'))
 NUM_STEPS = {
+    'balconpas_ade_100-50.py': 2,
+    'balconpas_ade_100-10.py': 6,
+    'balconpas_ade_100-5.py': 11,
+    'balconpas_ade_semantic_100-50.py': 2,
+    'balconpas_ade_semantic_100-10.py': 6,
+    'balconpas_ade_semantic_100-5.py': 11,
+    'balconpas_shapes_6-3.py': 3,
+    'balconpas_shapes_semantic_6-3.py': 3,
     'comformer_ade_100-50.py': 2,
     'comformer_ade_100-10.py': 6,
     'comformer_ade_100-5.py': 11,
@@ -45,6 +53,11 @@ NUM_STEPS = {
     'joint_shapes_6-3.py': 1,
     'mib_shapes_6-3.py': 3,
     'plop_shapes_6-3.py': 3,
+    'comformer_shapes_4-1.py': 9,
+    'finetune_shapes_4-1.py': 9,
+    'joint_shapes_4-1.py': 1,
+    'mib_shapes_4-1.py': 9,
+    'plop_shapes_4-1.py': 9,
     'comformer_ade_semantic_100-50.py': 2,
     'comformer_ade_semantic_100-10.py': 6,
     'comformer_ade_semantic_100-5.py': 11,
@@ -62,6 +75,9 @@ NUM_STEPS = {
     'comformer_shapes_semantic_6-3.py': 3,
     'finetune_shapes_semantic_6-3.py': 3,
     'joint_shapes_semantic_6-3.py': 1,
+    'comformer_shapes_semantic_4-1.py': 9,
+    'finetune_shapes_semantic_4-1.py': 9,
+    'joint_shapes_semantic_4-1.py': 1,
 }
 
 
@@ -73,10 +89,11 @@ def is_disjoint(name):
     return name.endswith('_disjoint.py')
 
 
-RECIPES = [name for name in NUM_STEPS if '_ade_' in name and not is_semantic(name)]
+COMFORMER = [name for name in NUM_STEPS if name.startswith('comformer_')]
+RECIPES = [name for name in COMFORMER if '_ade_' in name and not is_semantic(name)]
 SEMANTIC_RECIPES = [
     name
-    for name in NUM_STEPS
+    for name in COMFORMER
     if is_semantic(name) and '_shapes_' not in name and '_custom_' not in name
 ]
 SHAPES = {
@@ -183,7 +200,8 @@ def test_hooks(name):
         build_type(HOOKS, hook.type).__name__: hook
         for hook in (*cfg.custom_hooks, *cfg.default_hooks.values())
     }
-    hooks_of = {'comformer': 'PseudoLabelHook', 'plop': 'PseudoLabelHook', 'mib': 'TeacherHook'}
+    hooks_of = dict.fromkeys(('balconpas', 'comformer', 'plop'), 'PseudoLabelHook')
+    hooks_of['mib'] = 'TeacherHook'
     first = hooks_of.get(name.split('_')[0], 'PreviousStepHook')
     assert {first, 'SummaryHook', 'SafeCheckpointHook', 'FiniteLossHook'} <= set(hooks)
     assert hooks['SafeCheckpointHook'].max_keep_ckpts == 2
@@ -196,6 +214,38 @@ def test_hooks(name):
     backends = [backend.type for backend in cfg.visualizer.vis_backends]
     assert backends == ['LocalVisBackend', 'TensorboardVisBackend']
     assert cfg.randomness.seed == 0
+
+
+@pytest.mark.parametrize('recipe', ['released', 'fair'])
+@pytest.mark.parametrize('scenario', ['100-50', '100-10', '100-5'])
+@pytest.mark.parametrize('task', ['', 'semantic_'])
+def test_balconpas_recipe(task, scenario, recipe, monkeypatch):
+    """Its schedule and batch in its own recipe; its rule of inference in both."""
+    monkeypatch.setenv('RECIPE', recipe)
+    released = recipe == 'released'
+    name = f'balconpas_ade_{task}{scenario}.py'
+    for step in (0, 1):
+        cfg = load_config(Request(config=str(CONFIGS / name)), step)
+        assert scenario_of(cfg).increments == increments_of(name)
+        new_classes = len(scenario_of(cfg).current_classes)
+        later = (1000 if released else 400) * new_classes
+        assert cfg.train_cfg.max_iters == (later if step else 160_000)
+        assert cfg.optim_wrapper.optimizer.lr == (5e-5 if step else 1e-4)
+        batch = 8 if released or not task else 16
+        assert cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == batch
+        assert cfg.custom_hooks[0].labeller == dict(
+            type='MaskPseudoLabels', share='strong', score_thr=0.0, overlap_thr=0.8, memory=False
+        )
+        head = cfg.model[head_key(name)]
+        assert head.loss_cls == dict(
+            type='BalancedClassLoss', no_object_weight=0.1, loss_weight=2.0
+        )
+        assert cfg.model.extra_losses.token == dict(type='BacktraceDistillLoss', loss_weight=5.0)
+        assert cfg.model.extra_losses.distill is None
+        if task:
+            assert head.semantic_fusion.type == 'ScoreSumFusion'
+        else:
+            assert (cfg.model.test_cfg.object_mask_thr, cfg.model.test_cfg.iou_thr) == (0.8, 0.8)
 
 
 @pytest.mark.parametrize('name', RECIPES)
@@ -349,17 +399,22 @@ def test_semantic_classes_are_those_of_mmseg(name, dataset):
 @pytest.mark.parametrize('name', [name for names in SHAPES.values() for name in names])
 def test_methods_on_shapes_are_comparable(name):
     """The same model and data for all, and as many iterations in all."""
-    ours = 'comformer_shapes_semantic_6-3.py' if is_semantic(name) else 'comformer_shapes_6-3.py'
-    reference = [load(ours, step) for step in range(3)]
+    ours = f'comformer_{name.split("_", 1)[1]}'
+    reference = [load(ours, step) for step in range(NUM_STEPS[ours])]
     steps = [load(name, step) for step in range(NUM_STEPS[name])]
     iters = [sum(cfg.train_cfg.max_iters for cfg in group) for group in (reference, steps)]
     assert iters[0] == iters[1]
+    # with masks that do not compete come losses, matching and inference of their own
+    of_masks = ('mask_activation', 'loss_mask', 'loss_dice', 'type', 'semantic_fusion')
     for cfg in steps:
         ours, theirs = cfg.model.to_dict(), reference[0].model.to_dict()
         for model in (ours, theirs):
-            for key in ('scenario', 'loss_cls'):
-                del model[head_key(name)][key]
+            for key in ('scenario', 'loss_cls', *(of_masks if 'balconpas' in name else ())):
+                model[head_key(name)].pop(key, None)
             del model['extra_losses']
+            if 'balconpas' in name:
+                model['train_cfg'].pop('match_cost')
+                model['test_cfg'] = model['test_cfg'].keys() & {'panoptic_on', 'mode'}
         assert ours == theirs
         assert cfg.train_dataloader.batch_size == reference[0].train_dataloader.batch_size
         assert cfg.optim_wrapper.optimizer == reference[cfg.step].optim_wrapper.optimizer
@@ -369,10 +424,24 @@ def test_methods_on_shapes_are_comparable(name):
         assert distils == name.startswith(('comformer', 'mib'))
 
 
-def test_shapes_are_learned_alike_in_both_tasks():
-    for step in range(3):
-        panoptic = load('comformer_shapes_6-3.py', step)
-        semantic = load('comformer_shapes_semantic_6-3.py', step)
+@pytest.mark.parametrize(
+    ('split', 'increments', 'iters'),
+    [('6-3', (6, 3, 3), [1000, 500, 500]), ('4-1', (4, *[1] * 8), [1000, *[200] * 8])],
+)
+def test_splits_of_shapes(split, increments, iters):
+    for name in (f'comformer_shapes_{split}.py', f'comformer_shapes_semantic_{split}.py'):
+        steps = steps_of(name)
+        assert {scenario_of(cfg).increments for cfg in steps} == {increments}
+        assert [cfg.train_cfg.max_iters for cfg in steps] == iters
+    joint = parse(f'joint_shapes_{split}.py', 0)
+    assert (joint.train_cfg.max_iters, joint.val_evaluator.num_base) == (sum(iters), increments[0])
+
+
+@pytest.mark.parametrize(('split', 'num_steps'), [('6-3', 3), ('4-1', 9)])
+def test_shapes_are_learned_alike_in_both_tasks(split, num_steps):
+    for step in range(num_steps):
+        panoptic = load(f'comformer_shapes_{split}.py', step)
+        semantic = load(f'comformer_shapes_semantic_{split}.py', step)
         a, b = scenario_of(panoptic), scenario_of(semantic)
         assert (a.order, a.classes, a.increments) == (b.order, b.classes, b.increments)
         assert b.thing_classes == ()
@@ -443,6 +512,10 @@ KINDS = [
     'joint_shapes_semantic_6-3.py',
     'mib_shapes_6-3.py',
     'plop_shapes_6-3.py',
+    'balconpas_ade_100-50.py',
+    'balconpas_ade_semantic_100-50.py',
+    'balconpas_shapes_6-3.py',
+    'balconpas_shapes_semantic_6-3.py',
 ]
 
 
@@ -509,10 +582,10 @@ def test_a_checkpoint_of_step_0_serves_all_scenarios_with_its_classes():
     assert set(order_b) != set(base['comformer_ade_100-50.py'])
 
 
-@pytest.mark.parametrize('setting', ['disjoint', 'sequential'])
+@pytest.mark.parametrize('setting', ['disjoint', 'sequential', 'partitioned'])
 def test_the_setting_is_chosen_by_one_variable(setting, monkeypatch):
     # one for each base
-    names = [name for name in LEAVES if not name.startswith(('joint', 'finetune', 'mib', 'plop'))]
+    names = COMFORMER
     names = [*{(CONFIGS / name).read_text().split("',")[0]: name for name in names}.values()]
     names = [name for name in names if not is_disjoint(name) and 'swin' not in name]
     assert len(names) == 10

@@ -168,7 +168,7 @@ class TestOneNumber:
 
 
 class TestMethod:
-    @pytest.mark.parametrize('method', ['finetune', 'mib', 'plop'])
+    @pytest.mark.parametrize('method', ['balconpas', 'finetune', 'mib', 'plop'])
     def test_is_chosen_by_one_variable(self, method, monkeypatch):
         monkeypatch.setenv('METHOD', method)
         chosen, own = load(SHAPES, 1), load(CONFIGS / f'{method}_shapes_6-3.py', 1)
@@ -176,6 +176,18 @@ class TestMethod:
         assert chosen.custom_hooks == own.custom_hooks
         assert chosen.work_dir == f'./work_dirs/comformer_shapes_6-3_{method}/step1'
         assert own.work_dir == f'./work_dirs/{method}_shapes_6-3/step1'
+
+    def test_settings_of_one_task(self, monkeypatch):
+        """The base of a method is one for both tasks; what holds for one alone stands below it."""
+        own = load(CONFIGS / 'balconpas_shapes_semantic_6-3.py', 1)
+        monkeypatch.setenv('METHOD', 'balconpas')
+        chosen = load(CONFIGS / 'comformer_shapes_semantic_6-3.py', 1)
+        assert chosen.model == own.model
+        assert own.model.decode_head.semantic_fusion == dict(type='ScoreSumFusion')
+        assert own.model.test_cfg == dict(mode='whole')
+        panoptic = load(SHAPES, 1).model
+        assert panoptic.panoptic_head.type == 'IncrementalQueryHead'
+        assert 'semantic_fusion' not in panoptic.panoptic_head
 
     def test_keeps_its_folder_in_the_config_of_a_run(self, tmp_path, monkeypatch):
         monkeypatch.setenv('METHOD', 'mib')
@@ -241,6 +253,15 @@ method = dict(released=dict(
         # the leaf's numbers win over those of the method, and leave the others
         assert (cfg.train_cfg.max_iters, cfg.param_scheduler[0].milestones) == (9, [4, 8])
 
+    def test_of_a_task_alone(self, leaf):
+        """It wins over what holds for both tasks, and a leaf's own over it."""
+        text = 'scenario = dict(increments=[100, 50])\nmethod = dict(head=dict(num_queries=%d)'
+        both = text % 7 + ', panoptic=dict(head=dict(num_queries=8)), semantic=dict(head=dict(%s)))'
+        cfg = leaf(both % 'num_queries=9')
+        assert cfg.model.panoptic_head.num_queries == 8
+        own = '\nper_method = dict(comformer=dict(panoptic=dict(head=dict(num_queries=10))))'
+        assert leaf(both % '' + own).model.panoptic_head.num_queries == 10
+
     def test_what_the_leaf_sets_wins(self, leaf):
         assert leaf(f'{self.RELEASED}schedule = dict(later_iters=5)', 1).train_cfg.max_iters == 5
 
@@ -261,6 +282,7 @@ method = dict(released=dict(
         for key, message in (
             ('heads', "method: unknown keys \\['heads'\\].* 'head' for 'heads'"),
             ('released', "released: unknown keys \\['model_'\\]"),
+            ('semantic', "semantic: unknown keys \\['model_'\\]"),
         ):
             with pytest.raises(TypeError, match=message):
                 leaf(f'{self.RELEASED}method["{key}"] = dict(model_=1)')
@@ -461,3 +483,83 @@ def test_a_config_of_six_bases_as_before(tmp_path, name, parts, step):
     keys = {'model', 'custom_hooks', 'optim_wrapper', 'train_cfg', 'param_scheduler'}
     for key in (*keys, 'train_dataloader', 'val_dataloader', 'default_hooks', 'scenario'):
         assert former[key] == ours[key], key
+
+
+class TestMemory:
+    """One top-level key gives the training data of any config a memory."""
+
+    def memories(self, cfg):
+        loaders = (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader)
+        return [loader.dataset.get('memory') for loader in loaders]
+
+    @pytest.mark.parametrize(
+        ('name', 'step', 'size'),
+        [('comformer_ade_100-50', 0, 300), ('finetune_shapes_semantic_6-3', 1, 0.05)],
+    )
+    def test_an_option(self, name, step, size):
+        cfg = load(CONFIGS / f'{name}.py', step, **{'memory.size': size})
+        expected = {'type': 'ClassProportionalMemory', 'size': size}
+        assert self.memories(cfg) == [expected, None, None]
+        assert self.memories(load(CONFIGS / f'{name}.py', step)) == [None] * 3
+
+    def test_a_leaf_and_what_inherits_it(self, mine, tmp_path):
+        text = "memory = dict(type='RandomMemory', size=40, seed=1)"
+        cfg = mine(text, 1, SHAPES)
+        assert self.memories(cfg) == [{'type': 'RandomMemory', 'size': 40, 'seed': 1}, None, None]
+        base = tmp_path / 'mine.py'
+        other = mine('memory = dict(size=50)', 1, base, 'other')
+        assert self.memories(other)[0] == {'type': 'RandomMemory', 'size': 50, 'seed': 1}
+        other = mine('memory = dict(size=50)', 1, base, 'other', **{'memory.seed': 7})
+        assert self.memories(other)[0] == {'type': 'RandomMemory', 'size': 50, 'seed': 7}
+        without = mine('memory = None', 1, base, 'without')
+        assert self.memories(without) == [None] * 3
+
+    def test_a_method_that_has_one(self, tmp_path):
+        (tmp_path / 'replaying.py').write_text(
+            "custom_hooks = [dict(type='PseudoLabelHook'), dict(type='SummaryHook', method='x')]\n"
+            "method = dict(key='replaying', config=dict(memory=dict(size=30)))\n"
+        )
+        leaf = tmp_path / 'replaying_leaf.py'
+        text = SHAPES.read_text().replace('_base_/', f'{CONFIGS}/_base_/', 1)
+        leaf.write_text(text.replace('_base_/methods/{{$METHOD:comformer}}.py', 'replaying.py'))
+        expected = {'type': 'ClassProportionalMemory', 'size': 30}
+        assert self.memories(load(leaf, 1)) == [expected, None, None]
+        assert self.memories(load(leaf, 1, **{'memory.size': 7}))[0].size == 7
+
+    def test_inside_a_wrapper(self, mine):
+        text = (
+            'memory = dict(size=9)\n'
+            "train_dataloader = dict(dataset=dict(_delete_=True, type='RepeatDataset', times=2, "
+            'dataset=_base_.train_dataloader.dataset))'
+        )
+        cfg = mine(text, 1, SHAPES)
+        assert cfg.train_dataloader.dataset.dataset.memory.size == 9
+
+    def test_is_read_or_refused(self, mine):
+        """Several datasets at once, each of which has to be given its own."""
+        text = (
+            'memory = dict(size=9)\n'
+            "train_dataloader = dict(dataset=dict(_delete_=True, type='ConcatDataset', "
+            'datasets=[{}_base_.train_dataloader.dataset{}]))'
+        )
+        with pytest.raises(ValueError, match='memory: nothing reads it here, .*into each of them'):
+            mine(text.format('', ''), 1, SHAPES)
+        given = text.format('dict(', ", memory=dict(type='RandomMemory', size=9))").replace(
+            'dict(_base_', 'dict(**_base_'
+        )
+        datasets = mine(given, 1, SHAPES).train_dataloader.dataset.datasets
+        assert datasets[0].memory.size == 9
+
+    @pytest.mark.parametrize(
+        ('options', 'message'),
+        [
+            ({'memory': 300}, r'memory: expected a dict such as dict\(size=300\), .* got 300'),
+            ({'memory.sise': 3}, r'memory\.sise: .* no such argument; did you mean size'),
+            ({'memory.size': 'all'}, r"memory\.size: expected a number .* got 'all'"),
+            ({'memory.type': 'RandomMemmory'}, r'memory\.type: .* did you mean RandomMemory'),
+            ({'memmory.size': 3}, 'did you mean memory'),
+        ],
+    )
+    def test_wrong(self, options, message):
+        with pytest.raises((ValueError, TypeError), match=message):
+            load(SHAPES, 1, **options)

@@ -1,6 +1,7 @@
 """Steps, settings and the two numberings of the classes, with things and stuff mixed."""
 
 import dataclasses
+import hashlib
 import json
 
 import numpy as np
@@ -117,9 +118,95 @@ NOTHING_LATER = HAS_CURRENT - {'current and later', 'old, current and later'}
 )
 def test_settings(setting, kept, shown):
     s = scenario(setting=setting, step=1)
-    assert {name for name, labels in IMAGES.items() if s.keeps_image(labels)} == kept
-    assert {name for name, labels in IMAGES.items() if s.keeps_image(set(labels))} == kept
+    assert {name for name, labels in IMAGES.items() if s.keeps_image(labels, name)} == kept
+    assert {name for name, labels in IMAGES.items() if s.keeps_image(set(labels), name)} == kept
     assert {label for label in range(7) if s.shows_label(label)} == shown
+
+
+class TestPartitioned:
+    """Each image belongs to the step of one of its classes, drawn by its name."""
+
+    HOLDS = [labels for labels in IMAGES.values() if set(labels) - {MUD}]
+    NAMES = [f'{number:012d}.jpg' for number in range(200)]
+
+    def steps(self, labels, name, **changes):
+        at = [scenario(setting='partitioned', step=step, **changes) for step in range(3)]
+        return [s.step for s in at if s.keeps_image(labels, name)]
+
+    def drawn(self, labels, name, seed=0):
+        """The class of an image, by hand."""
+        names = {(THINGS + STUFF)[label] for label in labels} & set(ORDER)
+        weights = {
+            hashlib.sha256(f'{seed}\0{name}\0{one}'.encode()).hexdigest(): one for one in names
+        }
+        return weights[max(weights)]
+
+    @pytest.mark.parametrize('seed', [0, 5])
+    @pytest.mark.parametrize('labels', HOLDS)
+    def test_exactly_one_step(self, labels, seed):
+        for name in self.NAMES[:20]:
+            step = ORDER.index(self.drawn(labels, name, seed)) // 2
+            assert self.steps(labels, name, partition_seed=seed) == [step]
+
+    @pytest.mark.parametrize('labels', [(), (MUD,)])
+    def test_nothing_to_learn_is_in_no_step(self, labels):
+        assert self.steps(labels, 'a.jpg') == []
+
+    def test_labels_of_the_step_are_shown(self):
+        s = scenario(setting='partitioned', step=1)
+        assert {label for label in range(7) if s.shows_label(label)} == {SEA, CAT}
+
+    def test_the_draw_of_all_platforms_and_versions(self):
+        """A change here moves images between the steps of every run that there is."""
+        labels = [SKY, SEA, FOX]
+        found = [self.steps(labels, name)[0] for name in self.NAMES[:12]]
+        assert found == [1, 0, 2, 1, 0, 1, 0, 0, 2, 1, 1, 0]
+        assert found != [self.steps(labels, n, partition_seed=1)[0] for n in self.NAMES[:12]]
+
+    def test_classes_are_drawn_alike(self):
+        found = [self.steps([SKY, SEA, FOX], name)[0] for name in self.NAMES]
+        assert all(50 < count < 85 for count in np.bincount(found))
+
+    def test_only_names_count(self):
+        """Neither the order of labels and classes nor those that an image lacks."""
+        others = dict(thing_classes=[*THINGS[::-1], 'gnu'], stuff_classes=list(STUFF[::-1]))
+        moved = {old: others['thing_classes'].index(THINGS[old]) for old in range(4)}
+        moved |= {4 + old: 5 + STUFF[::-1].index(STUFF[old]) for old in range(3)}
+        order = dict(increments=[2, 2, 3], class_order=[*ORDER, 'gnu'])
+        for name in self.NAMES[:20]:
+            for labels in self.HOLDS:
+                expected = self.steps(labels, name)
+                assert self.steps({moved[label] for label in labels}, name, **others, **order) == (
+                    expected
+                )
+                assert self.steps(labels[::-1], name) == expected
+
+    def test_a_class_that_comes_later_takes_images_from_all(self):
+        """It does not move others between the steps that were there."""
+        order = dict(increments=[2, 2, 2, 1], class_order=[*ORDER, 'mud'])
+        before = [self.steps([SKY, SEA, MUD], name)[0] for name in self.NAMES]
+        at = [
+            [
+                step
+                for step in range(4)
+                if scenario(setting='partitioned', step=step, **order).keeps_image(
+                    [SKY, SEA, MUD], name
+                )
+            ]
+            for name in self.NAMES
+        ]
+        moved = [found for found, old in zip(at, before, strict=True) if found != [old]]
+        assert 40 < len(moved) < 95
+        assert all(found == [3] for found in moved)
+
+    def test_the_seed_is_part_of_the_scenario(self):
+        s = scenario(setting='partitioned', partition_seed=np.int64(3))
+        assert s.to_dict()['partition_seed'] == 3
+        assert Scenario.from_config(s.to_dict()) == s
+        assert hash(s) != hash(scenario(setting='partitioned'))
+        assert scenario(setting='partitioned').to_dict()['partition_seed'] == 0
+        assert scenario(partition_seed=3).at_step(1).partition_seed == 3
+        assert json.loads(json.dumps(s.to_dict())) == s.to_dict()
 
 
 def test_at_step_changes_the_step_only():
@@ -191,7 +278,7 @@ def test_config_is_not_edited_and_not_shared():
         (
             {'setting': 'joint'},
             ValueError,
-            r"setting: expected one of \['disjoint', 'overlap', 'sequential'\], got 'joint'",
+            r"setting: expected one of \['disjoint', .* 'partitioned', .*\], got 'joint'",
         ),
         ({'step': 3}, ValueError, 'step: expected 0 to 2, got 3'),
         ({'step': -1}, ValueError, 'step: expected 0 to 2, got -1'),
@@ -200,6 +287,8 @@ def test_config_is_not_edited_and_not_shared():
         ({'step': ''}, TypeError, "step: expected an integer that counts from 0, got ''"),
         ({'step': 1.0}, TypeError, r'step: expected an integer that counts from 0, got 1\.0'),
         ({'step': True}, TypeError, 'step: expected an integer that counts from 0, got True'),
+        ({'partition_seed': 'a'}, TypeError, "partition_seed: expected an integer, got 'a'"),
+        ({'partition_seed': True}, TypeError, 'partition_seed: expected an integer, got True'),
         ({'step': None}, TypeError, 'step: expected an integer that counts from 0, got None'),
         ({'steps': 2, 'order': []}, TypeError, r"unknown keys \['order', 'steps'\]; expected"),
     ],
@@ -267,9 +356,9 @@ class TestBackground:
 
     def test_does_not_decide_about_an_image(self):
         disjoint = self.scenario(setting='disjoint')
-        assert disjoint.keeps_image({0, 1})
-        assert not disjoint.keeps_image({0})
-        assert not disjoint.keeps_image({0, 1, 3})
+        assert disjoint.keeps_image({0, 1}, 'a')
+        assert not disjoint.keeps_image({0}, 'a')
+        assert not disjoint.keeps_image({0, 1, 3}, 'a')
 
     def test_survives_a_config(self):
         scenario = self.scenario(class_order=['cow', 'cat', 'dog'], step=1)

@@ -19,8 +19,8 @@ def first_step_settings(cfg: Config) -> dict[str, Any]:
     """Return what the result of step 0 depends on, but for the seed.
 
     Left out is what does nothing at step 0: hooks that start from the step before, losses that need
-    a teacher, frozen parts of later steps, and what tells a class loss from the one that it is as
-    long as there are no old classes (its ``at_first_step``).
+    a teacher, frozen parts of later steps, a memory, which is empty, and what tells a class loss
+    from the one that it is as long as there are no old classes (its ``at_first_step``).
 
     Args:
         cfg: The config of step 0, after :func:`~mmcomformer.engine.launch.prepare_device`.
@@ -34,6 +34,7 @@ def first_step_settings(cfg: Config) -> dict[str, Any]:
     ]
     settings = settings_of(cfg)
     settings.pop('randomness')
+    settings['train_dataloader'] = _without_memory(settings['train_dataloader'])
     model = settings['model']
     losses = model.get('extra_losses') or {}
     model['extra_losses'] = {
@@ -47,6 +48,14 @@ def first_step_settings(cfg: Config) -> dict[str, Any]:
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
             model[head]['loss_cls'] = _class_loss(loss)
     return settings
+
+
+def _without_memory(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_without_memory(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    return {key: _without_memory(item) for key, item in node.items() if key != 'memory'}
 
 
 def _needs_teacher(loss: Mapping[str, Any]) -> bool:

@@ -19,6 +19,8 @@ from ..atomic import replaced_file
 from ..processes import on_first_process
 
 Arrays = dict[str, np.ndarray]
+CACHE_FOLDER = '.mmcomformer'
+"""Hidden folder, beside the data, of what was computed from them."""
 _KEY = 'key'
 
 

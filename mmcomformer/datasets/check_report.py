@@ -18,7 +18,8 @@ class DatasetReport:
     Attributes:
         datasets: Per split (``train``, ``val``, ``test``): images, segments, crowds, sizes, and
             images, segments and pixels of each class. A class in a label map is one segment.
-        steps: Per step: the same of what training sees there, and its classes without an image.
+        steps: Per step: the same of what training sees there, its classes without an image, and
+            ``memory``: the same of the images of earlier steps, or None without a memory.
         findings: Faults, at which training would stop, and warnings.
         same_names: Number of file names that occur in training and in evaluation.
     """
@@ -65,6 +66,9 @@ def format_report(report: DatasetReport, *, limit: int = 5) -> str:
     for step in report.steps:
         title = f'step {step["step"]} ({step["setting"]})'
         lines += [_headline(title, step), _class_table(step['classes']), '']
+        if step.get('memory'):
+            lines += [_headline(f'step {step["step"]}, from memory', step['memory'])]
+            lines += [_class_table(step['memory']['classes']), ''] if step['step'] else ['']
     for split, counts in report.datasets.items():
         lines.append(_headline(f'{split}, whole set' if split == 'train' else split, counts))
         if split != 'train':

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from mmengine.logging import MMLogger
 
 from ..registry import DATASETS
+from ..scenario import Scenario
 from .check_report import DatasetReport
 from .class_index import ClassIndex
 from .file_checks import (
@@ -120,7 +121,8 @@ class _Reader:
             part.images.extend(dataset.filter_data())
         except (ValueError, FileNotFoundError) as error:
             kind = 'images to evaluate on' if dataset.test_mode else 'images of a step'
-            self._report.add(kind, part.ann_file, error)
+            # a memory that is too large is so at every step
+            self._add_once([Finding(kind, part.ann_file, str(error), is_fault=True)])
         if reports is not None:
             for info in part.images:
                 self._add_once(reports[info['img_path']].findings)
@@ -222,17 +224,18 @@ class _KnownLabels(SemanticImages):
             (self._segments(info) for info in images), num_classes=self.scenario.num_classes
         )
 
-    def show(self, info: Mapping[str, Any]) -> dict[str, Any]:
+    def show(
+        self, info: Mapping[str, Any], labels: Collection[int] | None = None
+    ) -> dict[str, Any]:
         """Return what the pipeline receives of an image, and its segments."""
-        return {**super().show(info), 'segments': self._segments(info)}
+        return {**super().show(info, labels), 'segments': self._segments(info, labels)}
 
-    def _segments(self, info: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def _segments(
+        self, info: Mapping[str, Any], labels: Collection[int] | None = None
+    ) -> list[dict[str, Any]]:
+        shows = self.scenario.shows_label if labels is None else labels.__contains__
         return [
-            {
-                'label': label,
-                'iscrowd': False,
-                'visible': self.show_all or self.scenario.shows_label(label),
-            }
+            {'label': label, 'iscrowd': False, 'visible': self.show_all or shows(label)}
             for label in self._reports[info['img_path']].labels
         ]
 
@@ -350,10 +353,8 @@ def _check_training(report: DatasetReport, steps: Sequence[_Part], reader: _Read
     if not infos:
         return _Pictures({}, set())
     reports = reader.read_files(steps, 'train')
-    classes = steps[0].dataset.scenario.classes
-    report.datasets['train'] = _count(
-        list(infos.values()), [reports[path] for path in infos], classes
-    )
+    whole = [(info, reports[path]) for path, info in infos.items()]
+    report.datasets['train'] = _count(whole, steps[0].dataset.scenario, visible_only=False)
     for part in steps:
         _describe_step(report, part, [reports[info['img_path']] for info in part.images])
     return _Pictures.of(reports)
@@ -361,7 +362,8 @@ def _check_training(report: DatasetReport, steps: Sequence[_Part], reader: _Read
 
 def _describe_step(report: DatasetReport, part: _Part, reports: Sequence[ImageReport]) -> None:
     scenario = part.dataset.scenario
-    counts = _count(part.images, reports, scenario.classes, visible_only=True)
+    found = list(zip(part.images, reports, strict=True))
+    counts = _count([pair for pair in found if not _is_stored(pair[0])], scenario)
     names = [
         name for label, name in zip(scenario.learning_to_label, scenario.order, strict=True)
         if scenario.shows_label(label)
@@ -380,15 +382,31 @@ def _describe_step(report: DatasetReport, part: _Part, reports: Sequence[ImageRe
             **counts,
             'classes': {name: counts['classes'][name] for name in names},
             'classes_without_images': empty,
+            'memory': _describe_memory([pair for pair in found if _is_stored(pair[0])], part),
         }
     )
+
+
+def _is_stored(info: Mapping[str, Any]) -> bool:
+    return 'from_memory' in info
+
+
+def _describe_memory(found: Sequence[_Found], part: _Part) -> dict[str, Any] | None:
+    """Return what a step sees of earlier steps; None without a memory."""
+    if part.dataset.memory is None:
+        return None
+    scenario = part.dataset.scenario
+    counts = _count(found, scenario)
+    classes = {name: counts['classes'][name] for name in scenario.old_classes}
+    return {**counts, 'classes': classes}
 
 
 def _describe_evaluation(
     report: DatasetReport, split: str, part: _Part, reports: Sequence[ImageReport]
 ) -> None:
     scenario = part.dataset.scenario
-    counts = _count(part.images, reports, scenario.classes)
+    found = list(zip(part.images, reports, strict=True))
+    counts = _count(found, scenario, visible_only=False)
     report.datasets[split] = counts
     empty = [name for name in scenario.order if not counts['classes'][name]['images']]
     if empty and part.images:
@@ -396,16 +414,17 @@ def _describe_evaluation(
         report.add('class without images', part.ann_file, message, is_fault=False)
 
 
+_Found = tuple[Mapping[str, Any], ImageReport]
+"""An image, and what was found in its files."""
+
+
 def _count(
-    images: Images,
-    reports: Sequence[ImageReport],
-    classes: Sequence[str],
-    *,
-    visible_only: bool = False,
+    found: Sequence[_Found], scenario: Scenario, *, visible_only: bool = True
 ) -> dict[str, Any]:
     """Count segments and pixels, crowds apart from the rest."""
+    classes = scenario.classes
     counts = {name: {'images': 0, 'segments': 0, 'pixels': 0, 'crowds': 0} for name in classes}
-    for info, report in zip(images, reports, strict=True):
+    for info, report in found:
         pixels = report.pixels or (0,) * len(info['segments'])
         shown: set[str] = set()
         for segment, area in zip(info['segments'], pixels, strict=True):
@@ -418,12 +437,12 @@ def _count(
                 of_class['pixels'] += area
         for name in shown:
             counts[name]['images'] += 1
-    sizes = [report.size for report in reports if report.size is not None]
+    sizes = [report.size for _, report in found if report.size is not None]
     return {
-        'images': len(images),
+        'images': len(found),
         'segments': sum(of_class['segments'] for of_class in counts.values()),
         'crowds': sum(of_class['crowds'] for of_class in counts.values()),
-        'images_without_segments': sum(not info['segments'] for info in images),
+        'images_without_segments': sum(not info['segments'] for info, _ in found),
         'smallest_size': min(sizes, key=_pixels, default=None),
         'largest_size': max(sizes, key=_pixels, default=None),
         'classes': counts,

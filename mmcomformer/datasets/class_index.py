@@ -38,6 +38,8 @@ class ClassIndex:
     Args:
         labels: Dataset labels, int64, shape (N,), image after image.
         offsets: Where the labels of each image start, int64, shape (M + 1,) for M images.
+        segments: How many segments of each label an image has, int64, shape (N,); None stands for
+            one each, as in label maps.
 
     Example:
         >>> index = ClassIndex.from_segments(
@@ -51,6 +53,7 @@ class ClassIndex:
 
     labels: np.ndarray
     offsets: np.ndarray
+    segments: np.ndarray | None = None
 
     @classmethod
     def from_segments(
@@ -73,9 +76,11 @@ class ClassIndex:
             flat.extend(labels)
         images = np.repeat(np.arange(len(counts)), counts)
         # one key per image and class, so that np.unique sorts by image and then by label
-        keys = np.unique(images * num_classes + np.asarray(flat, dtype=np.int64))
+        keys, numbers = np.unique(
+            images * num_classes + np.asarray(flat, dtype=np.int64), return_counts=True
+        )
         per_image = np.bincount(keys // num_classes, minlength=len(counts))
-        return cls(keys % num_classes, np.concatenate([[0], np.cumsum(per_image)]))
+        return cls(keys % num_classes, np.concatenate([[0], np.cumsum(per_image)]), numbers)
 
     @classmethod
     def from_label_maps(
@@ -141,14 +146,19 @@ class ClassIndex:
         """Return the labels of an image, int64, ascending."""
         return self.labels[self.offsets[image] : self.offsets[image + 1]]
 
-    def kept_images(self, scenario: Scenario) -> np.ndarray:
-        """Return which images belong to the scenario's step, bool, shape (M,)."""
+    def kept_images(self, scenario: Scenario, names: Sequence[str]) -> np.ndarray:
+        """Return which images belong to the scenario's step, bool, shape (M,).
+
+        Args:
+            scenario: The scenario at the step.
+            names: Name of each image in the dataset, with slashes.
+        """
         bounds = self.offsets.tolist()
         labels = self.labels.tolist()
         return np.fromiter(
             (
-                scenario.keeps_image(labels[first:last])
-                for first, last in itertools.pairwise(bounds)
+                scenario.keeps_image(labels[first:last], name)
+                for (first, last), name in zip(itertools.pairwise(bounds), names, strict=True)
             ),
             dtype=bool,
             count=len(self),

@@ -6,16 +6,19 @@ import colorsys
 import gc
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
-from ..registry import DATASETS
+from ..registry import DATASETS, TASK_UTILS
 from ..scenario import Scenario, ordered
+from .array_cache import CACHE_FOLDER
 from .class_index import ClassIndex
+from .memory import ReplayMemory, StoredImages, cached_memory
 from .panoptic_images import PanopticImages
 from .semantic_images import SemanticImages
 
@@ -57,8 +60,10 @@ class _Source(Protocol):
     def index(self, images: Sequence[Mapping[str, Any]]) -> ClassIndex:
         """Return the classes of each image."""
 
-    def show(self, info: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what the pipeline receives of an image."""
+    def show(
+        self, info: Mapping[str, Any], labels: Collection[int] | None = None
+    ) -> dict[str, Any]:
+        """Return what the pipeline receives of an image: some labels, or those of the step."""
 
 
 SOURCES: tuple[type[_Source], ...] = (SemanticImages, PanopticImages)
@@ -83,6 +88,11 @@ class IncrementalDataset(BaseDataset):
       scenario is hidden in training. Which classes an image holds is read from all label maps at
       the first start and kept in a file; evaluation does not need it.
 
+    With a memory, images of earlier steps follow those of the step. They show what they are stored
+    with, never the labels of the step, and their packed samples have the metadata
+    ``from_memory=True``. An image that is both in the step and in memory is two
+    samples. At step 0 the memory is empty, so that one config serves all steps.
+
     Built with ``lazy_init=True`` it opens no file, and ``metainfo`` is complete nevertheless: the
     inner dataset's, with ``classes``, ``thing_classes``, ``stuff_classes`` and ``scenario``.
 
@@ -99,6 +109,10 @@ class IncrementalDataset(BaseDataset):
             ``data_root``. A file that cannot be written costs a warning.
         ignore_values: Values in the label maps of a semantic dataset that stand for no class, as
             255 does; ``dataset`` may name them instead.
+        memory: Config of a memory for training, such as
+            ``dict(type='ClassProportionalMemory', size=300)``; None shows no image of earlier
+            steps. What it chooses is kept in a file beside the data, see
+            :mod:`~mmcomformer.datasets.memory`.
         pipeline: Transforms.
         test_mode: Whether the dataset is for evaluation.
         lazy_init: Whether to put off reading the annotations.
@@ -108,11 +122,11 @@ class IncrementalDataset(BaseDataset):
             at these positions.
 
     Raises:
-        TypeError: If the scenario is missing or malformed.
+        TypeError: If the scenario is missing or malformed, or so is the memory.
         ValueError: If the classes of scenario and dataset differ; an argument does not fit the
             kind of the dataset; an annotation is wrong (the message names file and value); the
-            step has no image; or an image of ``images`` is unknown, repeated or not one of the
-            step's.
+            step has no image; an image of ``images`` is unknown, repeated or not one of the
+            step's; or the memory has no sense here, or is larger than step 0.
         FileNotFoundError: If a file does not exist.
     """
 
@@ -125,6 +139,7 @@ class IncrementalDataset(BaseDataset):
         category_aliases: Mapping[str, str] | None = None,
         index_cache: str | None = None,
         ignore_values: Sequence[int] | None = None,
+        memory: Mapping[str, Any] | None = None,
         pipeline: Sequence[dict[str, Any] | Callable] = (),
         test_mode: bool = False,
         lazy_init: bool = False,
@@ -134,8 +149,13 @@ class IncrementalDataset(BaseDataset):
     ) -> None:
         self.scenario = Scenario.from_config(scenario)
         self.images = images
-        self._labels_of: dict[str, list[int]] | None = None
+        self._labels_of: dict[tuple[str, bool], list[int]] | None = None
         self.inner_config = _check_inner_config(dataset)
+        self.memory = _build_memory(memory)
+        if self.memory is not None:
+            unfit = {'images': images, 'indices': indices, 'test_mode': test_mode}
+            _check_memory_fits(self.scenario, unfit)
+        self._num_from_memory = 0
         super().__init__(
             data_prefix={},
             indices=indices,
@@ -221,16 +241,41 @@ class IncrementalDataset(BaseDataset):
         data_list, num_images = self.data_list, len(self.data_list)
         if self.images is not None:
             data_list = _select_images(data_list, self.images)
+        stored: list[dict[str, Any]] = []
         if self.test_mode:
             _check_annotated(data_list)
         else:
-            data_list = self._select_step(data_list)
+            index = self.source.index(data_list)
+            stored = self._show_memory(data_list, index)
+            data_list = self._select_step(data_list, index)
+        self._num_from_memory = len(stored)
         self._log_counts(len(data_list), num_images)
-        return [self.source.show(info) for info in data_list]
+        return [*map(self.source.show, data_list), *stored]
 
-    def _select_step(self, data_list: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        index = self.source.index(data_list)
-        kept = index.kept_images(self.scenario)
+    def _show_memory(
+        self, images: Sequence[dict[str, Any]], index: ClassIndex
+    ) -> list[dict[str, Any]]:
+        """Return what the pipeline receives of the images in memory."""
+        stored = self._memory_of(images, index)
+        return [
+            {**self.source.show(images[image], stored.labels(position)), 'from_memory': True}
+            for position, image in enumerate(stored.images.tolist())
+        ]
+
+    def _memory_of(self, images: Sequence[dict[str, Any]], index: ClassIndex) -> StoredImages:
+        if self.memory is None or not images:
+            return StoredImages.none(self.scenario.num_classes)
+        folder = self._cache_folder(images[0]['img_path'])
+        return cached_memory(self.memory, index, _names(images), self.scenario, folder)
+
+    def _cache_folder(self, img_path: str) -> Path | None:
+        root = self.inner_config.get('data_root') or os.path.dirname(img_path) or os.curdir
+        return None if '://' in root else Path(root) / CACHE_FOLDER
+
+    def _select_step(
+        self, data_list: list[dict[str, Any]], index: ClassIndex
+    ) -> list[dict[str, Any]]:
+        kept = index.kept_images(self.scenario, _names(data_list))
         if self.images is not None and not kept.all():
             position = int(kept.argmin())
             names = [self.scenario.classes[label] for label in index[position]]
@@ -257,25 +302,42 @@ class IncrementalDataset(BaseDataset):
             names = ', '.join(scenario.current_classes)
             shown = names if len(names) <= 200 else f'{names[:200]}...'
             purpose = f'{len(scenario.current_classes)} classes to learn: {shown}'
+        replayed = '' if self.memory is None else f' and {self._num_from_memory} from memory'
         print_log(
             f'step {scenario.step} ({"evaluation" if self.test_mode else scenario.setting}): '
-            f'{num_kept} of {num_images} images, {purpose}',
+            f'{num_kept} of {num_images} images{replayed}, {purpose}',
             logger='current',
         )
 
+    @property
+    def num_from_memory(self) -> int:
+        """How many of the samples, the last ones, are images from memory."""
+        self.full_init()
+        return self._num_from_memory
+
     def get_cat_ids(self, idx: int) -> list[int]:
-        """Return the labels of an image that the step shows, ascending.
+        """Return the labels of an image that the step or the memory shows, ascending.
 
         mmengine's ``ClassBalancedDataset`` and mmdet's samplers ask for them.
         """
         if self._labels_of is None:
-            images = self.load_data_list()
-            index = self.source.index(images)
-            self._labels_of = {
-                info['img_path']: list(filter(self.scenario.shows_label, index[i].tolist()))
-                for i, info in enumerate(images)
-            }
-        return self._labels_of[self.get_data_info(idx)['img_path']]
+            self._labels_of = self._find_labels()
+        info = self.get_data_info(idx)
+        return self._labels_of[info['img_path'], 'from_memory' in info]
+
+    def _find_labels(self) -> dict[tuple[str, bool], list[int]]:
+        """Return the labels of each image by its path, as the step and as the memory shows it."""
+        images = self.load_data_list()
+        index = self.source.index(images)
+        stored = self._memory_of(images, index)
+        found = {
+            (info['img_path'], False): list(filter(self.scenario.shows_label, index[i].tolist()))
+            for i, info in enumerate(images)
+        }
+        for position, i in enumerate(stored.images.tolist()):
+            labels = stored.labels(position).intersection(index[i].tolist())
+            found[images[i]['img_path'], True] = sorted(labels)
+        return found
 
     def prepare_data(self, idx: int) -> Any:
         """Return an image after the pipeline.
@@ -288,8 +350,9 @@ class IncrementalDataset(BaseDataset):
         info = self.get_data_info(idx)
         # the pipeline changes the dict
         paths = [info['img_path'], info['seg_map_path']]
+        from_memory = info.get('from_memory', False)
         try:
-            return self.pipeline(info)
+            packed = self.pipeline(info)
         except Exception as error:
             # files opened by other libraries and their assertions
             foreign = isinstance(error, AssertionError) or getattr(error, 'filename', None)
@@ -300,6 +363,10 @@ class IncrementalDataset(BaseDataset):
                 f'image {paths[0]} could not be read or transformed: '
                 f'{type(error).__name__}: {error}'
             ) from error
+        # here, so that it holds with every packing transform and all its keys
+        if from_memory and isinstance(packed, dict) and 'data_samples' in packed:
+            packed['data_samples'].set_metainfo({'from_memory': True})
+        return packed
 
 
 @contextmanager
@@ -331,6 +398,45 @@ def _check_inner_config(config: Mapping[str, Any]) -> dict[str, Any]:
             f'and owns the pipeline; give it pipeline, test_mode, images or indices instead'
         )
     return {key: value for key, value in config.items() if key not in (*_OWNED, 'ignore_values')}
+
+
+def _build_memory(config: Mapping[str, Any] | None) -> ReplayMemory | None:
+    if config is None:
+        return None
+    if not isinstance(config, Mapping) or 'type' not in config:
+        raise TypeError(
+            f"memory: expected a dict such as dict(type='ClassProportionalMemory', size=300), or "
+            f'None, got {config!r}'
+        )
+    memory = TASK_UTILS.build(dict(config))
+    if not isinstance(memory, ReplayMemory):
+        raise TypeError(f'memory.type: expected a ReplayMemory, got {config["type"]!r}')
+    return memory
+
+
+def _check_memory_fits(scenario: Scenario, options: Mapping[str, Any]) -> None:
+    """Refuse a memory where no image could come from, or where none may be added."""
+    if options['test_mode']:
+        raise ValueError(
+            'memory: expected None, because the dataset is for evaluation (test_mode=True); give '
+            'the memory to train_dataloader.dataset alone'
+        )
+    if scenario.num_steps == 1:
+        raise ValueError(
+            f'memory: expected None, because the scenario has a single step, {scenario.increments}:'
+            f' there is no earlier one to store images of; leave memory out'
+        )
+    for key in ('images', 'indices'):
+        if options[key] is not None:
+            raise ValueError(
+                f'memory: expected None beside {key}, which says for one step only what images it '
+                f'has, so that those of the steps before are not known; leave one of them out'
+            )
+
+
+def _names(images: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names of images, the same on every platform."""
+    return [info['file_name'].replace(os.sep, '/') for info in images]
 
 
 def _ignored_by(config: Mapping[str, Any]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -103,16 +103,24 @@ class PanopticImages:
             (info['segments'] for info in images), num_classes=self.scenario.num_classes
         )
 
-    def show(self, info: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what the pipeline receives of an image: ``visible`` is added to its segments."""
+    def show(
+        self, info: Mapping[str, Any], labels: Collection[int] | None = None
+    ) -> dict[str, Any]:
+        """Return what the pipeline receives of an image: ``visible`` is added to its segments.
+
+        Args:
+            info: What is known of it.
+            labels: The dataset labels to show; None shows those of the step.
+        """
+        shows = self.scenario.shows_label if labels is None else labels.__contains__
         segments = [
-            dict(segment, visible=self.show_all or self._shows(segment))
+            dict(segment, visible=self.show_all or self._shows(segment, shows))
             for segment in info['segments']
         ]
         return {**{key: info[key] for key in info if key != 'file_name'}, 'segments': segments}
 
-    def _shows(self, segment: Mapping[str, Any]) -> bool:
-        return not segment['iscrowd'] and self.scenario.shows_label(segment['label'])
+    def _shows(self, segment: Mapping[str, Any], shows: Callable[[int], bool]) -> bool:
+        return not segment['iscrowd'] and shows(segment['label'])
 
 
 def is_coco_panoptic(dataset: BaseDataset) -> bool:

@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,10 +17,10 @@ from mmengine.dataset import BaseDataset
 from mmseg.datasets import BaseSegDataset
 
 from ..scenario import Scenario
+from .array_cache import CACHE_FOLDER
 from .class_index import ClassIndex
 from .label_maps import IGNORE_LABEL
 
-_CACHE_FOLDER = '.mmcomformer'
 _REDUCE = 'reduce_zero_label'
 
 
@@ -146,13 +146,20 @@ class SemanticImages:
         names = [os.path.relpath(path, root) for path in paths]
         rule = [sorted(self.inner_label_map.items()), self.reduce_zero_label, names]
         digest = hashlib.sha256(json.dumps(rule).encode()).hexdigest()
-        return Path(root) / _CACHE_FOLDER / f'class_index_{digest[:16]}.npz'
+        return Path(root) / CACHE_FOLDER / f'class_index_{digest[:16]}.npz'
 
-    def show(self, info: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what the pipeline receives of an image."""
+    def show(
+        self, info: Mapping[str, Any], labels: Collection[int] | None = None
+    ) -> dict[str, Any]:
+        """Return what the pipeline receives of an image.
+
+        Args:
+            info: What is known of it.
+            labels: The dataset labels to show; None shows those of the step.
+        """
         return {
             **{key: info[key] for key in ('img_path', 'img_id', 'seg_map_path')},
-            'label_map': self.label_map,
+            'label_map': self.label_map if labels is None else self._label_map(labels),
             'reduce_zero_label': self.reduce_zero_label,
             'seg_fields': [],
         }
@@ -160,8 +167,13 @@ class SemanticImages:
     @cached_property
     def label_map(self) -> dict[int, int]:
         """Dataset label of each label in the maps, 255 for those that the step must not see."""
+        labels = set(self.inner_label_map.values())
+        shown = labels if self.show_all else set(filter(self.scenario.shows_label, labels))
+        return self._label_map(shown)
+
+    def _label_map(self, shown: Collection[int]) -> dict[int, int]:
         return {
-            label: new if self.show_all or self.scenario.shows_label(new) else IGNORE_LABEL
+            label: new if new in shown else IGNORE_LABEL
             for label, new in self.inner_label_map.items()
         }
 

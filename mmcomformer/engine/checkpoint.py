@@ -152,6 +152,29 @@ def check_seen_classes(continual: dict[str, Any], scenario: Scenario, path: str 
             )
 
 
+def check_seen_images(continual: dict[str, Any], scenario: Scenario, path: str | Path) -> None:
+    """Check that a memory of the steps before holds what a checkpoint has seen.
+
+    Args:
+        continual: What the checkpoint says of its training.
+        scenario: The scenario whose images are in memory.
+        path: Path of the checkpoint, for the message.
+
+    Raises:
+        RuntimeError: If it was trained in another setting, or with another seed of the partition.
+    """
+    theirs = Scenario.from_config(continual['scenario'])
+    keys = ['setting', *(['partition_seed'] if scenario.setting == 'partitioned' else [])]
+    for key in keys:
+        found, expected = getattr(theirs, key), getattr(scenario, key)
+        if found != expected:
+            raise RuntimeError(
+                f'memory: it holds images of the steps before as {key} {expected!r} gives them, '
+                f'but checkpoint {path} was trained with {found!r} and has not seen these; train '
+                f'the steps before with the same {key}, or set memory=None'
+            )
+
+
 def _difference(step: int, expected: tuple[str, ...], found: tuple[str, ...]) -> str:
     if len(expected) != len(found):
         return f'step {step} teaches {len(expected)} classes here, but {len(found)} there'

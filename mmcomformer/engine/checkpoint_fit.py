@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ _TRAINING = frozenset(
         *('class_weight', 'sampler', 'non_blocking'),
     )
 )
+_FUSION = frozenset(('panoptic_fusion_head', 'semantic_fusion'))
+"""What makes segments of the predictions of a model."""
 _DROPPING = ('drop', 'attn_drop', 'ffn_drop', 'proj_drop', 'loss', 'pseudo')
 
 
@@ -58,12 +60,42 @@ def check_fit(cfg: Config, checkpoint: Mapping[str, Any], path: str | Path) -> N
     check_weights_fit(_built(cfg), checkpoint, path)
 
 
+def check_teacher(cfg: Config, checkpoint: Mapping[str, Any], path: str | Path) -> None:
+    """Check that a checkpoint of the step before is of a model that this config goes on with.
+
+    What a model predicts from its weights has to be the same, such as how masks are activated; how
+    segments are made of that may differ. Step 0 may be of another method with the same model, since
+    methods differ after it.
+
+    Args:
+        cfg: The config of the run.
+        checkpoint: As :func:`.read_checkpoint` returns it.
+        path: Its file, for the message.
+
+    Raises:
+        RuntimeError: If it is of another model, or method after step 0.
+    """
+    trained = trained_config(checkpoint)
+    found = [*_settings_differ(trained, cfg, but=_FUSION)]
+    if continual_meta(dict(checkpoint), path)['step'] > 0:
+        found[:0] = _methods_differ(trained, cfg)
+    if found:
+        method = _method(cfg.get('custom_hooks'))
+        raise RuntimeError(
+            f'checkpoint {path}: it is not of a model that this config goes on with: '
+            f'{_listed(found)}; pass a checkpoint of {method or "the same method"}, or train the '
+            f'steps before with this config'
+        )
+
+
 def _message(path: str | Path, found: list[str]) -> str:
+    fault = f'checkpoint {path} does not fit the model of this config: {_listed(found)}'
+    return f'{fault}\n{_advice(path)}'
+
+
+def _listed(found: list[str]) -> str:
     more = f'; and {len(found) - _SHOWN} more' if len(found) > _SHOWN else ''
-    return (
-        f'checkpoint {path} does not fit the model of this config: '
-        f'{"; ".join(found[:_SHOWN])}{more}\n{_advice(path)}'
-    )
+    return f'{"; ".join(found[:_SHOWN])}{more}'
 
 
 def _advice(path: str | Path) -> str:
@@ -195,12 +227,16 @@ def _method(hooks: Any) -> str | None:
     return None
 
 
-def _settings_differ(trained: Mapping[str, Any], cfg: Config) -> Iterator[str]:
+def _settings_differ(
+    trained: Mapping[str, Any], cfg: Config, but: Collection[str] = ()
+) -> Iterator[str]:
+    """Say what differs in two models; settings below a key of ``but`` are not looked at."""
     old = trained.get('model')
     if not isinstance(old, Mapping):
         return
     for key, before, now in _differences(old, cfg.model.to_dict(), 'model'):
-        yield f'{key} is {_short(before)} there and {_short(now)} here'
+        if not set(but) & set(key.split('.')):
+            yield f'{key} is {_short(before)} there and {_short(now)} here'
 
 
 def _differences(old: Any, new: Any, key: str) -> Iterator[tuple[str, Any, Any]]:

@@ -52,6 +52,7 @@ _SLOTS: dict[str, Registry] = {
     'init_cfg': registries.WEIGHT_INITIALIZERS,
     'match_cost': registries.TASK_UTILS,
     'assigner': registries.TASK_UTILS,
+    'memory': registries.TASK_UTILS,
 }
 """Registry of what is below a key; what is below an unnamed one is of the registry above it."""
 _LOOPS = ('train_cfg', 'val_cfg', 'test_cfg')

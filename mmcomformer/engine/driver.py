@@ -19,6 +19,7 @@ from ..processes import lost_processes_explained, on_first_process
 from ..scenario import Scenario
 from .checkpoint import (
     check_previous_step,
+    check_seen_images,
     continual_meta,
     previous_checkpoint,
     read_checkpoint,
@@ -28,7 +29,7 @@ from .launch import prepare_device
 from .pretrained import fetch_pretrained
 from .request import Request, load_config, name_run, requested_step
 from .run_lock import owned_run
-from .scenario_config import scenario_of, step_dir_of
+from .scenario_config import has_memory, scenario_of, step_dir_of
 from .state import ResumePoint, begun_with, discard, note_teacher, resume_point
 
 
@@ -233,7 +234,7 @@ def _check_start(cfg: Config) -> None:
 
     Raises:
         FileNotFoundError: If there is none.
-        RuntimeError: If it is not of the step before.
+        RuntimeError: If it is not of the step before, or has not seen what is in memory.
     """
     scenario = scenario_of(cfg)
     if scenario.step == 0:
@@ -246,4 +247,7 @@ def _check_teachers(cfg: Config, scenario: Scenario) -> None:
     for hook in find_hooks(cfg):
         default = step_dir_of(cfg, scenario).parent / f'step{scenario.step - 1}'
         path = hook.get('teacher_ckpt') or previous_checkpoint(default)
-        check_previous_step(continual_meta(read_checkpoint(path, mmap=True), path), scenario, path)
+        continual = continual_meta(read_checkpoint(path, mmap=True), path)
+        check_previous_step(continual, scenario, path)
+        if has_memory(cfg.get('train_dataloader')):
+            check_seen_images(continual, scenario, path)

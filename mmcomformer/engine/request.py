@@ -21,7 +21,7 @@ from ..scenario import parse_step, step_from_environment
 from ..tasks import task_of
 from .config_check import check_config
 from .config_keys import check_config_keys, check_option_keys
-from .scenario_config import check_options, scenario_of, step_dir_of
+from .scenario_config import check_options, has_memory, scenario_of, step_dir_of
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,8 @@ def load_config(request: Request, step: int) -> Config:
         FileNotFoundError: If there is no such config.
         TypeError: If it has no scenario, or it or the schedule has unknown keys.
         ValueError: If an option or the config contradicts the step or itself, the model is of no
-            task, or a component has a key, name or value that it does not know.
+            task, a component has a key, name or value that it does not know, or nothing reads the
+            memory.
     """
     if not Path(request.config).is_file():
         raise FileNotFoundError(f'config {request.config}: no such file')
@@ -98,6 +99,7 @@ def load_config(request: Request, step: int) -> Config:
         cfg.work_dir = str(Path(root) / f'step{scenario.step}')
     step_dir_of(cfg, scenario)
     check_config(cfg)
+    _check_memory_is_read(cfg)
     return cfg
 
 
@@ -112,6 +114,15 @@ def _settle(cfg: Config, request: Request, step: int) -> None:
     for key, value in settings.items():
         if value != cfg.get(key):
             cfg[key] = value
+
+
+def _check_memory_is_read(cfg: Config) -> None:
+    if cfg.get('memory') is not None and not has_memory(cfg.get('train_dataloader')):
+        raise ValueError(
+            'memory: nothing reads it here, because no IncrementalDataset of train_dataloader was '
+            'given it; write it into each of them, or inherit a config of this package that ends '
+            'in complete(globals(), ...)'
+        )
 
 
 def _leaves(options: Mapping[str, Any], prefix: str = '') -> Iterator[str]:

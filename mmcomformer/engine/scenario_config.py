@@ -95,6 +95,13 @@ def default_scope_of(cfg: Config) -> str:
     return cfg.get('default_scope') or task_of(cfg.get('model')).default_scope
 
 
+def has_memory(loader: Any) -> bool:
+    """Tell whether a dataset in the config of a loader has a memory of earlier steps."""
+    if isinstance(loader, Mapping):
+        return loader.get('memory') is not None or any(map(has_memory, loader.values()))
+    return isinstance(loader, (list, tuple)) and any(map(has_memory, loader))
+
+
 def check_options(options: Mapping[str, Any] | None) -> None:
     """Refuse ``--cfg-options`` that set the step, or one copy of the scenario.
 

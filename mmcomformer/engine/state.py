@@ -178,6 +178,7 @@ def _check_scenario(continual: dict[str, Any], scenario: Scenario, path: Path) -
         Difference(f'scenario.{key}', old, new)
         for key, (old, new) in {
             'setting': (theirs.setting, scenario.setting),
+            'partition_seed': (theirs.partition_seed, scenario.partition_seed),
             'background': (theirs.background, scenario.background),
             'thing_classes': (_seen_things(theirs), _seen_things(scenario)),
         }.items()

@@ -5,10 +5,11 @@ such classes or a step is unknown::
 
     {
         "config": str, "method": str, "task": "panoptic" | "semantic", "setting": str,
-        "class_order": [class names], "increments": [int],
+        "class_order": [class names], "increments": [int], "partition_seed": int,
         "steps": [{
             "step": int, "classes": [names of the classes that the step teaches],
-            "train_images": int, "train_iters": int, "seconds": float, "seed": int | null,
+            "train_images": int, "memory_images": int, "train_iters": int, "seconds": float,
+            "seed": int | null,
             "metrics": {"PQ": {"base", "new", "all"}, "SQ": {...}, "RQ": {...}},
             "per_class": {name of a seen class: {"PQ", "SQ", "RQ"}},
             "of_run": str, the folder of the run of which it was taken over, if it was
@@ -16,6 +17,8 @@ such classes or a step is unknown::
         "final": {"PQ": {"base", "new", "all", "avg", "forgetting"}}
     }
 
+``memory_images``, images of earlier steps that were shown again besides the ``train_images`` of the
+step, is there only if the data had a memory; ``partition_seed`` only in the setting partitioned.
 The semantic task has mIoU and mAcc in place of PQ, SQ and RQ; where there is a background class,
 ``metrics`` also holds mIoU_foreground and mAcc_foreground, the groups without it. ``increments``
 and ``seed`` may be missing; unknown keys are kept.
@@ -72,11 +75,17 @@ def new_summary(scenario: Scenario, *, config: str, method: str, task: str = 'pa
         'method': method,
         'task': task,
         'setting': scenario.setting,
+        **_partition(scenario),
         'class_order': list(scenario.order),
         'increments': list(scenario.increments),
         'steps': [],
         'final': _final([], task),
     }
+
+
+def _partition(scenario: Scenario) -> dict[str, int]:
+    drawn = scenario.setting == 'partitioned'
+    return {'partition_seed': scenario.partition_seed} if drawn else {}
 
 
 def merge_step(summary: Summary, entry: Mapping[str, Any]) -> Summary:
@@ -146,15 +155,16 @@ def check_same_run(summary: Summary, expected: Summary, path: Path) -> None:
         path: Where it was found, for the message.
 
     Raises:
-        ValueError: If method, task, setting, or the classes of the earlier steps differ.
+        ValueError: If method, task, setting, seed of the partition, or the classes of the earlier
+            steps differ.
     """
     expected = _cut_to(summary, expected)
-    for key in ('method', 'task', 'setting', 'class_order', 'increments'):
-        found = summary.get(key, expected[key])
-        if found != expected[key]:
+    for key in ('method', 'task', 'setting', 'partition_seed', 'class_order', 'increments'):
+        found = summary.get(key, expected.get(key))
+        if found != expected.get(key):
             raise ValueError(
                 f'{path}: it belongs to a run with another {key}: expected '
-                f'{_shorten(expected[key])}, found {_shorten(found)}; use another work dir '
+                f'{_shorten(expected.get(key))}, found {_shorten(found)}; use another work dir '
                 f'(--work-dir), or remove that folder if the run is not needed any more'
             )
 

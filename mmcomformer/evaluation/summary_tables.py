@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from ..tables import format_table, format_value
 from ..tasks import task_named
@@ -13,7 +14,8 @@ from .summary import FOREGROUND, Summary
 def format_summary(summary: Summary) -> str:
     """Return the table of a run as text: a row per step, then average and forgetting.
 
-    Metrics are in percent; ``-`` stands for a value that does not exist.
+    Metrics are in percent; ``-`` stands for a value that does not exist. Images from memory are
+    told after those of the step, as in ``120 + 30``.
     """
     metrics = task_named(summary['task']).measures
     first = metrics[0]
@@ -26,7 +28,7 @@ def format_summary(summary: Summary) -> str:
         [
             str(entry['step']),
             str(len(entry['classes'])),
-            str(entry['train_images']),
+            _images(entry),
             str(entry['train_iters']),
             f'{entry["seconds"] / 60:.1f}',
             *(
@@ -43,6 +45,11 @@ def format_summary(summary: Summary) -> str:
         f'{first} avg over steps: {format_value(final["avg"])}   '
         f'forgetting: {format_value(final["forgetting"])}'
     )
+
+
+def _images(entry: Mapping[str, Any]) -> str:
+    replayed = entry.get('memory_images')
+    return f'{entry["train_images"]} + {replayed}' if replayed else str(entry['train_images'])
 
 
 def format_per_class(summary: Summary) -> str:

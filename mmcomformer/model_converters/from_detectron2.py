@@ -92,6 +92,10 @@ def convert_from_detectron2(
     check_destination(source, destination, overwrite=overwrite)
     checkpoint = read_detectron2(source)
     model = _upgraded(checkpoint.model, source)
+    growing = layouts.growing_layers(model)
+    if growing:
+        _check_growing(model, growing, source)
+        model = layouts.split_growing(model, growing)
     single = layouts.has_single_classifier(model)
     cfg = _config_of(model, config, step, source)
     scenario = scenario_of(cfg)
@@ -103,7 +107,8 @@ def convert_from_detectron2(
     flip = input_format != _format_of(cfg)
     state_dict.update(_translated(model, state_dict, flip_stem=flip))
     origin = dict(
-        classifier='single' if single else 'incremental',
+        classifier='single' if single else 'growing' if growing else 'incremental',
+        layers=list(growing),
         flipped_stem=flip,
         counts_batches=any(name.endswith(COUNTER) for name in model),
         loss_state=loss_state,
@@ -131,7 +136,7 @@ def _upgraded(model: Mapping[str, Tensor], source: str | Path) -> dict[str, Tens
                 f'name; remove one of them'
             )
         upgraded[present] = tensor
-    if not layouts.classifier_sizes(upgraded):
+    if not layouts.classifier_sizes(upgraded) and not layouts.growing_layers(upgraded):
         raise RuntimeError(
             f'checkpoint {source}: expected a Mask2Former, with sem_seg_head.predictor.class_embed'
             f'.weight or .class_embed.cls.1.weight, found tensors such as {list(model)[:3]}; a '
@@ -203,6 +208,18 @@ def _split(
             f'({scenario.num_seen + 1},), one value for each row of {CLASSIFIER}weight'
         )
     return layouts.split_classifier(model, scenario.seen_increments)
+
+
+def _check_growing(model: Mapping[str, Tensor], layers: Sequence[str], source: str | Path) -> None:
+    """Check, by the names of the file, that each layer of a growing classifier is whole."""
+    for layer in layers:
+        weight, bias = (model.get(f'{layer}.{leaf}') for leaf in ('weight', 'bias'))
+        shapes = [None if part is None else tuple(part.shape) for part in (weight, bias)]
+        if weight is None or bias is None or bias.shape != weight.shape[:1]:
+            raise RuntimeError(
+                f'checkpoint {source}: {layer}.weight is {shapes[0]} and {layer}.bias is '
+                f'{shapes[1]}; expected one value of the bias for each row of the weight'
+            )
 
 
 def _new_state_dict(cfg: Config) -> dict[str, Tensor]:

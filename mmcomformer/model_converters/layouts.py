@@ -15,6 +15,9 @@ STEMS = ('backbone.conv1.weight', 'backbone.patch_embed.projection.weight')
 
 Tensors = dict[str, Tensor]
 
+# a layer of a list, which may be a part of the classifier
+_LAYER = re.compile(re.escape(CLASSIFIER) + r'(\w+\.)?(\d+)\.(?:weight|bias)')
+
 
 def patch_merging_to_ours(tensor: Tensor) -> Tensor:
     """Reorder the inputs of a Swin patch merging from theirs to ours.
@@ -69,6 +72,62 @@ def classifier_sizes(model: Mapping[str, Tensor]) -> tuple[int, ...]:
 def _rows(tensor: Tensor) -> int:
     """Return the size of the first axis, 1 if there is none."""
     return tensor.shape[:1].numel()
+
+
+def growing_layers(model: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Return the layers of a growing classifier, of which the first has no-object as its last row.
+
+    Each step adds a layer of its classes, as in BalConpas. In CoMFormer's incremental classifier
+    layer 0 is no-object alone.
+
+    Args:
+        model: A detectron2 model.
+
+    Returns:
+        The names of the layers, step by step; empty if the classifier is another.
+    """
+    found = (_LAYER.fullmatch(name) for name in model)
+    layers = sorted({(match[1] or '', int(match[2])) for match in found if match})
+    lists = {name for name, _ in layers}
+    numbers = [number for _, number in layers]
+    if len(lists) != 1 or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+        return ()
+    first = f'{CLASSIFIER}{layers[0][0]}{layers[0][1]}.weight'
+    if first not in model or _rows(model[first]) < 2 or (lists == {'cls.'} and numbers[0] == 1):
+        return ()
+    return tuple(f'{CLASSIFIER}{name}{number}' for name, number in layers)
+
+
+def new_growing_layers(count: int) -> tuple[str, ...]:
+    """Return the names of a growing classifier of so many steps that comes from no file."""
+    return tuple(f'{CLASSIFIER}cls.{step}' for step in range(count))
+
+
+def split_growing(model: Mapping[str, Tensor], layers: Sequence[str]) -> Tensors:
+    """Replace a growing classifier by the incremental one, in which layer 0 is no-object.
+
+    Args:
+        model: A detectron2 model.
+        layers: From :func:`growing_layers`.
+    """
+    split = {name: tensor for name, tensor in model.items() if not _LAYER.fullmatch(name)}
+    for leaf in ('weight', 'bias'):
+        first, *others = (model[f'{layer}.{leaf}'] for layer in layers)
+        for index, rows in enumerate([first[-1:], first[:-1], *others]):
+            split[f'{CLASSIFIER}cls.{index}.{leaf}'] = rows
+    return split
+
+
+def join_growing(model: Mapping[str, Tensor], layers: Sequence[str]) -> Tensors:
+    """Undo :func:`split_growing`."""
+    joined = {name: tensor for name, tensor in model.items() if not _LAYER.fullmatch(name)}
+    for leaf in ('weight', 'bias'):
+        no_object, first, *others = (
+            model[f'{CLASSIFIER}cls.{index}.{leaf}'] for index in range(len(layers) + 1)
+        )
+        for layer, rows in zip(layers, [torch.cat([first, no_object]), *others], strict=True):
+            joined[f'{layer}.{leaf}'] = rows
+    return joined
 
 
 def split_classifier(model: Mapping[str, Tensor], increments: Sequence[int]) -> Tensors:

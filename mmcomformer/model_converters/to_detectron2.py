@@ -14,7 +14,7 @@ from .files import check_destination, with_metadata, write_checkpoint
 from .from_detectron2 import ORIGIN_KEY
 from .tensor_names import COUNTER, HEADS, head_of, to_theirs
 
-CLASSIFIERS = ('incremental', 'single')
+CLASSIFIERS = ('incremental', 'single', 'growing')
 
 
 def convert_to_detectron2(
@@ -32,8 +32,9 @@ def convert_to_detectron2(
     Args:
         source: A checkpoint of a training, or a converted one.
         destination: Where to write (``.pth``); written only if every tensor has a place.
-        classifier: ``incremental`` (CoMFormer's, one layer per step) or ``single`` (Mask2Former's);
-            that of the file it was converted from by default, else incremental.
+        classifier: ``incremental`` (CoMFormer's, one layer per step and one for no-object),
+            ``single`` (Mask2Former's) or ``growing`` (BalConpas's, one layer per step, no-object
+            in the first); that of the file it was converted from by default, else incremental.
         overwrite: Whether a file that is there, and was not written by these tools, is replaced.
 
     Returns:
@@ -52,8 +53,13 @@ def convert_to_detectron2(
     meta = checkpoint.get('meta') or {}
     origin = meta.get(ORIGIN_KEY) or {}
     model = _translated(checkpoint['state_dict'], origin, source)
-    if (classifier or origin.get('classifier')) == 'single':
+    kind = classifier or origin.get('classifier')
+    if kind == 'single':
         model = layouts.join_classifier(model)
+    elif kind == 'growing':
+        steps = len(layouts.classifier_sizes(model))
+        layers = origin.get('layers') or layouts.new_growing_layers(steps)
+        model = layouts.join_growing(model, layers)
     model.update(origin.get('loss_state', {}))
     content: dict[str, Any] = {'model': with_metadata(model)}
     iteration = origin['iteration'] if origin else meta.get('iter', 0) - 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from typing import Any, ClassVar, Protocol
 
@@ -18,12 +18,15 @@ from .targets import ImageTargets
 class ContinualLoss(Protocol):
     """A loss of the student's output, the teacher's, the targets, and what was matched with what.
 
-    It is a module, registered in ``MODELS``, with these two attributes; a class without them needs
-    a teacher and reads the last level alone.
+    It is a module, registered in ``MODELS``, with these attributes; a class without them needs a
+    teacher, no pseudo-labels, and reads the last level alone.
     """
 
     needs_teacher: ClassVar[bool]
     """Whether it is left out where there is no teacher, as at step 0."""
+
+    needs_pseudo_labels: ClassVar[bool]
+    """Whether it is nothing where the targets are the ground truth alone."""
 
     reads: ClassVar[frozenset[str]]
     """Optional parts of :class:`.QueryOutput` that it reads, out of :data:`.OPTIONAL`."""
@@ -43,6 +46,9 @@ class ContinualLoss(Protocol):
             targets: The targets of each image, pseudo-labels included.
             assignments: For each level and image the matched queries and targets.
         """
+
+
+_GIVERS = {'teacher': 'TeacherHook or PseudoLabelHook', 'pseudo-labels': 'PseudoLabelHook'}
 
 
 def build_extra_losses(config: Mapping[str, Any] | None) -> nn.ModuleDict:
@@ -111,6 +117,31 @@ def former_losses(
     if loss_feature is not None:
         losses['feature'] = {**(losses.get('feature') or {}), **loss_feature}
     return head, losses
+
+
+def check_needs(losses: nn.ModuleDict, given: Collection[str], giver: str) -> None:
+    """Check that no loss would be left out, or be 0, at every step.
+
+    Args:
+        losses: The losses by name.
+        given: Which of ``teacher`` and ``pseudo-labels`` later steps have.
+        giver: Who gives them, for the message.
+
+    Raises:
+        ValueError: If one needs what is not given.
+    """
+    for name, loss in losses.items():
+        needs = {
+            'teacher': getattr(loss, 'needs_teacher', True),
+            'pseudo-labels': getattr(loss, 'needs_pseudo_labels', False),
+        }
+        for need, hooks in _GIVERS.items():
+            if needs[need] and need not in given:
+                raise ValueError(
+                    f'model.extra_losses.{name}: {type(loss).__name__} needs '
+                    f'{"a teacher" if need == "teacher" else need}, and custom_hooks have {giver}, '
+                    f'which gives none; use {hooks} instead, or set the loss to None'
+                )
 
 
 def parts_read(losses: nn.ModuleDict) -> frozenset[str]:

@@ -83,6 +83,8 @@ class MaskPseudoLabels:
         overlap_thr: See :func:`mask_pseudo_labels`.
         share: See :func:`mask_pseudo_labels`.
         merge_classes: See :func:`mask_pseudo_labels`.
+        memory: Whether images from memory are completed too, or keep the labels that they were
+            stored with (BalConpas).
 
     Raises:
         ValueError: If a threshold is outside [0, 1], or there is no such share.
@@ -97,6 +99,7 @@ class MaskPseudoLabels:
         overlap_thr: float = 0.5,
         share: Share = 'owned',
         merge_classes: bool = False,
+        memory: bool = True,
     ) -> None:
         for name, value in (('score_thr', score_thr), ('overlap_thr', overlap_thr)):
             if not 0 <= value <= 1:
@@ -113,6 +116,7 @@ class MaskPseudoLabels:
         self.overlap_thr = overlap_thr
         self.share: Share = share
         self.merge_classes = merge_classes
+        self.memory = memory
 
     def of_image(
         self, cls_score: Tensor, mask_pred: Tensor, covered: Tensor
@@ -147,6 +151,8 @@ class MaskPseudoLabels:
         # one image at a time: the maps of a whole batch at input size would not fit on a GPU
         return [
             target.with_pseudo_labels(*self.of_image(cls_score, mask_pred, target.covered))
+            if self.memory or not target.from_memory
+            else target
             for target, cls_score, mask_pred in zip(
                 targets, teacher.cls_score, teacher.mask_pred, strict=True
             )

@@ -77,7 +77,8 @@ class IncrementalQueryHead(Mask2FormerHead):
         scenario: The scenario with its current step, as a config dict.
         mask_activation: ``dict(type='QuerySoftmax')`` (CoMFormer) or ``dict(type='QuerySigmoid')``
             (Mask2Former), also used in the decoder's attention masks.
-        loss_cls: Classification loss of all queries.
+        loss_cls: Classification loss of all queries. One with a true ``reads_memory`` is also told
+            which of them are of images from memory.
         loss_mask: Mask loss of matched queries at sampled points; it must fit the activation.
         loss_dice: Dice loss of matched queries at sampled points; it must fit the activation.
         class_activation: ``dict(type='ClassSoftmax')`` (default) or ``dict(type='ClassSigmoid')``.
@@ -364,8 +365,14 @@ class IncrementalQueryHead(Mask2FormerHead):
         for image, (queries, chosen) in enumerate(assigned):
             query, index = (to_device(part, labels.device) for part in (queries, chosen))
             labels[image, query] = targets[image].labels[index]
+        told = {}
+        if getattr(self.loss_cls, 'reads_memory', False):
+            from_memory = torch.tensor([target.from_memory for target in targets])
+            told['from_memory'] = to_device(from_memory, labels.device).repeat_interleave(
+                labels.shape[1]
+            )
         # (B, Q, K + 1) -> (B * Q, K + 1): the loss is a mean over the queries of the whole batch
-        return self.loss_cls(cls_score.flatten(0, 1), labels.flatten())
+        return self.loss_cls(cls_score.flatten(0, 1), labels.flatten(), **told)
 
     def _mask_losses(
         self,

@@ -36,6 +36,7 @@ class Browse:
         config: Path of the config.
         step: The step.
         num: Largest number of pictures; None draws all images of the step.
+        memory: Whether to draw the images from memory only.
         checkpoint: Checkpoint of the step before, for pseudo-labels.
         cfg_options: Settings that override the config's, by dotted key.
     """
@@ -43,6 +44,7 @@ class Browse:
     config: str
     step: int = 0
     num: int | None = None
+    memory: bool = False
     checkpoint: str | None = None
     cfg_options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -53,7 +55,8 @@ def browse(request: Browse) -> Iterator[tuple[str, np.ndarray]]:
     Raises:
         FileNotFoundError: If the config, the checkpoint or a file of the data is missing.
         RuntimeError: If the checkpoint is not of the step before.
-        ValueError: If the config or the data are wrong, or a checkpoint is given at step 0.
+        ValueError: If the config or the data are wrong, a checkpoint is given at step 0, or there
+            is no image in memory to draw.
     """
     cfg = load_config(Request(request.config, cfg_options=request.cfg_options), request.step)
     init_default_scope(default_scope_of(cfg))
@@ -65,14 +68,28 @@ def browse(request: Browse) -> Iterator[tuple[str, np.ndarray]]:
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     # the same crops each time
     set_random_seed(cfg.get('randomness', {}).get('seed') or 0)
-    count = len(dataset) if request.num is None else min(request.num, len(dataset))
-    for index in range(count):
+    for index in _chosen(request, dataset):
         packed = dataset[index]
         name = Path(packed['data_samples'].img_path).name
         yield (
             f'{index:05d}_{Path(name).stem}',
             _draw(packed, name, dataset.metainfo, task, labeller),
         )
+
+
+def _chosen(request: Browse, dataset: Any) -> range:
+    """Return the samples to draw; those from memory are the last ones of a dataset."""
+    first = 0
+    if request.memory:
+        stored = getattr(dataset, 'num_from_memory', 0)
+        first = len(dataset) - stored
+        if not stored:
+            raise ValueError(
+                f'--memory: step {request.step} has no image from memory; choose a later step, and '
+                f'a config with one, as with --cfg-options memory.size=30'
+            )
+    last = len(dataset) if request.num is None else min(first + request.num, len(dataset))
+    return range(first, last)
 
 
 def _draw(
@@ -96,7 +113,9 @@ def _draw(
         pseudo = [_segment(mask, label, metainfo) for mask, label in labeller(packed)]
         caption = f'pseudo-labels of the teacher: {len(pseudo)}; hatched: none'
         panels.append((caption, draw_segments(image, pseudo)))
-    return join_panels(panels, f'step {scenario.step}, {scenario.setting}: {name}')
+    stored = packed['data_samples'].metainfo.get('from_memory', False)
+    source = ' (from memory)' if stored else ''
+    return join_panels(panels, f'step {scenario.step}, {scenario.setting}: {name}{source}')
 
 
 def _segment(mask: np.ndarray, label: int, metainfo: Mapping[str, Any]) -> Segment:

@@ -26,6 +26,12 @@ def test_methods_that_differ_in_what_acts_later(entries):
     assert entries['mib'].settings != entries['finetune'].settings
 
 
+def test_a_memory_is_empty_at_first(entries):
+    other = read_entry('finetune', CONFIGS / 'finetune_shapes_6-3.py', {'memory.size': 3})
+    assert other.first_step == entries['finetune'].first_step
+    assert other.settings != entries['finetune'].settings
+
+
 @pytest.mark.parametrize(
     'options',
     [

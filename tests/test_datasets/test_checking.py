@@ -80,6 +80,46 @@ class TestSoundData:
         assert count_pixels(ids) == {i: int((ids == i).sum()) for i in (1, 2, 3)}
 
 
+class TestMemory:
+    def check(self, data, scenario, size=2):
+        steps, evaluation = configs(data, scenario)
+        memory = {'type': 'ClassProportionalMemory', 'size': size}
+        return check_scenario([{**c, 'memory': memory} for c in steps], evaluation, workers=1)
+
+    def test_counts(self, hand_made, scenario):
+        plain = check(hand_made, scenario)
+        report = self.check(hand_made, scenario)
+        assert report.faults == []
+        assert report.datasets == plain.datasets
+        assert [{**step, 'memory': None} for step in report.steps] == plain.steps
+        memories = [step['memory'] for step in report.steps]
+        assert [memory['images'] for memory in memories] == [0, 2, 2]
+        # step 0 shows sky twice and dog three times: images a (sky, dog), then d (dog, dog)
+        assert memories[1]['classes'] == {
+            'sky': {'images': 1, 'segments': 1, 'pixels': 18, 'crowds': 0},
+            'dog': {'images': 2, 'segments': 3, 'pixels': 2 + 2 * 18, 'crowds': 0},
+        }
+        assert list(memories[2]['classes']) == ['sky', 'dog', 'cat', 'sea']
+
+    def test_text(self, hand_made, scenario):
+        text = format_report(self.check(hand_made, scenario))
+        assert 'step 1, from memory: 2 images, 4 segments, 8x10 pixels' in text
+        assert 'step 0, from memory: 0 images, 0 segments' in text
+        assert 'from memory' not in format_report(check(hand_made, scenario))
+
+    def test_too_large(self, hand_made, scenario):
+        report = self.check(hand_made, scenario, size=4)
+        messages = [fault.message for fault in report.faults]
+        # once, not at each step
+        assert len(messages) == 1
+        assert 'memory.size: expected at most 3' in messages[0]
+
+    def test_partitioned(self, hand_made, scenario):
+        """Each image with a class is in one step."""
+        report = check(hand_made, {**scenario, 'setting': 'partitioned', 'partition_seed': 2})
+        assert sum(step['images'] for step in report.steps) == 4
+
+
 def remove_png(data):
     data.png_path('a').unlink()
 

@@ -61,7 +61,7 @@ def test_kept_images(setting, step, expected):
         step=step,
     )
     index = ClassIndex.from_segments(make_segments([1], [0], [0, 1], []), num_classes=2)
-    kept = index.kept_images(scenario)
+    kept = index.kept_images(scenario, ['a', 'b', 'c', 'd'])
     assert kept.dtype == bool
     assert kept.tolist() == [bool(keep) for keep in expected]
 

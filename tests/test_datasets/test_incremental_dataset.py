@@ -16,7 +16,7 @@ from mmengine.registry import DATASETS
 from packed import masks_of
 
 from mmcomformer.datasets.incremental_dataset import IncrementalDataset
-from mmcomformer.engine.hooks.summary_hook import count_images
+from mmcomformer.engine.hooks.summary_hook import image_counts
 from mmcomformer.scenario import Scenario
 
 CAT, DOG, FOX, SKY, SEA = range(5)
@@ -111,9 +111,9 @@ class TestWrappers:
 
     def test_images_are_counted_once(self, hand_made, scenario):
         repeated = self.outer(hand_made, scenario, type='RepeatDataset', key='dataset', times=3)
-        assert (len(repeated), count_images(repeated)) == (12, 4)
+        assert (len(repeated), image_counts(repeated)) == (12, {'train_images': 4})
         both = self.outer(hand_made, scenario, type='ConcatDataset', key='datasets')
-        assert (len(both), count_images(both)) == (8, 8)
+        assert (len(both), image_counts(both)) == (8, {'train_images': 8})
 
     def test_balanced(self, hand_made, scenario):
         """Images of the rarer class are repeated; classes that the step hides do not count."""
@@ -123,7 +123,7 @@ class TestWrappers:
             hand_made, scenario, type='ClassBalancedDataset', key='dataset', oversample_thr=1.0
         )
         counts = np.bincount(outer.repeat_indices)
-        assert count_images(outer) == 4
+        assert image_counts(outer) == {'train_images': 4}
         frequency = {label: sum(label in found for found in BALANCED) / 4 for label in (CAT, SEA)}
         expected = [
             math.ceil(max(frequency[label] ** -0.5 for label in found)) for found in BALANCED

@@ -121,10 +121,25 @@ class TestSoundData:
         assert report.datasets['val']['smallest_size'] == (6, 8)
 
     def test_images_of_a_step_are_those_of_the_dataset(self, data):
-        for setting in ('overlap', 'disjoint', 'sequential'):
+        for setting in ('overlap', 'disjoint', 'sequential', 'partitioned'):
             scenario = {**SCENARIO, 'setting': setting, 'increments': [2, 2]}
             expected = [len(DATASETS.build(config)) for config in data.configs(scenario)[0]]
             assert [step['images'] for step in data.check(scenario).steps] == expected
+
+    def test_memory(self, data):
+        memory = {'type': 'ClassProportionalMemory', 'size': 2}
+        steps, evaluation = data.configs()
+        steps = [{**config, 'memory': memory} for config in steps]
+        datasets = [DATASETS.build(config) for config in steps]
+        report = check_scenario(steps, evaluation, workers=1)
+        told = [(step['images'], step['memory']['images']) for step in report.steps]
+        assert told == [
+            (len(dataset) - dataset.num_from_memory, dataset.num_from_memory)
+            for dataset in datasets
+        ]
+        assert [stored for _, stored in told] == [0, 2, 2]
+        assert list(report.steps[1]['memory']['classes']) == ['wall', 'sky']
+        assert report.steps[1]['memory']['segments'] > 0
 
     def test_processes_give_the_same(self, data):
         alone, shared = (data.check(workers=workers).to_dict() for workers in (1, 2))

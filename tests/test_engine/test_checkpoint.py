@@ -1,5 +1,6 @@
 """What a checkpoint must be to start the next step from."""
 
+import dataclasses
 import os
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from mmcomformer.engine.checkpoint import (
     check_previous_step,
     check_seen_classes,
+    check_seen_images,
     continual_meta,
     file_sha256,
     previous_checkpoint,
@@ -88,6 +90,30 @@ def test_meta_round_trip(tmp_path):
 def test_same_scenario_is_accepted():
     check_previous_step(continual_of(scenario(step=0)), scenario(step=1), 'a.pth')
     check_previous_step(continual_of(scenario(step=1)), scenario(step=2), 'a.pth')
+
+
+class TestSeenImages:
+    """A memory holds what was shown; in another setting these are other images."""
+
+    def check(self, theirs, ours):
+        then, now = (dataclasses.replace(scenario(), **changes) for changes in (theirs, ours))
+        check_seen_images(continual_of(then.at_step(0)), now, 'a.pth')
+
+    def test_the_same(self):
+        self.check({}, {})
+        # only the partition is drawn
+        self.check({'partition_seed': 1}, {'partition_seed': 2})
+
+    def test_another_setting(self):
+        message = r"memory: .*setting 'overlap' .*a\.pth was trained with 'disjoint'"
+        with pytest.raises(RuntimeError, match=message):
+            self.check({'setting': 'disjoint'}, {})
+
+    def test_another_partition(self):
+        theirs, ours = ({'setting': 'partitioned', 'partition_seed': seed} for seed in (1, 2))
+        self.check(theirs, theirs)
+        with pytest.raises(RuntimeError, match='memory: .*partition_seed 2 .*trained with 1'):
+            self.check(theirs, ours)
 
 
 def test_only_seen_classes_count():

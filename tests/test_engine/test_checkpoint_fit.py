@@ -6,7 +6,7 @@ from mmengine.registry import DefaultScope
 from small_runs import CONFIG
 
 from mmcomformer.engine.checkpoint import read_checkpoint
-from mmcomformer.engine.checkpoint_fit import check_fit, trained_config
+from mmcomformer.engine.checkpoint_fit import check_fit, check_teacher, trained_config
 from mmcomformer.engine.evaluate import evaluate
 from mmcomformer.engine.inference import load_model
 from mmcomformer.engine.request import Request, load_config
@@ -176,3 +176,51 @@ def test_file_of_detectron2(tmp_path, name):
     torch.save({'model': {'backbone.stem.weight': torch.zeros(1)}}, tmp_path / name)
     with pytest.raises(RuntimeError, match=r'of detectron2; .*detectron2_to_mmcomformer\.py'):
         read_checkpoint(tmp_path / name)
+
+
+def trained_with(method, step, **options):
+    """Return what a checkpoint of a method's config says of itself."""
+    path = SEMANTIC if method == 'semantic' else CONFIG.replace('comformer_', f'{method}_')
+    cfg = load_config(Request(config=path, cfg_options=options), step)
+    continual = dict(step=step, scenario=cfg.scenario.to_dict())
+    return dict(meta=dict(cfg=cfg.pretty_text, continual=continual), state_dict={})
+
+
+@pytest.mark.parametrize(
+    ('method', 'step', 'options', 'fault'),
+    [
+        ('comformer', 0, {}, None),
+        # neither losses nor test settings matter, nor the method of step 0
+        ('mib', 0, {'model.test_cfg.iou_thr': 0.8}, None),
+        ('plop', 1, {}, 'trained by the method PLOP, and the config is of CoMFormer'),
+        ('comformer', 1, {'model.panoptic_head.loss_cls.gamma': 2.0}, None),
+        (
+            'comformer',
+            1,
+            {'model.panoptic_head.mask_activation.type': 'QuerySigmoid',
+             'model.panoptic_head.loss_mask.type': 'SigmoidMaskLoss',
+             'model.panoptic_head.loss_dice.type': 'SigmoidDiceLoss'},
+            "mask_activation.type is 'QuerySigmoid' there and 'QuerySoftmax' here",
+        ),
+    ],
+)  # fmt: skip
+def test_which_teachers_fit(method, step, options, fault):
+    cfg = config(step=step + 1)
+    checkpoint = trained_with(method, step, **options)
+    if fault is None:
+        check_teacher(cfg, checkpoint, 'a.pth')
+    else:
+        with pytest.raises(RuntimeError, match=fault):
+            check_teacher(cfg, checkpoint, 'a.pth')
+
+
+def test_how_segments_are_made_of_a_teachers_predictions_does_not_matter():
+    fusion = {'model.decode_head.semantic_fusion': dict(type='ScoreSumFusion')}
+    cfg = config(SEMANTIC, 1)
+    check_teacher(cfg, trained_with('semantic', 0, **fusion), 'a.pth')
+
+
+def test_a_checkpoint_without_its_config_is_judged_by_its_weights():
+    cfg = config(step=1)
+    meta = dict(continual=dict(step=0, scenario=cfg.scenario.to_dict()))
+    check_teacher(cfg, dict(meta=meta, state_dict={'a': torch.ones(1)}), 'a.pth')

@@ -441,9 +441,11 @@ def test_checkpoint_of_another_increment_serves(finished_run, tmp_path, shapes_r
     )
     driver.run(request)
     summary = json.loads((work_dir / 'summary.json').read_text())
-    assert [entry['step'] for entry in summary['steps']] == [1]
-    assert len(summary['steps'][0]['classes']) == 6
-    assert summary['final']['PQ']['avg'] is None
+    # step 0 is that of the other run
+    assert [entry['step'] for entry in summary['steps']] == [0, 1]
+    assert summary['steps'][0]['of_run'] == str(finished_run[0])
+    assert len(summary['steps'][1]['classes']) == 6
+    assert summary['final']['PQ']['avg'] is not None
 
 
 @HOOKS.register_module()

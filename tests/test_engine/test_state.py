@@ -104,6 +104,7 @@ class TestAnotherRun:
                 'the same classes in another order',
             ),
             ("setting='disjoint'", "scenario.setting was 'overlap' and is 'disjoint'"),
+            ('partition_seed=3', 'scenario.partition_seed was 0 and is 3'),
         ],
     )
     def test_scenario(self, finished, tmp_path, change, message):

@@ -296,6 +296,8 @@ def test_file_that_is_not_text(tmp_path):
         ('method', new_summary(SCENARIO, config='a', method='fine-tuning')),
         ('setting', new_summary(Scenario.from_config(
             {**SCENARIO.to_dict(), 'setting': 'disjoint'}), config='a', method='CoMFormer')),
+        ('setting', new_summary(Scenario.from_config(
+            {**SCENARIO.to_dict(), 'setting': 'partitioned'}), config='a', method='CoMFormer')),
         ('class_order', new_summary(Scenario.from_config(
             {**SCENARIO.to_dict(), 'class_order': ['cat', 'dog', 'sea', 'sky']}),
             config='a', method='CoMFormer')),
@@ -439,3 +441,29 @@ def test_table_per_class():
     # a step that is unknown taught it
     lines = format_per_class(merged(*ENTRIES[1:])).splitlines()
     assert cells(lines[2]) == ['sky', '-', '-', '40.00', '40.00', '40.00']
+
+
+class TestPartition:
+    """The seed tells which images a run was trained on."""
+
+    def run(self, setting='partitioned', seed=0):
+        changes = {'setting': setting, 'partition_seed': seed}
+        scenario = Scenario.from_config({**SCENARIO.to_dict(), **changes})
+        return new_summary(scenario, config='a', method='CoMFormer')
+
+    def test_is_in_the_summary(self):
+        assert self.run(seed=3)['partition_seed'] == 3
+        assert self.run()['partition_seed'] == 0
+        assert 'partition_seed' not in self.run('disjoint', seed=3)
+
+    def test_another_seed_is_another_run(self, tmp_path):
+        check_same_run(self.run(seed=3), self.run(seed=3), tmp_path)
+        with pytest.raises(ValueError, match=r'another partition_seed: expected 4, found 3'):
+            check_same_run(self.run(seed=3), self.run(seed=4), tmp_path)
+
+
+def test_images_from_memory_are_in_the_table():
+    last = {**ENTRIES[-1], 'memory_images': 7}
+    table = format_summary(merged(*ENTRIES[:-1], last))
+    assert f'| {last["train_images"]} + 7 |' in table
+    assert '+' not in format_summary(merged(*ENTRIES))

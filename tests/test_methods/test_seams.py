@@ -401,7 +401,7 @@ def test_what_is_frozen_stays_in_eval_mode(task):
 
 def test_a_pass_that_nobody_wants(shapes_root, tmp_path):
     options = small_runs.small_options(shapes_root)
-    options['custom_hooks'] = [{'type': 'PreviousStepHook'}, {'type': 'DataPassHook'}]
+    options['custom_hooks'] = [{'type': 'TeacherHook'}, {'type': 'DataPassHook'}]
     request = Request(config=small_runs.CONFIG, step=0, work_dir=str(tmp_path), cfg_options=options)
     with pytest.raises(TypeError, match='DataPassHook: no module of the model looks at the data'):
         driver.run(request)

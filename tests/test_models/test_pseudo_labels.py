@@ -172,6 +172,18 @@ def test_thresholds_are_passed_on(threshold):
     assert not any(target.valid[target.num_masks :].any() for target in completed)
 
 
+@pytest.mark.parametrize('memory', [True, False])
+def test_images_from_memory(memory):
+    """They are completed as others are, or keep what they were stored with."""
+    truth, teacher = batch()
+    truth[0] = ImageTargets.from_masks(truth[0].labels, truth[0].masks, from_memory=True)
+    stored, current = MaskPseudoLabels(QuerySigmoid(), memory=memory)(truth, teacher)
+    assert current.is_pseudo.any()
+    assert stored.is_pseudo.any() == memory
+    assert stored.from_memory
+    assert (stored is truth[0]) == (not memory)
+
+
 def test_no_gradient_reaches_the_teacher():
     truth, teacher = batch()
     teacher.mask_pred.requires_grad_()

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -82,6 +84,31 @@ def test_files(request_of, tmp_path):
     paths = write_pictures(request_of(0, num=3), str(tmp_path / 'deep' / 'pictures'))
     assert sorted(paths) == sorted((tmp_path / 'deep' / 'pictures').glob('*.png'))
     assert len(paths) == 3
+
+
+def test_images_from_memory(request_of, monkeypatch):
+    """They are the last ones, their titles say so, and they can be drawn alone."""
+    titles = {}
+    monkeypatch.setattr(
+        browsing, 'join_panels', lambda panels, title: (titles.setdefault(title), panels[0][1])[1]
+    )
+    wanted = request_of(1, num=None)
+    wanted = dataclasses.replace(wanted, cfg_options={**wanted.cfg_options, 'memory.size': 3})
+    everything = [name for name, _ in browse(wanted)]
+    marks = [title.endswith(' (from memory)') for title in titles]
+    assert marks == [False] * (len(marks) - 3) + [True] * 3
+    titles.clear()
+    alone = [name for name, _ in browse(dataclasses.replace(wanted, memory=True, num=2))]
+    assert alone == everything[-3:-1]
+    assert all(title.endswith(' (from memory)') for title in titles)
+
+
+@pytest.mark.parametrize(('step', 'size'), [(0, 3), (1, None)])
+def test_no_image_from_memory(request_of, step, size):
+    wanted = request_of(step)
+    options = {**wanted.cfg_options, **({'memory.size': size} if size else {})}
+    with pytest.raises(ValueError, match=f'--memory: step {step} has no image from memory'):
+        list(browse(dataclasses.replace(wanted, cfg_options=options, memory=True)))
 
 
 def test_window(request_of, monkeypatch):

@@ -71,6 +71,12 @@ class TestBrowseDataset:
         assert len(list((tmp_path / 'pictures').glob('*.png'))) == 2
         assert capsys.readouterr().out.endswith(f'2 pictures in {tmp_path}/pictures\n')
 
+    def test_memory(self, command, shapes_root, tmp_path, capsys):
+        arguments = ['--step', 1, '--memory', '--out-dir', tmp_path / 'pictures']
+        memory = [*options(shapes_root), 'memory.size=3']
+        command('misc/browse_dataset.py', SHAPES_CONFIG, *arguments, *memory)
+        assert capsys.readouterr().out.endswith(f'3 pictures in {tmp_path}/pictures\n')
+
     def test_unknown_step(self, command):
         message = command('misc/browse_dataset.py', SHAPES_CONFIG, '--step', 3, '--out-dir', 'x')
         assert 'expected 0 to 2, got 3' in message

@@ -20,6 +20,9 @@ def parse_args() -> argparse.Namespace:
         '--overwrite', action='store_true', help='replace pictures that this tool did not write'
     )
     parser.add_argument('--num', type=int, default=20, help='number of pictures (default: 20)')
+    parser.add_argument(
+        '--memory', action='store_true', help='draw the images from memory only (replay)'
+    )
     parser.add_argument('--checkpoint', help='checkpoint of the step before, for pseudo-labels')
     parser.add_argument(
         '--cfg-options',
@@ -44,6 +47,7 @@ def main() -> None:
             config=args.config,
             step=requested_step(args.step) or 0,
             num=args.num,
+            memory=args.memory,
             checkpoint=args.checkpoint,
             cfg_options=parse_options(args.cfg_options),
         )

@@ -15,9 +15,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('dst', metavar='DST', help='where to write the .pth')
     parser.add_argument(
         '--classifier',
-        choices=['incremental', 'single'],
-        help="one layer per step (CoMFormer's) or one for all classes (Mask2Former's); by default "
-        'as in the file that SRC was converted from, else incremental',
+        choices=['incremental', 'single', 'growing'],
+        help="one layer per step and one for no-object (CoMFormer's), one for all classes "
+        "(Mask2Former's), or one per step, the first with no-object (BalConpas's); by default as "
+        'in the file that SRC was converted from, else incremental',
     )
     parser.add_argument(
         '--overwrite', action='store_true', help='replace a DST that no converter wrote'

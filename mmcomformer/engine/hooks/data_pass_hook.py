@@ -22,7 +22,8 @@ class DataPassHook(Hook):
     """Pass once over the training images of a step, in order, before its first iteration.
 
     Each module of the model that is a :class:`.DataObserver` sees every batch: its targets,
-    completed by pseudo-labels, and the teacher's output. Afterwards the states of all processes
+    completed by pseudo-labels, and the teacher's output. Images from memory are among them, and
+    their targets say so. Afterwards the states of all processes
     are merged. A step that resumes has them in its checkpoint and is not passed over again. The
     random numbers of the training are those of a run without the pass.
 

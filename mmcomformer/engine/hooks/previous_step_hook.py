@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from mmengine.config import Config
@@ -16,6 +16,7 @@ from mmengine.runner import BaseLoop, Runner, find_latest_checkpoint
 from torch import nn
 
 from ...compat import skip_trained_batches
+from ...models.extra_losses import check_needs
 from ...models.growing import grow_state, load_previous_step, newest_parameters
 from ...models.method_state import load_states
 from ...registry import HOOKS
@@ -23,15 +24,16 @@ from ...scenario import Scenario
 from ..checkpoint import (
     META_KEY,
     check_previous_step,
+    check_seen_images,
     continual_meta,
     file_sha256,
     previous_checkpoint,
     raw_weights,
     read_checkpoint,
 )
-from ..checkpoint_fit import weight_faults
+from ..checkpoint_fit import check_teacher, weight_faults
 from ..method_state import STATE_KEY, gather_states
-from ..scenario_config import check_derived, scenario_of, step_dir_of
+from ..scenario_config import check_derived, has_memory, scenario_of, step_dir_of
 from ..settings import settings_of
 
 
@@ -40,15 +42,18 @@ class PreviousStepHook(Hook):
     """Initialise the student of step t with the checkpoint of step t-1.
 
     Everything is checked before the first iteration: that all copies of the scenario in the config
-    agree, that the work dir belongs to the step, and that the checkpoint has the right step,
-    classes and weights. At step 0 there is nothing to load. What a checkpoint needs to be the next
-    teacher is written into its ``meta['continual']``.
+    agree, that the work dir belongs to the step, that no loss lacks the teacher that it needs, and
+    that the checkpoint has the right step, classes, model and weights. At step 0 there is nothing
+    to load. What a checkpoint needs to be the next teacher is written into its
+    ``meta['continual']``.
 
     Args:
         teacher_ckpt: The checkpoint of step t-1. Defaults to the last one in ``../step<t-1>``.
     """
 
     priority = 'HIGH'
+    gives: ClassVar[frozenset[str]] = frozenset()
+    """What losses find at later steps: ``teacher``, ``pseudo-labels``."""
 
     def __init__(self, teacher_ckpt: str | None = None) -> None:
         self.teacher_ckpt = teacher_ckpt
@@ -72,6 +77,9 @@ class PreviousStepHook(Hook):
         if not isinstance(runner._train_loop, BaseLoop):
             return
         check_derived(runner.cfg)
+        if self.scenario.num_steps > 1:
+            losses = getattr(unwrap_model(runner.model), 'extra_losses', nn.ModuleDict())
+            check_needs(losses, self.gives, type(self).__name__)
         step_dir = step_dir_of(runner.cfg, self.scenario)
         resumes = runner._resume and (runner._load_from or find_latest_checkpoint(str(step_dir)))
         if self.scenario.step > 0 or resumes:
@@ -97,7 +105,10 @@ class PreviousStepHook(Hook):
         checkpoint = read_checkpoint(path)
         continual = continual_meta(checkpoint, path)
         check_previous_step(continual, self.scenario, path)
+        if has_memory(runner.cfg.train_dataloader):
+            check_seen_images(continual, self.scenario, path)
         self._check_finished(checkpoint['meta'], path)
+        check_teacher(runner.cfg, checkpoint, path)
         student = unwrap_model(runner.model)
         self._state_dict = raw_weights(checkpoint, (name for name, _ in student.named_parameters()))
         self._grown_state = {**self._state_dict}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from mmengine.runner import Runner
 
@@ -30,6 +30,8 @@ class PseudoLabelHook(TeacherHook):
     Raises:
         ValueError: If a threshold is outside [0, 1], or is given beside a labeller.
     """
+
+    gives: ClassVar[frozenset[str]] = frozenset({'teacher', 'pseudo-labels'})
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,10 @@ class SummaryHook(Hook):
     acts in ``runner.val()`` without training, if the checkpoint that was loaded holds the finished
     training of the config's step.
 
-    Checkpoints carry ``train_images``, ``train_iters`` and ``seconds`` in ``meta['continual']``,
-    so that a resumed training counts what it did before. ``seconds`` is the wall-clock time from
-    the first batch, validation left out; what a killed process did after its last checkpoint is
-    lost and not counted.
+    Checkpoints carry ``train_images``, ``memory_images`` if the data have a memory, ``train_iters``
+    and ``seconds`` in ``meta['continual']``, so that a resumed training counts what it did before.
+    ``seconds`` is the wall-clock time from the first batch, validation left out; what a killed
+    process did after its last checkpoint is lost and not counted.
 
     A run that was given the teacher of another run has the steps before it in common with that run;
     they are taken over from its summary, marked with ``of_run``, so that average and forgetting are
@@ -88,20 +89,21 @@ class SummaryHook(Hook):
         self._seconds = 0.0
         if self._loaded is not None and runner.iter > 0:
             self._seconds = self._loaded['seconds']
-            self._check_images(runner, self._loaded['train_images'])
+            self._check_images(runner, self._loaded)
         if runner.val_loop is not None:
             self._find_metric(runner)
         path = summary_path(runner)
         if path.exists():
             check_same_run(read_summary(path), self._run(runner, scenario_of(runner.cfg)), path)
 
-    def _check_images(self, runner: Runner, before: int) -> None:
-        found = count_images(runner.train_dataloader.dataset)
-        if found != before:
+    def _check_images(self, runner: Runner, loaded: dict[str, Any]) -> None:
+        now = image_counts(runner.train_dataloader.dataset)
+        before = {key: loaded[key] for key in _COUNTS if key in loaded}
+        if now != before:
             raise RuntimeError(
-                f'train_dataloader.dataset: this step was begun with {before} images and now has '
-                f'{found}, so it would not be the same training; put the data back, or train the '
-                f'step anew with --overwrite'
+                f'train_dataloader.dataset: this step was begun with {_in_words(before)} and now '
+                f'has {_in_words(now)}, so it would not be the same training; put the data back, '
+                f'or train the step anew with --overwrite'
             )
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
@@ -122,7 +124,7 @@ class SummaryHook(Hook):
         """Put what the step has done so far into the checkpoint."""
         meta = checkpoint['meta']
         meta.setdefault(META_KEY, {}).update(
-            train_images=count_images(runner.train_dataloader.dataset),
+            **image_counts(runner.train_dataloader.dataset),
             train_iters=meta['iter'],
             seconds=self._elapsed(),
         )
@@ -153,7 +155,7 @@ class SummaryHook(Hook):
             if loop.iter < loop.max_iters:
                 return None
             return {
-                'train_images': count_images(loop.dataloader.dataset),
+                **image_counts(loop.dataloader.dataset),
                 'train_iters': loop.iter,
                 'seconds': self._elapsed(),
                 'seed': runner.seed,
@@ -161,7 +163,9 @@ class SummaryHook(Hook):
         if self._loaded is None or not is_trained(self._loaded, runner.cfg.get('train_cfg')):
             return None
         return {
-            key: self._loaded[key] for key in ('train_images', 'train_iters', 'seconds', 'seed')
+            key: self._loaded[key]
+            for key in (*_COUNTS, 'train_iters', 'seconds', 'seed')
+            if key in self._loaded
         }
 
     def _run(self, runner: Runner, scenario: Scenario) -> Summary:
@@ -216,10 +220,31 @@ def _config_name(runner: Runner) -> str:
     return Path(filename).stem if filename else summary_path(runner).parent.name
 
 
-def count_images(dataset: Any) -> int:
-    """Return how many images a dataset has, repetitions by a wrapper around it not counted."""
+_COUNTS = ('train_images', 'memory_images')
+
+
+def image_counts(dataset: Any) -> dict[str, int]:
+    """Return how many images of the step and from memory a dataset has.
+
+    Repetitions by a wrapper around it are not counted. ``memory_images`` is missing where no part
+    of it has a memory.
+    """
+    parts = list(_parts(dataset))
+    replayed = [part.num_from_memory for part in parts if getattr(part, 'memory', None)]
+    counts = {'train_images': sum(map(len, parts)) - sum(replayed)}
+    return {**counts, 'memory_images': sum(replayed)} if replayed else counts
+
+
+def _parts(dataset: Any) -> Iterator[Any]:
     if isinstance(dataset, (RepeatDataset, ClassBalancedDataset)):
-        return count_images(dataset.dataset)
-    if isinstance(dataset, ConcatDataset):
-        return sum(map(count_images, dataset.datasets))
-    return len(dataset)
+        yield from _parts(dataset.dataset)
+    elif isinstance(dataset, ConcatDataset):
+        for part in dataset.datasets:
+            yield from _parts(part)
+    else:
+        yield dataset
+
+
+def _in_words(counts: Mapping[str, int]) -> str:
+    replayed = counts.get('memory_images')
+    return f'{counts["train_images"]} images' + (f' and {replayed} from memory' if replayed else '')

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from mmengine.runner import Runner
 
 from ...models.teacher import FrozenTeacher
@@ -21,6 +23,8 @@ class TeacherHook(PreviousStepHook):
     Args:
         teacher_ckpt: See :class:`PreviousStepHook`.
     """
+
+    gives: ClassVar[frozenset[str]] = frozenset({'teacher'})
 
     def before_train(self, runner: Runner) -> None:
         """Build, load and freeze the teacher; initialise the student unless it was resumed."""

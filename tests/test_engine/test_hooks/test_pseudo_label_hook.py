@@ -3,10 +3,13 @@
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from mmcomformer.engine.hooks import PseudoLabelHook
 from mmcomformer.models.class_activation import SOFTMAX
 from mmcomformer.models.mask_activation import QuerySoftmax
+from mmcomformer.models.query_output import QueryOutput
+from mmcomformer.models.targets import ImageTargets
 
 HEAD = SimpleNamespace(mask_activation=QuerySoftmax(), class_activation=SOFTMAX)
 
@@ -24,3 +27,28 @@ def test_thresholds_of_the_config_are_used(arguments, score_thr, overlap_thr):
     """The released program reads one and uses 0.5."""
     labeller = PseudoLabelHook(**arguments).build_labeller(HEAD)
     assert (labeller.score_thr, labeller.overlap_thr) == (score_thr, overlap_thr)
+
+
+@pytest.mark.parametrize('memory', [None, True, False])
+def test_images_from_memory(memory):
+    """Labelled as current ones are, or left as they are; the current one is labelled always."""
+    options = {} if memory is None else {'memory': memory}
+    hook = PseudoLabelHook(labeller={'type': 'MaskPseudoLabels', **options})
+    labeller = hook.build_labeller(HEAD)
+    owner = torch.full((4, 4), -1)
+    owner[:2] = 0
+    truth = [
+        ImageTargets.from_map(torch.tensor([0]), owner, from_memory=stored)
+        for stored in (True, False, True)
+    ]
+    # the teacher is sure of class 1 in the lower half, where nothing is labelled
+    cls_score = torch.tensor([[0.0, 9.0, 0.0], [0.0, 0.0, 9.0]]).expand(3, 2, 3)
+    mask = torch.full((3, 2, 4, 4), -9.0)
+    mask[:, 0, 2:] = mask[:, 1, :2] = 9
+    found = labeller(truth, QueryOutput((cls_score,), (mask,), (), None))
+    pseudo = [target.labels[target.is_pseudo & target.valid].tolist() for target in found]
+    of_memory = [] if memory is False else [1]
+    assert pseudo == [of_memory, [1], of_memory]
+    assert [target.from_memory for target in found] == [True, False, True]
+    for target, before in zip(found, truth, strict=True):
+        assert target.mask_of(0).equal(before.mask_of(0))
