@@ -116,6 +116,7 @@ _DECODER = [
         ('mask_embed.layers.1.{x}', 'mask_embed.2.{x}'),
         ('mask_embed.layers.2.{x}', 'mask_embed.4.{x}'),
         # SimCIS's, whose queries come from the image
+        ('class_embed.{x}', 'cls_embed.{x}'),
         ('enc_output.{x}', 'cell_embed.{x}'),
         ('encoder_norm.{x}', 'cell_norm.{x}'),
         *(
