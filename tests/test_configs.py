@@ -35,6 +35,14 @@ NUM_STEPS = {
     'balconpas_ade_semantic_100-5.py': 11,
     'balconpas_shapes_6-3.py': 3,
     'balconpas_shapes_semantic_6-3.py': 3,
+    'simcis_ade_100-50.py': 2,
+    'simcis_ade_100-10.py': 6,
+    'simcis_ade_100-5.py': 11,
+    'simcis_ade_semantic_100-50.py': 2,
+    'simcis_ade_semantic_100-10.py': 6,
+    'simcis_ade_semantic_100-5.py': 11,
+    'simcis_shapes_6-3.py': 3,
+    'simcis_shapes_semantic_6-3.py': 3,
     'comformer_ade_100-50.py': 2,
     'comformer_ade_100-10.py': 6,
     'comformer_ade_100-5.py': 11,
@@ -200,7 +208,7 @@ def test_hooks(name):
         build_type(HOOKS, hook.type).__name__: hook
         for hook in (*cfg.custom_hooks, *cfg.default_hooks.values())
     }
-    hooks_of = dict.fromkeys(('balconpas', 'comformer', 'plop'), 'PseudoLabelHook')
+    hooks_of = dict.fromkeys(('balconpas', 'comformer', 'plop', 'simcis'), 'PseudoLabelHook')
     hooks_of['mib'] = 'TeacherHook'
     first = hooks_of.get(name.split('_')[0], 'PreviousStepHook')
     assert {first, 'SummaryHook', 'SafeCheckpointHook', 'FiniteLossHook'} <= set(hooks)
@@ -246,6 +254,48 @@ def test_balconpas_recipe(task, scenario, recipe, monkeypatch):
             assert head.semantic_fusion.type == 'ScoreSumFusion'
         else:
             assert (cfg.model.test_cfg.object_mask_thr, cfg.model.test_cfg.iou_thr) == (0.8, 0.8)
+
+
+@pytest.mark.parametrize(
+    ('name', 'virtual', 'power', 'temperature', 'score', 'drops'),
+    [
+        ('100-5', 5, 0.5, 1, 0.25, [4_250, 4_750]),
+        ('100-10', 1, 0.5, None, 0.3, [8_500, 9_500]),
+        ('100-50', 0, 0.25, None, 0.2, [40_000, 45_000]),
+        ('semantic_100-5', 3, 0.5, 1, 0.4, [4_250, 4_750]),
+        ('semantic_100-10', 1, 0.5, 4, 0.4, [8_500, 9_500]),
+        ('semantic_100-50', 1, 0.25, None, 0.4, [42_500, 47_500]),
+    ],
+)
+def test_simcis_recipe(name, virtual, power, temperature, score, drops, monkeypatch):
+    """The released schedule, in its own recipe alone, and the numbers of each scenario."""
+    name = f'simcis_ade_{name}.py'
+    for step, milestones in ((0, [135_000, 150_000]), (1, drops)):
+        cfg = load_config(Request(config=str(CONFIGS / name)), step)
+        assert scenario_of(cfg).increments == increments_of(name)
+        new_classes = len(scenario_of(cfg).current_classes)
+        assert cfg.train_cfg.max_iters == (1000 * new_classes if step else 160_000)
+        assert cfg.optim_wrapper.optimizer.lr == (5e-5 if step else 1e-4)
+        (scheduler,) = cfg.param_scheduler
+        assert (scheduler.type, scheduler.milestones) == ('MultiStepLR', milestones)
+        assert cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == 8
+        assert cfg.model.backbone.norm_cfg == dict(type='BN', requires_grad=False)
+        head, weight = cfg.model[head_key(name)], 2 if is_semantic(name) else 4
+        assert (head.num_virtual, head.sampling_power) == (virtual, power)
+        assert (head.bank_size, head.classifier) == (80, 'growing')
+        assert head.loss_cls == dict(type='ClassFocalLoss', loss_weight=weight)
+        assert cfg.model.train_cfg.match_cost == dict(type='BoxMatchCost', cls_weight=weight)
+        assert (head.loss_box.loss_weight, head.loss_giou.loss_weight) == (5, 2)
+        select, decoder = cfg.model.extra_losses.select, cfg.model.extra_losses.get('decoder')
+        assert (select.temperature, select.loss_weight) == (1, 2)
+        assert (decoder and decoder.temperature) == temperature
+        rule = head.semantic_fusion if is_semantic(name) else cfg.model.test_cfg
+        assert (rule.object_mask_thr, rule.iou_thr) == (score, 0.8)
+    monkeypatch.setenv('RECIPE', 'fair')
+    fair = load_config(Request(config=str(CONFIGS / name)), 1)
+    assert fair.train_cfg.max_iters == 400 * new_classes
+    assert fair.param_scheduler[0].type == 'PolyLR'
+    assert fair.model[head_key(name)].num_virtual == virtual
 
 
 @pytest.mark.parametrize('name', RECIPES)
@@ -412,9 +462,14 @@ def test_methods_on_shapes_are_comparable(name):
             for key in ('scenario', 'loss_cls', *(of_masks if 'balconpas' in name else ())):
                 model[head_key(name)].pop(key, None)
             del model['extra_losses']
-            if 'balconpas' in name:
+            if 'balconpas' in name or 'simcis' in name:
                 model['train_cfg'].pop('match_cost')
                 model['test_cfg'] = model['test_cfg'].keys() & {'panoptic_on', 'mode'}
+            if 'simcis' in name:
+                # a head of its own, of the same parts
+                head = model[head_key(name)]
+                shared = ('pixel_decoder', 'transformer_decoder', 'num_queries', 'in_channels')
+                model[head_key(name)] = {key: head[key] for key in shared}
         assert ours == theirs
         assert cfg.train_dataloader.batch_size == reference[0].train_dataloader.batch_size
         assert cfg.optim_wrapper.optimizer == reference[cfg.step].optim_wrapper.optimizer
@@ -480,7 +535,11 @@ def kind_of(name):
     for _, scenario in find_scenarios(model):
         scenario.clear()
     for loss in filter(None, model['extra_losses'].values()):
-        loss.pop('loss_weight')
+        loss.pop('loss_weight', None)
+        loss.pop('temperature', None)
+    for key in ('num_virtual', 'sampling_power'):
+        model[head_key(name)].pop(key, None)
+    (model.get('test_cfg') or {}).pop('object_mask_thr', None)
     return json.dumps(model, sort_keys=True) + str(cfg.custom_hooks[-1].method)
 
 
@@ -516,6 +575,12 @@ KINDS = [
     'balconpas_ade_semantic_100-50.py',
     'balconpas_shapes_6-3.py',
     'balconpas_shapes_semantic_6-3.py',
+    'simcis_ade_100-5.py',
+    'simcis_ade_100-10.py',
+    'simcis_ade_semantic_100-5.py',
+    'simcis_ade_semantic_100-50.py',
+    'simcis_shapes_6-3.py',
+    'simcis_shapes_semantic_6-3.py',
 ]
 
 

@@ -68,7 +68,7 @@ def test_known_names(theirs):
         # ECLIPSE's prompts and deep classifiers
         f'{PREDICTOR}.prompt_feat.0.weight',
         f'{PREDICTOR}.class_embed.cls.1.layers.0.weight',
-        f'{PREDICTOR}.class_embed.weight',
+        f'{PREDICTOR}.class_embed.0.weight',
     ],
 )
 def test_unknown_names(name):
