@@ -10,13 +10,18 @@ from .compat.inferencer import enable_panoptic_inferencer
 from .datasets import (  # noqa: F401
     continual_sampler,
     incremental_dataset,
+    shapes_instance_dataset,
     shapes_panoptic_dataset,
     shapes_semantic_dataset,
     transforms,
 )
 from .datasets.panoptic_png import ids_to_rgb
 from .engine import hooks, optim_wrapper_constructor  # noqa: F401
-from .evaluation import incremental_iou_metric, incremental_panoptic_metric  # noqa: F401
+from .evaluation import (  # noqa: F401
+    incremental_instance_metric,
+    incremental_iou_metric,
+    incremental_panoptic_metric,
+)
 from .pictures import panoptic_visualizer  # noqa: F401
 
 enable_panoptic_inferencer(ids_to_rgb)

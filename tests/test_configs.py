@@ -27,6 +27,14 @@ pytestmark = [pytest.mark.families, pytest.mark.usefixtures('scope')]
 CONFIGS = Path(__file__).parents[1] / 'configs'
 LEAVES = sorted(path.name for path in CONFIGS.glob('*.py'))
 NUM_STEPS = {
+    'comformer_ade_instances_50-50.py': 2,
+    'comformer_ade_instances_50-10.py': 6,
+    'comformer_ade_instances_50-5.py': 11,
+    'comformer_coco_instances_40-40.py': 2,
+    'comformer_coco_instances_40-20.py': 3,
+    'comformer_shapes_instances_6-2.py': 2,
+    'finetune_shapes_instances_6-2.py': 2,
+    'joint_shapes_instances_6-2.py': 1,
     'balconpas_ade_100-50.py': 2,
     'balconpas_ade_100-10.py': 6,
     'balconpas_ade_100-5.py': 11,
@@ -93,20 +101,26 @@ def is_semantic(name):
     return '_semantic' in name or '_voc_' in name
 
 
+def task_name(name):
+    if is_semantic(name):
+        return 'semantic'
+    return 'instance' if '_instances_' in name else 'panoptic'
+
+
 def is_disjoint(name):
     return name.endswith('_disjoint.py')
 
 
 COMFORMER = [name for name in NUM_STEPS if name.startswith('comformer_')]
-RECIPES = [name for name in COMFORMER if '_ade_' in name and not is_semantic(name)]
+RECIPES = [name for name in COMFORMER if '_ade_' in name and task_name(name) == 'panoptic']
 SEMANTIC_RECIPES = [
     name
     for name in COMFORMER
     if is_semantic(name) and '_shapes_' not in name and '_custom_' not in name
 ]
 SHAPES = {
-    kind: [name for name in LEAVES if '_shapes_' in name and is_semantic(name) == kind]
-    for kind in (False, True)
+    kind: [name for name in LEAVES if '_shapes_' in name and task_name(name) == kind]
+    for kind in ('panoptic', 'semantic', 'instance')
 }
 NARROW = {'depth': 18, 'base_channels': 8}
 """ResNet arguments for a test that needs only the structure."""
@@ -176,7 +190,7 @@ def test_every_step(name):
         loss = {'model.panoptic_head.loss_cls.scenario'} if name.startswith('mib') else set()
         assert keys == {'scenario', f'model.{head_key(name)}.scenario', *loaders, *loss}
         task = task_of(cfg.model)
-        assert task.name == ('semantic' if is_semantic(name) else 'panoptic')
+        assert task.name == task_name(name)
         assert cfg.default_scope == task.default_scope
         assert cfg.val_evaluator.type == task.metric
         assert Path(cfg.work_dir) == Path('work_dirs') / Path(name).stem / f'step{step}'
@@ -216,9 +230,7 @@ def test_hooks(name):
     assert {first, 'SummaryHook', 'SafeCheckpointHook', 'FiniteLossHook'} <= set(hooks)
     assert hooks['SafeCheckpointHook'].max_keep_ckpts == 2
     assert hooks['SafeCheckpointHook'].save_last
-    assert hooks['SummaryHook'].get('task', 'panoptic') == (
-        'semantic' if is_semantic(name) else 'panoptic'
-    )
+    assert hooks['SummaryHook'].get('task', 'panoptic') == (task_name(name))
     assert f'{"Seg" if is_semantic(name) else "Det"}VisualizationHook' in hooks
     assert build_type(VISUALIZERS, cfg.visualizer.type) is not None
     backends = [backend.type for backend in cfg.visualizer.vis_backends]
@@ -399,7 +411,7 @@ def test_semantic_images(name):
 
 
 @pytest.mark.parametrize(
-    ('name', 'side'), [('comformer_ade_semantic_100-50.py', 512), (SHAPES[True][0], 96)]
+    ('name', 'side'), [('comformer_ade_semantic_100-50.py', 512), (SHAPES['semantic'][0], 96)]
 )
 def test_variants_of_test_time_augmentation(name, side):
     cfg = load(name, 1)
@@ -564,6 +576,10 @@ def narrow(name):
 KINDS = [
     'comformer_ade_100-50.py',
     'comformer_ade_100-50_swin-t.py',
+    'comformer_ade_instances_50-50.py',
+    'comformer_shapes_instances_6-2.py',
+    'finetune_shapes_instances_6-2.py',
+    'joint_shapes_instances_6-2.py',
     'comformer_ade_semantic_100-50.py',
     'comformer_ade_semantic_100-50_swin-t.py',
     'comformer_shapes_6-3.py',
@@ -656,7 +672,7 @@ def test_the_setting_is_chosen_by_one_variable(setting, monkeypatch):
     names = COMFORMER
     names = [*{(CONFIGS / name).read_text().split("',")[0]: name for name in names}.values()]
     names = [name for name in names if not is_disjoint(name) and 'swin' not in name]
-    assert len(names) == 10
+    assert len(names) == 13
     assert {scenario_of(parse(name, 0)).setting for name in names} == {'overlap'}
     monkeypatch.setenv('SETTING', setting)
     request = [Request(config=str(CONFIGS / name)) for name in names]

@@ -17,44 +17,44 @@ from mmcomformer.tasks import TASKS, DetectorTask, register_task, task_named, ta
 DETECTOR = {'panoptic_head': {}, 'panoptic_fusion_head': {}}
 
 
-class InstanceTask(DetectorTask):
-    """A third task, as somebody else would write it."""
+class KeypointTask(DetectorTask):
+    """Another task, as somebody else would write it."""
 
-    name, measures, metric = 'instance', ('AP', 'AP50'), 'ToyInstanceMetric'
-    test_key = 'instance_on'
+    name, measures, metric = 'keypoint', ('OKS', 'OKS50'), 'ToyKeypointMetric'
+    test_key = 'keypoint_on'
 
     def segment_map(self, sample):
         return sample.pred_instances.painted
 
 
-class ToyInstanceMetric(SeenClassMetric):
-    measures = InstanceTask.measures
+class ToyKeypointMetric(SeenClassMetric):
+    measures = KeypointTask.measures
 
     def process(self, data_batch, data_samples):
         self.results.extend(data_samples)
 
     def compute_metrics(self, results):
-        return self._report({'cat': {'AP': 30.0, 'AP50': 50.0}})
+        return self._report({'cat': {'OKS': 30.0, 'OKS50': 50.0}})
 
 
 @pytest.fixture
-def instance():
-    """The third task, registered for one test."""
-    register_task(InstanceTask())
-    yield TASKS['instance']
-    del TASKS['instance']
+def keypoint():
+    """The task of one's own, registered for one test."""
+    register_task(KeypointTask())
+    yield TASKS['keypoint']
+    del TASKS['keypoint']
 
 
-@pytest.mark.parametrize('name', ['panoptic', 'semantic'])
+@pytest.mark.parametrize('name', ['panoptic', 'semantic', 'instance'])
 def test_each_task_has_a_metric_and_a_source(name):
     task = task_named(name)
     assert METRICS.get(task.metric).measures == task.measures
     assert [source.task for source in SOURCES].count(name) == 1
 
 
-def test_a_third_task_in_summary_and_table(instance):
+def test_a_new_task_in_summary_and_table(keypoint):
     scenario = Scenario([1], ['cat'], [])
-    run = new_summary(scenario, config='toy', method='ours', task='instance')
+    run = new_summary(scenario, config='toy', method='ours', task='keypoint')
     values = {'base': 30.0, 'new': None, 'all': 30.0}
     entry = {
         'step': 0,
@@ -62,17 +62,17 @@ def test_a_third_task_in_summary_and_table(instance):
         'train_images': 8,
         'train_iters': 10,
         'seconds': 60.0,
-        'metrics': {'AP': values, 'AP50': {**values, 'all': 50.0}},
-        'per_class': {'cat': {'AP': 30.0, 'AP50': 50.0}},
+        'metrics': {'OKS': values, 'OKS50': {**values, 'all': 50.0}},
+        'per_class': {'cat': {'OKS': 30.0, 'OKS50': 50.0}},
     }
     summary = merge_step(run, entry)
-    assert list(summary['final']) == ['AP']
+    assert list(summary['final']) == ['OKS']
     lines = format_summary(summary).splitlines()
     assert [cell.strip() for cell in lines[1].split('|')[6:10]] == [
-        *('AP base', 'AP new', 'AP all', 'AP50 all'),
+        *('OKS base', 'OKS new', 'OKS all', 'OKS50 all'),
     ]
-    assert lines[-1].startswith('AP avg over steps: 30.00')
-    with pytest.raises(ValueError, match=r'metrics.AP: expected an object'):
+    assert lines[-1].startswith('OKS avg over steps: 30.00')
+    with pytest.raises(ValueError, match=r'metrics.OKS: expected an object'):
         merge_step(run, {**entry, 'metrics': {'PQ': values}})
 
 
@@ -84,19 +84,20 @@ class _Runner:
         self.val_evaluator.metrics = metrics
 
 
-def test_a_third_task_finds_its_metric(instance):
-    metric = ToyInstanceMetric()
-    hook = SummaryHook('ours', task='instance')
+def test_a_new_task_finds_its_metric(keypoint):
+    metric = ToyKeypointMetric()
+    hook = SummaryHook('ours', task='keypoint')
     assert hook._find_metric(_Runner(metric)) is metric
-    with pytest.raises(ValueError, match=r"task 'instance' needs .*'AP50'.*ToyInstanceMetric"):
+    with pytest.raises(ValueError, match=r"task 'keypoint' needs .*'OKS50'.*ToyKeypointMetric"):
         hook._find_metric(_Runner(METRICS.build({'type': 'IncrementalIoUMetric'})))
 
 
-def test_tasks_that_share_a_head_are_told_apart_by_what_the_model_is_asked_for(instance):
-    assert task_of({**DETECTOR, 'test_cfg': {'instance_on': True}}) is instance
-    both = {'panoptic_on': True, 'instance_on': False}
+def test_tasks_that_share_a_head_are_told_apart_by_what_the_model_is_asked_for(keypoint):
+    assert task_of({**DETECTOR, 'test_cfg': {'keypoint_on': True}}) is keypoint
+    both = {'panoptic_on': True, 'keypoint_on': False}
     assert task_of({**DETECTOR, 'test_cfg': both}).name == 'panoptic'
-    for test_cfg in (None, {}, {'panoptic_on': True, 'instance_on': True}):
+    assert task_of({**DETECTOR, 'test_cfg': {}}).name == 'panoptic'
+    for test_cfg in ({'panoptic_on': False}, {'panoptic_on': True, 'keypoint_on': True}):
         with pytest.raises(ValueError, match=r'model.test_cfg: panoptic_head .*exactly one of'):
             task_of({**DETECTOR, 'test_cfg': test_cfg})
 
@@ -126,7 +127,9 @@ def test_config_of_no_task(tmp_path):
 
 
 def test_unknown_and_repeated_name():
-    with pytest.raises(ValueError, match=r"task: expected one of \['panoptic', 'semantic'\]"):
+    with pytest.raises(
+        ValueError, match=r"task: expected one of \['instance', 'panoptic', 'semantic'\]"
+    ):
         task_named('depth')
     with pytest.raises(ValueError, match=r"task 'panoptic': there is one of that name"):
         register_task(TASKS['panoptic'])

@@ -76,17 +76,8 @@ def ade20k_panoptic(semantic: np.ndarray, instances: np.ndarray) -> PanopticMap:
     layers, segments = stuff_layers(semantic, _STUFF_CATEGORY.tolist())
     num_stuff = len(segments)
     numbers = instances[..., 1]
-    pairs = np.unique(numbers.astype(np.int32) * 256 + instances[..., 0])
-    pairs = pairs[pairs >= 256]
-    found, categories = (pairs // 256).tolist(), (pairs % 256).tolist()
-    wrong = [category for category in categories if not 1 <= category <= len(THING_LABELS)]
-    if wrong:
-        raise ValueError(f'expected instance categories from 1 to 100, got {wrong[:10]}')
-    if len(set(found)) != len(found):
-        number = next(number for number in found if found.count(number) > 1)
-        raise ValueError(f'instance {number} has more than one category')
     table = np.zeros(256, dtype=np.int32)
-    for number, category in zip(found, categories, strict=True):
+    for number, category in instances_of(instances).items():
         segments.append(Segment(category - 1))
         table[number] = len(segments)
     layers = np.where(numbers > 0, table[numbers], layers)
@@ -101,6 +92,27 @@ def ade20k_panoptic(semantic: np.ndarray, instances: np.ndarray) -> PanopticMap:
     )
     panoptic.notes = +panoptic.notes
     return panoptic
+
+
+def instances_of(instances: np.ndarray) -> dict[int, int]:
+    """Return the category, 1 to 100, of each instance of an image by its number.
+
+    Args:
+        instances: As in :func:`ade20k_panoptic`.
+
+    Raises:
+        ValueError: If an instance has no category, an unknown one, or two.
+    """
+    pairs = np.unique(instances[..., 1].astype(np.int32) * 256 + instances[..., 0])
+    pairs = pairs[pairs >= 256]
+    found, categories = (pairs // 256).tolist(), (pairs % 256).tolist()
+    wrong = [category for category in categories if not 1 <= category <= len(THING_LABELS)]
+    if wrong:
+        raise ValueError(f'expected instance categories from 1 to 100, got {wrong[:10]}')
+    if len(set(found)) != len(found):
+        number = next(number for number in found if found.count(number) > 1)
+        raise ValueError(f'instance {number} has more than one category')
+    return dict(zip(found, categories, strict=True))
 
 
 def shifted_labels(semantic: np.ndarray) -> np.ndarray:

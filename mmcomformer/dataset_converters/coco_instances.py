@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from ..datasets.coco_masks import decode_mask, look_like_shares, why_empty
+from ..datasets.instance_annotations import annotations_by_image
 from ..datasets.json_types import (
-    INSTANCE,
     STUFF,
     THING,
     Table,
@@ -29,10 +30,7 @@ from ..datasets.json_types import (
     read_json,
     read_sections,
 )
-from ..datasets.panoptic_annotations import check_image_ids, check_images
 from ..datasets.png import check_size, check_values, image_size, read_labels
-from ..outputs import check_name
-from .coco_masks import decode_mask, look_like_shares, why_empty
 from .jobs import Job, Rendered, source_bytes
 from .panoptic_set import PanopticSplit, check_split, convert_split, panoptic_rendered
 from .report import Report
@@ -207,7 +205,7 @@ def _split(sources: CocoInstancesSources, json_path: Path, overlap: str) -> Pano
     content = read_sections(where, sections, expected='COCO instance annotations')
     things = _categories(where, content['categories'], THING, isthing=1)
     categories, stuff = _with_stuff(sources, things)
-    by_image = _by_image(where, content, {entry['id'] for entry in things})
+    by_image = annotations_by_image(where, content, {entry['id'] for entry in things})
     _require_masks(where, content, stuff)
     jobs = [
         _job(sources, json_path, overlap, image, by_image[image['id']], stuff)
@@ -287,34 +285,6 @@ def _with_stuff(
         table[entry['id']] = entry['id'] + shift
     categories = [*things, *({**entry, 'id': entry['id'] + shift} for entry in stuff)]
     return categories, _Stuff(sources.stuff, tuple(table))
-
-
-def _by_image(
-    where: Path, content: dict[str, list[Any]], category_ids: set[int]
-) -> dict[Any, list[dict[str, Any]]]:
-    """Return the annotations of each image."""
-    images, annotations = content['images'], content['annotations']
-    check_images(str(where), images)
-    for position, image in enumerate(images):
-        check_name(
-            image['file_name'], f'{where}, images[{position}] (id {image["id"]!r}): file_name'
-        )
-
-    def name(position: int) -> str:
-        record = annotations[position]
-        id_ = f' (id {record.get("id")!r})' if isinstance(record, dict) else ''
-        return f'{where}, annotations[{position}]{id_}'
-
-    columns = check_records(annotations, INSTANCE, name)
-    check_image_ids(str(where), images, annotations, name)
-    if not category_ids.issuperset(columns['category_id']):
-        found = columns['category_id']
-        position = next(i for i, id_ in enumerate(found) if id_ not in category_ids)
-        raise ValueError(f'{name(position)} has the unknown category {found[position]!r}')
-    by_image: dict[Any, list[dict[str, Any]]] = {image['id']: [] for image in images}
-    for annotation in annotations:
-        by_image[annotation['image_id']].append(annotation)
-    return by_image
 
 
 def _job(

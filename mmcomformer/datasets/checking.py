@@ -19,11 +19,13 @@ from .file_checks import (
     Finding,
     ImageFiles,
     ImageReport,
+    InstanceFiles,
     LabelledImage,
     check_files,
     check_labelled_image,
 )
 from .incremental_dataset import IncrementalDataset
+from .instance_images import InstanceImages
 from .json_types import read_json
 from .label_maps import IGNORE_LABEL, lookup_table
 from .panoptic_images import is_coco_panoptic
@@ -56,8 +58,11 @@ class _Part:
         """Path of the annotation file, empty for a dataset without one."""
         return _ann_file(self.dataset)
 
-    def files(self) -> list[ImageFiles]:
+    def files(self) -> list[ImageFiles] | list[InstanceFiles]:
         """Return what has to be opened for each image."""
+        if isinstance(self.dataset.source, InstanceImages):
+            backend_args = self.dataset.inner_config.get('backend_args')
+            return [_instance_files(info, backend_args) for info in self.images]
         loaders = [t for t in self.dataset.pipeline.transforms if isinstance(t, LoadPanopticIdMap)]
         allow_empty = any(loader.allow_empty_segments for loader in loaders)
         backend_args = self.dataset.inner_config.get('backend_args')
@@ -187,7 +192,7 @@ class _Reader:
     def read_files(self, parts: Sequence[_Part], split: str) -> Reports:
         """Return what the files of the images of some steps hold; each is read once."""
         known: dict[str, ImageReport] = {}
-        files: dict[str, ImageFiles] = {}
+        files: dict[str, ImageFiles | InstanceFiles] = {}
         for part in parts:
             if part.reports is None:
                 for of_image in part.files():
@@ -328,6 +333,16 @@ def _files_of(info: dict[str, Any], areas: Areas, **options: Any) -> ImageFiles:
         segment_ids=ids,
         areas=tuple(areas.get((info['img_id'], segment_id)) for segment_id in ids),
         **options,
+    )
+
+
+def _instance_files(info: dict[str, Any], backend_args: Any) -> InstanceFiles:
+    return InstanceFiles(
+        img_path=info['img_path'],
+        size=(info['height'], info['width']),
+        masks=tuple(segment['segmentation'] for segment in info['segments']),
+        ids=tuple(segment['id'] for segment in info['segments']),
+        backend_args=backend_args,
     )
 
 

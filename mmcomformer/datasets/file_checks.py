@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from mmengine import fileio
 
+from .coco_masks import decode_mask
 from .label_maps import (
     IGNORE_LABEL,
     check_palette,
@@ -67,13 +68,32 @@ class LabelledImage:
 
 
 @dataclass(frozen=True)
+class InstanceFiles:
+    """What is to be checked of one image with instances.
+
+    Attributes:
+        img_path: Path of the picture.
+        size: Height and width in the annotation file.
+        masks: Polygons or run lengths of its instances.
+        ids: Ids of their annotations.
+        backend_args: Arguments of mmengine's file backend.
+    """
+
+    img_path: str
+    size: tuple[int, int]
+    masks: tuple[Any, ...]
+    ids: tuple[Any, ...]
+    backend_args: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
 class Finding:
     """Something that is wrong, or worth knowing.
 
     Attributes:
         kind: What it is, such as ``'missing file'``; findings are grouped by it.
         file: The file it was found in.
-        segment: Id of the segment, if it is about one.
+        segment: Id of the segment or instance, if it is about one.
         message: What was expected and what was found.
         is_fault: Whether training would stop at it.
     """
@@ -109,8 +129,10 @@ class ImageReport:
     colours: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
 
-def check_files(files: ImageFiles) -> ImageReport:
+def check_files(files: ImageFiles | InstanceFiles) -> ImageReport:
     """Read the files of one image and compare them with the annotation."""
+    if isinstance(files, InstanceFiles):
+        return _check_instances(files)
     digest, size, findings = _check_picture(files.img_path, files.backend_args)
     findings += _size_findings(files, size)
     try:
@@ -124,6 +146,28 @@ def check_files(files: ImageFiles) -> ImageReport:
         pixels, more = _check_segments(files, ids)
         return ImageReport(digest, size, pixels, (*findings, *more))
     return ImageReport(digest, size, (0,) * len(files.segment_ids), tuple(findings))
+
+
+def _check_instances(files: InstanceFiles) -> ImageReport:
+    """Read a picture and draw the masks of its instances."""
+    path = files.img_path
+    digest, size, findings = _check_picture(path, files.backend_args)
+    if size is not None and size != files.size:
+        message = f'its size is {_size(size)}, but the annotation says {_size(files.size)}'
+        findings.append(Finding('sizes differ', path, message))
+    pixels = []
+    for mask, id_ in zip(files.masks, files.ids, strict=True):
+        count = 0
+        try:
+            count = int(decode_mask(mask, files.size).sum())
+        except ValueError as error:
+            findings.append(Finding('mask of an instance', path, str(error), id_))
+        else:
+            if count == 0:
+                message = 'this instance has no pixel, and is left out'
+                findings.append(Finding('empty mask', path, message, id_, is_fault=False))
+        pixels.append(count)
+    return ImageReport(digest, size, tuple(pixels), tuple(findings))
 
 
 def check_labelled_image(files: LabelledImage) -> ImageReport:

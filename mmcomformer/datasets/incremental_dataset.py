@@ -18,6 +18,7 @@ from ..registry import DATASETS, TASK_UTILS
 from ..scenario import Scenario, ordered
 from .array_cache import CACHE_FOLDER
 from .class_index import ClassIndex
+from .instance_images import InstanceImages
 from .memory import ReplayMemory, StoredImages, cached_memory
 from .panoptic_images import PanopticImages
 from .semantic_images import SemanticImages
@@ -52,7 +53,10 @@ class _Source(Protocol):
         """Return the source of a lazily built dataset."""
 
     def load(self, inner: BaseDataset) -> list[dict[str, Any]]:
-        """Return what is known of every image, its ``file_name`` and ``seg_map_path`` included."""
+        """Return what is known of every image, its ``file_name`` included.
+
+        Where there are label maps, ``seg_map_path`` is the one of an image, or None.
+        """
 
     def left_out(self, inner: BaseDataset, images: Sequence[Mapping[str, Any]]) -> list[str]:
         """Return in words which files in the folders of a dataset are not used."""
@@ -66,7 +70,7 @@ class _Source(Protocol):
         """Return what the pipeline receives of an image: some labels, or those of the step."""
 
 
-SOURCES: tuple[type[_Source], ...] = (SemanticImages, PanopticImages)
+SOURCES: tuple[type[_Source], ...] = (SemanticImages, InstanceImages, PanopticImages)
 """The kinds of datasets, one per task; the first one that accepts a dataset reads it."""
 
 
@@ -349,7 +353,7 @@ class IncrementalDataset(BaseDataset):
         """
         info = self.get_data_info(idx)
         # the pipeline changes the dict
-        paths = [info['img_path'], info['seg_map_path']]
+        paths = [info['img_path'], info.get('seg_map_path')]
         from_memory = info.get('from_memory', False)
         try:
             packed = self.pipeline(info)
@@ -524,7 +528,7 @@ def _select_images(
 
 
 def _check_annotated(data_list: list[dict[str, Any]]) -> None:
-    missing = [info['file_name'] for info in data_list if info['seg_map_path'] is None]
+    missing = [info['file_name'] for info in data_list if info.get('seg_map_path', '') is None]
     if missing:
         raise ValueError(
             f'{len(missing)} images to evaluate on have no annotation, such as {missing[0]}; add '

@@ -80,7 +80,7 @@ def read_panoptic_annotations(
             names the file and the value.
     """
     content = read_panoptic_json(path, backend_args=backend_args)
-    labels = _category_labels(path, content['categories'], classes, thing_classes, category_aliases)
+    labels = category_labels(path, content['categories'], classes, thing_classes, category_aliases)
     images = {
         record['id']: PanopticImage(
             record['id'], record['file_name'], record['height'], record['width']
@@ -202,14 +202,26 @@ def _check_annotations(where: str, images: Sequence[Any], annotations: Sequence[
     check_records(list(itertools.chain.from_iterable(lists)), SEGMENT, segment_name)
 
 
-def _category_labels(
+def category_labels(
     path: str,
     categories: Iterable[Any],
     classes: Sequence[str],
     thing_classes: Collection[str],
     aliases: Mapping[str, str] | None,
 ) -> dict[int, int]:
-    """Return the dataset label of each category id."""
+    """Return the dataset label of each category id.
+
+    Args:
+        path: Path of the file, for messages.
+        categories: The categories, whose types have been checked; ``isthing`` may be left out,
+            and the category is a thing then.
+        classes: Names of the dataset's classes; a class's position is its label.
+        thing_classes: Names of those that are things.
+        aliases: Class name of each category that the file spells differently.
+
+    Raises:
+        ValueError: If a category is no class, is there twice, or is stuff here and a thing there.
+    """
     where = f'annotation file {path}, categories'
     class_labels = {name: label for label, name in enumerate(classes)}
     labels: dict[int, int] = {}
@@ -223,7 +235,7 @@ def _category_labels(
             )
         if category_id in labels or class_labels[name] in labels.values():
             raise ValueError(f'{where}: {name!r} (id {category_id}) is listed twice')
-        in_file = _kind(bool(category['isthing']))
+        in_file = _kind(bool(category.get('isthing', True)))
         in_dataset = _kind(name in thing_classes)
         if in_file != in_dataset:
             raise ValueError(

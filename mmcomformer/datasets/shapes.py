@@ -22,6 +22,7 @@ import numpy as np
 
 from .label_maps import IGNORE_LABEL
 from .panoptic_png import MAX_ID, ids_to_rgb
+from .shapes_instances import write_instances
 
 DEFAULT_NUM_CLASSES = 12
 SHAPES = ('disc', 'square', 'triangle', 'ring', 'cross', 'star', 'half-disc', 'bar')
@@ -35,10 +36,11 @@ _TONES = (
     (215, 0.3, 0.5, 0.8),
 )
 """Hue, saturation, and darkest and brightest value of each texture."""
+SPLITS = ('train', 'val')
 _PARAMETERS_FILE = 'shapes.json'
 _GENERATOR_VERSION = 2
 _OF_A_SET = re.compile(
-    r'shapes\.json|annotations/panoptic_(train|val)\.json|(train|val)/\d{6,}\.jpg|'
+    r'shapes\.json|annotations/(panoptic|instances)_(train|val)\.json|(train|val)/\d{6,}\.jpg|'
     r'(panoptic|semantic)_(train|val)/\d{6,}\.png|\.mmcomformer/[^/]+\.npz'
 )
 """Names of the files of a set, and of the indices that a training keeps there."""
@@ -288,7 +290,7 @@ def generate_shapes(
     The folder appears at once when the set is complete: an interrupted call leaves none.
 
     Args:
-        out: Folder to create: ``annotations/panoptic_{train,val}.json``,
+        out: Folder to create: ``annotations/{panoptic,instances}_{train,val}.json``,
             ``panoptic_{train,val}/*.png``, ``semantic_{train,val}/*.png`` (dataset labels, 255 for
             VOID), ``{train,val}/*.jpg`` and ``shapes.json``.
         parameters: What to generate.
@@ -296,7 +298,7 @@ def generate_shapes(
         on_image: Called after each image, to show progress.
 
     Returns:
-        Whether it was written; False if it was there with the same parameters.
+        Whether something was written; False if all was there with the same parameters.
 
     Raises:
         FileExistsError: If the folder holds a set with other parameters, or other files, which
@@ -305,15 +307,19 @@ def generate_shapes(
     out = Path(out)
     parameters = parameters or ShapesParameters()
     if _is_there(out, parameters, overwrite):
-        return False
+        # a set of before there were instances gets them
+        written = [write_instances(out, split) for split in SPLITS]
+        return any(written)
     out.parent.mkdir(parents=True, exist_ok=True)
     # of its own, whatever other processes on whatever machines write at the same time
     temporary = out.parent / f'.{out.name}.{uuid.uuid4().hex}.tmp'
     try:
         for number, (split, count) in enumerate(
-            (('train', parameters.num_train), ('val', parameters.num_val))
+            zip(SPLITS, (parameters.num_train, parameters.num_val), strict=True)
         ):
             _write_split(temporary, split, number, count, parameters, on_image)
+        for split in SPLITS:
+            write_instances(temporary, split)
         _write_json(temporary / _PARAMETERS_FILE, parameters.to_dict())
         return _put_into_place(temporary, out, parameters, overwrite)
     finally:

@@ -9,6 +9,7 @@ from .continual_model import ContinualModel
 from .extra_losses import ContinualLoss
 from .growing import Growing, StepwiseModule
 from .incremental_classifier import IncrementalClassifier
+from .instance_fusion import ContinualInstanceFusionHead
 from .mask_activation import QuerySigmoid, QuerySoftmax
 from .mask_losses import SigmoidDiceLoss, SigmoidMaskLoss, SoftmaxDiceLoss, SoftmaxMaskLoss
 from .matching import HarmonicMatchCost, WeightedMatchCost
@@ -26,6 +27,7 @@ __all__ = [
     'ClassSoftmax',
     'ContinualEncoderDecoder',
     'ContinualFusionHead',
+    'ContinualInstanceFusionHead',
     'ContinualLoss',
     'ContinualMaskFormer',
     'ContinualModel',

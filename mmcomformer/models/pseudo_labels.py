@@ -83,6 +83,8 @@ class MaskPseudoLabels:
         overlap_thr: See :func:`mask_pseudo_labels`.
         share: See :func:`mask_pseudo_labels`.
         merge_classes: See :func:`mask_pseudo_labels`.
+        over_truth: Whether a pixel of ground truth may belong to a pseudo-label too, as where masks
+            of instances overlap; the ground truth has to be masks then, not one map.
         memory: Whether images from memory are completed too, or keep the labels that they were
             stored with (BalConpas).
 
@@ -99,6 +101,7 @@ class MaskPseudoLabels:
         overlap_thr: float = 0.5,
         share: Share = 'owned',
         merge_classes: bool = False,
+        over_truth: bool = False,
         memory: bool = True,
     ) -> None:
         for name, value in (('score_thr', score_thr), ('overlap_thr', overlap_thr)):
@@ -116,6 +119,7 @@ class MaskPseudoLabels:
         self.overlap_thr = overlap_thr
         self.share: Share = share
         self.merge_classes = merge_classes
+        self.over_truth = over_truth
         self.memory = memory
 
     def of_image(
@@ -147,13 +151,28 @@ class MaskPseudoLabels:
         Args:
             targets: Ground truth of B images, of size (H, W).
             teacher: The teacher's output for the batch.
+
+        Raises:
+            ValueError: If ``over_truth`` is set and the ground truth is one map, in which a pixel
+                cannot belong to two targets.
         """
         # one image at a time: the maps of a whole batch at input size would not fit on a GPU
         return [
-            target.with_pseudo_labels(*self.of_image(cls_score, mask_pred, target.covered))
+            target.with_pseudo_labels(*self.of_image(cls_score, mask_pred, self._taken(target)))
             if self.memory or not target.from_memory
             else target
             for target, cls_score, mask_pred in zip(
                 targets, teacher.cls_score, teacher.mask_pred, strict=True
             )
         ]
+
+    def _taken(self, target: ImageTargets) -> Tensor:
+        """Return which pixels no pseudo-label may have, (H, W), bool."""
+        if not self.over_truth:
+            return target.covered
+        if target.owner is not None:
+            raise ValueError(
+                'MaskPseudoLabels.over_truth: the ground truth is one map, in which a pixel '
+                'belongs to one target only; leave over_truth out, or train on instance masks'
+            )
+        return torch.zeros_like(target.covered)

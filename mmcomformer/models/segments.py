@@ -84,7 +84,7 @@ def _source_rows(source: int, height: int) -> tuple[Tensor, Tensor, Tensor]:
     return low, (low + 1).clamp(max=source - 1), (position - low).float()
 
 
-def _blocks_of(masks: Masks) -> Iterator[Tensor]:
+def blocks_of(masks: Masks) -> Iterator[Tensor]:
     """Yield masks of consecutive pixels, each (Q, P)."""
     if isinstance(masks, MaskLogits):
         return masks.blocks()
@@ -159,7 +159,7 @@ def assign_pixels(
         excluded: Pixels that nobody may own, shape (H, W), bool.
     """
     num_queries, *size = masks.shape
-    found = [_owners(scores, kept, block) for block in _blocks_of(masks)]
+    found = [_owners(scores, kept, block) for block in blocks_of(masks)]
     owner, strong = (torch.cat(parts).view(size) for parts in list(zip(*found, strict=True))[:2])
     original = torch.stack([reached for _, _, reached in found]).sum(0)
     if excluded is not None:

@@ -85,8 +85,8 @@ def task_of(model: Mapping[str, Any] | None) -> Task:
     """Return the task of a model's config: that of its head.
 
     Raises:
-        ValueError: If no task has such a head; or several have, and ``test_cfg`` does not ask for
-            exactly one of them.
+        ValueError: If no task has such a head; or several have, and ``test_cfg`` asks for more
+            than one of them. Where it asks for none, the first one registered is meant.
 
     Example:
         >>> task_of({'type': 'ContinualEncoderDecoder', 'decode_head': {}}).name
@@ -102,7 +102,10 @@ def task_of(model: Mapping[str, Any] | None) -> Task:
         )
     if len(found) == 1:
         return found[0]
-    asked = [task for task in found if (model.get('test_cfg') or {}).get(task.test_key)]
+    settings = model.get('test_cfg') or {}
+    asked = [task for task in found if settings.get(task.test_key)]
+    if not asked and not any(task.test_key in settings for task in found):
+        return found[0]
     if len(asked) != 1:
         keys = ', '.join(f'{task.test_key!r} ({task.name})' for task in found)
         raise ValueError(

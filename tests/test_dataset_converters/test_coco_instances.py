@@ -10,7 +10,7 @@ from mmcomformer.dataset_converters.coco_instances import (
     CocoInstancesSources,
     convert_coco_instances,
 )
-from mmcomformer.dataset_converters.coco_masks import decode_mask, text_runs
+from mmcomformer.datasets.coco_masks import decode_mask, text_runs
 
 CAT, DOG, SKY, SEA = 1, 5, 40, 41
 

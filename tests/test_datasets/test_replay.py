@@ -36,7 +36,7 @@ class Panoptic:
         # and some of one step only
         hand_made.add('h', {41: ('fox', 0)})
         hand_made.add('i', {51: ('sky', 0), 52: ('dog', 0), 53: ('dog', 0)})
-        hand_made.add('k', {61: ('dog', 0)})
+        hand_made.add('k', {61: ('dog', 0), 62: ('dog', 1)})
         self.set, self.scenario = hand_made.write(), scenario
         self.inner = hand_made.inner()
 

@@ -8,6 +8,7 @@ from PIL import Image
 from several import run_together
 
 from mmcomformer.datasets import ShapesPanopticDataset, ShapesSemanticDataset, shapes
+from mmcomformer.datasets.coco_masks import decode_mask
 from mmcomformer.datasets.panoptic_annotations import read_panoptic_annotations
 from mmcomformer.datasets.panoptic_png import read_panoptic_png
 from mmcomformer.datasets.shapes import (
@@ -34,6 +35,8 @@ def digest(root):
 def test_files(tmp_path):
     assert generate_shapes(tmp_path / 'set', SMALL) is True
     assert list(digest(tmp_path)) == [
+        'set/annotations/instances_train.json',
+        'set/annotations/instances_val.json',
         'set/annotations/panoptic_train.json',
         'set/annotations/panoptic_val.json',
         *(f'set/panoptic_train/00000{i}.png' for i in range(3)),
@@ -75,6 +78,43 @@ def test_existing_set_is_kept(tmp_path):
     assert generate_shapes(tmp_path / 'set', SMALL, on_image=lambda: images.append(1)) is False
     assert marker.exists()
     assert images == []
+
+
+def test_a_set_of_before_there_were_instances_gets_them(tmp_path):
+    generate_shapes(tmp_path / 'set', SMALL)
+    before = digest(tmp_path)
+    path = tmp_path / 'set' / 'annotations' / 'instances_val.json'
+    path.unlink()
+    assert generate_shapes(tmp_path / 'set', SMALL) is True
+    assert digest(tmp_path) == before
+    assert generate_shapes(tmp_path / 'set', SMALL) is False
+
+
+@pytest.mark.parametrize('split', ['train', 'val'])
+def test_instances_are_the_things_of_the_panoptic_set(shapes_root, split):
+    panoptic, instances = (
+        json.loads((shapes_root / 'annotations' / f'{kind}_{split}.json').read_text())
+        for kind in ('panoptic', 'instances')
+    )
+    things = {entry['id'] for entry in panoptic['categories'] if entry['isthing']}
+    assert {entry['id'] for entry in instances['categories']} == things
+    found = [
+        (entry['image_id'], entry['category_id'], entry['area'], entry['bbox'])
+        for entry in instances['annotations']
+    ]
+    expected = [
+        (annotation['image_id'], segment['category_id'], segment['area'], segment['bbox'])
+        for annotation in panoptic['annotations']
+        for segment in annotation['segments_info']
+        if segment['category_id'] in things
+    ]
+    assert found == expected
+    for entry in instances['annotations']:
+        mask = decode_mask(entry['segmentation'], (64, 64))
+        rows, columns = np.nonzero(mask)
+        left, top, width, height = entry['bbox']
+        assert (mask.sum(), rows.min(), columns.min()) == (entry['area'], top, left)
+        assert (rows.max() - top + 1, columns.max() - left + 1) == (height, width)
 
 
 def test_other_parameters(tmp_path):

@@ -184,6 +184,27 @@ def test_images_from_memory(memory):
     assert (stored is truth[0]) == (not memory)
 
 
+def test_pixels_of_ground_truth_may_belong_to_a_pseudo_label_too():
+    truth, teacher = batch()
+    apart = MaskPseudoLabels(QuerySigmoid())(truth, teacher)
+    over = MaskPseudoLabels(QuerySigmoid(), over_truth=True)(truth, teacher)
+    free = [ImageTargets.from_masks(t.labels[:0], t.masks[:0]) for t in truth]
+    alone = MaskPseudoLabels(QuerySigmoid())(free, teacher)
+    for target, without, ours in zip(truth, apart, over, strict=True):
+        assert not (without.owner[target.covered] >= 0).any()
+        assert torch.equal(ours.masks, target.masks)
+    # as if nothing were labelled
+    assert [torch.equal(a.owner, b.owner) for a, b in zip(over, alone, strict=True)] == [True] * 2
+    assert any((ours.owner[t.covered] >= 0).any() for t, ours in zip(truth, over, strict=True))
+
+
+def test_one_map_cannot_be_shared():
+    truth, teacher = batch()
+    truth = [ImageTargets.from_map(t.labels, torch.full((8, 12), -1)) for t in truth]
+    with pytest.raises(ValueError, match='over_truth: the ground truth is one map'):
+        MaskPseudoLabels(QuerySigmoid(), over_truth=True)(truth, teacher)
+
+
 def test_no_gradient_reaches_the_teacher():
     truth, teacher = batch()
     teacher.mask_pred.requires_grad_()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from ..datasets.json_types import described
+from .json_types import described
 
 
 def decode_mask(segmentation: Any, size: tuple[int, int]) -> np.ndarray:

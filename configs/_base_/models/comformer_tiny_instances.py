@@ -1,0 +1,6 @@
+# comformer_tiny.py for instances
+_base_ = 'comformer_tiny.py'
+model = dict(
+    panoptic_fusion_head=dict(type='ContinualInstanceFusionHead'),
+    test_cfg=dict(_delete_=True, instance_on=True, max_per_image=100),
+)

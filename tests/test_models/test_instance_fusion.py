@@ -1,0 +1,101 @@
+"""Instances from queries: Mask2Former's rule, by hand and against a loop."""
+
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData  # noqa: F401
+
+from mmcomformer.models.class_activation import ClassSigmoid
+from mmcomformer.models.instance_fusion import ContinualInstanceFusionHead, fuse_instances
+
+THINGS = ['cat', 'dog', 'fox']
+SCENARIO = dict(increments=[2, 1], thing_classes=THINGS, stuff_classes=[])
+
+
+def logits(prob):
+    return torch.tensor(prob, dtype=torch.float64).log()
+
+
+def by_loop(prob, masks, limit):
+    """The rule as it is told: pairs, the best first; quality; order of the product."""
+    pairs = [
+        (float(prob[query, label]), query, label)
+        for query in range(prob.shape[0])
+        for label in range(prob.shape[1])
+        if prob[query, label] >= 0
+    ]
+    best = sorted(pairs, key=lambda pair: -pair[0])[:limit]
+    found = []
+    for score, query, label in best:
+        inside = masks[query] >= 0.5
+        if inside.any():
+            found.append((score * float(masks[query][inside].mean()), label, inside))
+    return sorted(found, key=lambda item: -item[0])
+
+
+def test_by_hand():
+    masks = torch.tensor([[[0.9, 0.7, 0.2]], [[0.6, 0.1, 0.4]]])
+    # cat, dog, no-object
+    found = fuse_instances(logits([[0.6, 0.3, 0.1], [0.2, 0.7, 0.1]]).float(), masks)
+    assert found.labels.tolist() == [0, 1, 1, 0]
+    torch.testing.assert_close(found.scores, torch.tensor([0.48, 0.42, 0.24, 0.12]))
+    # one query in two instances, and pixels in more than one
+    assert found.masks.tolist() == [
+        [[True, True, False]],
+        [[True, False, False]],
+        [[True, True, False]],
+        [[True, False, False]],
+    ]
+
+
+@pytest.mark.parametrize('limit', [1, 7, 100])
+@pytest.mark.parametrize('activation', ['softmax', 'sigmoid'])
+def test_against_a_loop(limit, activation):
+    generator = torch.Generator().manual_seed(limit)
+    cls_score = torch.randn(9, 4, generator=generator)
+    cls_score[:, 1] = -torch.inf
+    masks = torch.rand(9, 5, 6, generator=generator)
+    masks[3] = 0.4
+    if activation == 'sigmoid':
+        prob, options = cls_score.sigmoid(), {'class_activation': ClassSigmoid()}
+    else:
+        prob, options = cls_score.softmax(-1), {}
+    prob = prob[:, :-1].masked_fill(cls_score[:, :-1] == -torch.inf, -1)
+    found = fuse_instances(cls_score, masks, max_per_image=limit, **options)
+    expected = by_loop(prob, masks, limit)
+    assert len(found.scores) == len(expected)
+    assert found.labels.tolist() == [label for _, label, _ in expected]
+    torch.testing.assert_close(found.scores, torch.tensor([score for score, _, _ in expected]))
+    assert torch.equal(found.masks, torch.stack([mask for _, _, mask in expected]))
+    assert 1 not in found.labels
+
+
+def test_head_resizes_and_boxes():
+    head = ContinualInstanceFusionHead(SCENARIO, {'type': 'QuerySigmoid'})
+    mask_pred = torch.full((1, 2, 8, 8), -9.0)
+    mask_pred[0, 0, 2:4, 1:5] = 9.0
+    cls_score = torch.tensor([[[9.0, 0, 0, 0], [0, 0, 0, 9.0]]])
+    sample = DetDataSample(metainfo={'img_shape': (6, 6), 'ori_shape': (12, 12)})
+    (small,) = head.predict(cls_score, mask_pred, [sample])
+    (large,) = head.predict(cls_score, mask_pred, [sample], rescale=True)
+    assert small['ins_results'].masks.shape[1:] == (6, 6)
+    assert small['ins_results'].bboxes[0].tolist() == [1, 2, 5, 4]
+    assert large['ins_results'].bboxes[0].tolist() == [2, 4, 10, 8]
+    assert small['ins_results'].labels[0] == 0
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'test_cfg': {'panoptic_on': True}}, 'model.test_cfg.panoptic_on: this head gives inst'),
+        ({'test_cfg': {'semantic_on': True}}, 'model.test_cfg.semantic_on'),
+        (
+            {'scenario': {**SCENARIO, 'stuff_classes': ['sky'], 'increments': [2, 2]}},
+            r"scenario.stuff_classes: instances are of things, got \['sky'\]",
+        ),
+    ],
+)
+def test_bad_settings(change, message):
+    settings = {'scenario': SCENARIO, 'mask_activation': {'type': 'QuerySigmoid'}, **change}
+    with pytest.raises(ValueError, match=message):
+        ContinualInstanceFusionHead(**settings)
