@@ -12,7 +12,7 @@ from ..engine.checkpoint import META_KEY, read_checkpoint
 from . import layouts
 from .files import check_destination, with_metadata, write_checkpoint
 from .from_detectron2 import ORIGIN_KEY
-from .tensor_names import COUNTER, HEADS, head_of, to_theirs
+from .tensor_names import COUNTER, HEADS, head_of, is_plain_prompt, to_theirs
 
 _CELLS = 'sem_seg_head.predictor.enc_output.weight'
 CLASSIFIERS = ('incremental', 'single', 'growing')
@@ -55,6 +55,11 @@ def convert_to_detectron2(
     origin = meta.get(ORIGIN_KEY) or {}
     model = _translated(checkpoint['state_dict'], origin, source)
     kind = classifier or origin.get('classifier')
+    if kind in ('single', 'growing') and layouts.has_mlps(model):
+        raise ValueError(
+            f'classifier: {source} has an MLP per step, which cannot be {kind!r}; use '
+            f"'incremental', or leave it out"
+        )
     if _CELLS in model:
         model = _with_all_classes(model, meta, origin, classifier)
     elif kind == 'single':
@@ -99,9 +104,13 @@ def _translated(
 ) -> dict[str, Tensor]:
     names = {name: to_theirs(name) for name in state_dict}
     unknown = [name for name, theirs in names.items() if theirs is None]
-    head = head_of(names)
-    # SimCIS' has no no-object
-    expected = {f'{head}.cls_embed.no_object.weight', f'{head}.cell_embed.weight'}
+    no_object = f'{head_of(names)}.cls_embed.no_object'
+    # SimCIS' has none
+    expected = {
+        f'{no_object}.weight',
+        f'{no_object}.4.weight',
+        f'{head_of(names)}.cell_embed.weight',
+    }
     if unknown or not expected & set(names):
         raise RuntimeError(
             f'checkpoint {source}: expected a ContinualMaskFormer or a ContinualEncoderDecoder, '
@@ -118,6 +127,8 @@ def _translated(
             tensor = layouts.patch_merging_to_theirs(tensor)
         if origin.get('flipped_stem') and name in layouts.STEMS:
             tensor = layouts.flip_colours(tensor)
+        if origin.get('plain_prompts') and is_plain_prompt(theirs.removesuffix('.weight')):
+            theirs = theirs.removesuffix('.weight')
         translated[theirs] = tensor.contiguous()
     return translated
 

@@ -1,4 +1,4 @@
-"""Convert a checkpoint of CoMFormer, Mask2Former, ECLIPSE (step 0), BalConpas or SimCIS to ours.
+"""Convert a checkpoint of CoMFormer, Mask2Former, ECLIPSE, BalConpas or SimCIS to ours.
 
 The result can be evaluated, and can be the teacher of the next step:
 tools/train.py CONFIG --step N+1 --teacher DST. Every tensor is checked against the config's model;

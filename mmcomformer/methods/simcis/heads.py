@@ -172,7 +172,7 @@ class SimCISHead(IncrementalQueryHead):
         cells = self._cells(image)
         positions = self._select(cells)
         queries = cells.at(positions)
-        output = self._decode(queries, image)
+        output = self._decode_cells(queries, image)
         output = replace(output, positions=positions, selected_scores=output.cls_scores[0])
         if not self.training:
             # what a static classifier says of classes to come is nobody's business
@@ -207,7 +207,7 @@ class SimCISHead(IncrementalQueryHead):
     def _classify(self, tokens: Tensor) -> Tensor:
         return self.cls_embed(self.transformer_decoder.post_norm(tokens))
 
-    def _decode(self, queries: _Cells, image: _Image) -> SimCISOutput:
+    def _decode_cells(self, queries: _Cells, image: _Image) -> SimCISOutput:
         """Return what queries predict before the first and after each layer of the decoder."""
         features, sizes = image.mask_features, image.sizes
         cls_score, mask_pred, blocked = self._forward_head(queries.tokens, features, sizes[0])
@@ -245,7 +245,7 @@ class SimCISHead(IncrementalQueryHead):
 
         def decode(boxes: str) -> Tensor:
             start = replace(cells, boxes=own.boxes) if boxes == 'own' else cells
-            return self._decode(start, image).cls_score
+            return self._decode_cells(start, image).cls_score
 
         return dict(scores_at_teacher=self._classify(cells.tokens), decode_at_teacher=decode)
 
