@@ -44,6 +44,14 @@ NUM_STEPS = {
     'balconpas_ade_semantic_100-5.py': 11,
     'balconpas_shapes_6-3.py': 3,
     'balconpas_shapes_semantic_6-3.py': 3,
+    'simcis_ade_100-50.py': 2,
+    'simcis_ade_100-10.py': 6,
+    'simcis_ade_100-5.py': 11,
+    'simcis_ade_semantic_100-50.py': 2,
+    'simcis_ade_semantic_100-10.py': 6,
+    'simcis_ade_semantic_100-5.py': 11,
+    'simcis_shapes_6-3.py': 3,
+    'simcis_shapes_semantic_6-3.py': 3,
     'comformer_ade_100-50.py': 2,
     'comformer_ade_100-10.py': 6,
     'comformer_ade_100-5.py': 11,
@@ -248,7 +256,9 @@ def test_every_step(name):
         (schedule,) = cfg.param_scheduler
         # the released recipe would reach 0 one iteration after the last
         assert schedule.end == cfg.train_cfg.max_iters + ('shapes' not in name)
-        assert (schedule.type, schedule.power, schedule.by_epoch) == ('PolyLR', 0.9, False)
+        drops = name.startswith('simcis')
+        assert (schedule.type, schedule.by_epoch) == ('MultiStepLR' if drops else 'PolyLR', False)
+        assert schedule.get('power', 0.9) == 0.9
         assert cfg.test_dataloader == cfg.val_dataloader
         assert cfg.test_evaluator == cfg.val_evaluator
 
@@ -273,7 +283,7 @@ def test_hooks(name):
         build_type(HOOKS, hook.type).__name__: hook
         for hook in (*cfg.custom_hooks, *cfg.default_hooks.values())
     }
-    hooks_of = dict.fromkeys(('balconpas', 'comformer', 'plop'), 'PseudoLabelHook')
+    hooks_of = dict.fromkeys(('balconpas', 'comformer', 'plop', 'simcis'), 'PseudoLabelHook')
     hooks_of['mib'] = 'TeacherHook'
     first = hooks_of.get(method_of(name).removeprefix('per_pixel_'), 'PreviousStepHook')
     assert {first, 'SummaryHook', 'SafeCheckpointHook', 'FiniteLossHook'} <= set(hooks)
@@ -317,6 +327,48 @@ def test_balconpas_recipe(task, scenario, recipe, monkeypatch):
             assert head.semantic_fusion.type == 'ScoreSumFusion'
         else:
             assert (cfg.model.test_cfg.object_mask_thr, cfg.model.test_cfg.iou_thr) == (0.8, 0.8)
+
+
+@pytest.mark.parametrize(
+    ('name', 'virtual', 'power', 'temperature', 'score', 'drops'),
+    [
+        ('100-5', 5, 0.5, 1, 0.25, [4_250, 4_750]),
+        ('100-10', 1, 0.5, None, 0.3, [8_500, 9_500]),
+        ('100-50', 0, 0.25, None, 0.2, [40_000, 45_000]),
+        ('semantic_100-5', 3, 0.5, 1, 0.4, [4_250, 4_750]),
+        ('semantic_100-10', 1, 0.5, 4, 0.4, [8_500, 9_500]),
+        ('semantic_100-50', 1, 0.25, None, 0.4, [42_500, 47_500]),
+    ],
+)
+def test_simcis_recipe(name, virtual, power, temperature, score, drops, monkeypatch):
+    """The released schedule, in its own recipe alone, and the numbers of each scenario."""
+    name = f'simcis_ade_{name}.py'
+    for step, milestones in ((0, [135_000, 150_000]), (1, drops)):
+        cfg = load_config(Request(config=str(CONFIGS / name)), step)
+        assert scenario_of(cfg).increments == increments_of(name)
+        new_classes = len(scenario_of(cfg).current_classes)
+        assert cfg.train_cfg.max_iters == (1000 * new_classes if step else 160_000)
+        assert cfg.optim_wrapper.optimizer.lr == (5e-5 if step else 1e-4)
+        (scheduler,) = cfg.param_scheduler
+        assert (scheduler.type, scheduler.milestones) == ('MultiStepLR', milestones)
+        assert cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == 8
+        assert cfg.model.backbone.norm_cfg == dict(type='BN', requires_grad=False)
+        head, weight = cfg.model[head_key(name)], 2 if is_semantic(name) else 4
+        assert (head.num_virtual, head.sampling_power) == (virtual, power)
+        assert (head.bank_size, head.classifier) == (80, 'growing')
+        assert head.loss_cls == dict(type='ClassFocalLoss', loss_weight=weight)
+        assert cfg.model.train_cfg.match_cost == dict(type='BoxMatchCost', cls_weight=weight)
+        assert (head.loss_box.loss_weight, head.loss_giou.loss_weight) == (5, 2)
+        select, decoder = cfg.model.extra_losses.select, cfg.model.extra_losses.get('decoder')
+        assert (select.temperature, select.loss_weight) == (1, 2)
+        assert (decoder and decoder.temperature) == temperature
+        rule = head.semantic_fusion if is_semantic(name) else cfg.model.test_cfg
+        assert (rule.object_mask_thr, rule.iou_thr) == (score, 0.8)
+    monkeypatch.setenv('RECIPE', 'fair')
+    fair = load_config(Request(config=str(CONFIGS / name)), 1)
+    assert fair.train_cfg.max_iters == 400 * new_classes
+    assert fair.param_scheduler[0].type == 'PolyLR'
+    assert fair.model[head_key(name)].num_virtual == virtual
 
 
 @pytest.mark.parametrize('name', RECIPES)
@@ -488,14 +540,14 @@ def test_methods_are_comparable(name):
         for model in models:
             head = model[head_key(name)]
             model[head_key(name)] = {k: v for k, v in head.items() if k not in _OF_METHOD}
-            if 'eclipse' in name:
+            if 'eclipse' in name or 'simcis' in name:
                 # a head of its own, on the same backbone, pixel decoder and transformer
                 shared = ('pixel_decoder', 'transformer_decoder', 'num_queries', 'in_channels')
                 model[head_key(name)] = {key: head[key] for key in shared}
                 model.pop('freeze', None)
             del model['extra_losses'], model['train_cfg']
-            if 'balconpas' in name:
-                # it has thresholds of its own
+            if 'balconpas' in name or 'simcis' in name:
+                # they have thresholds of their own
                 model['test_cfg'] = model['test_cfg'].keys() & {'panoptic_on', 'mode'}
         assert models[0] == models[1]
         if not name.startswith('joint'):
@@ -512,7 +564,7 @@ def test_methods_are_comparable(name):
         assert cfg.train_dataloader.dataset.get('mark_hidden', False) == name.startswith(
             'per_pixel'
         )
-        if not name.startswith(('per_pixel', 'balconpas', 'eclipse')):
+        if not name.startswith(('per_pixel', 'balconpas', 'eclipse', 'simcis')):
             assert cfg.model.train_cfg == reference[0].model.train_cfg
 
 
@@ -600,7 +652,8 @@ def check_model(cfg):
     model = MODELS.build(cfg.model)
     classifier = model.mask_head.cls_embed
     logits = classifier(torch.zeros(1, cfg.model[model.head_name].feat_channels))
-    assert logits.shape[-1] == scenario.num_seen + 1
+    no_object = model.mask_head.class_activation.has_no_object
+    assert logits.shape[-1] == scenario.num_seen + no_object
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     optimized = {id(p) for group in wrapper.optimizer.param_groups for p in group['params']}
     assert optimized == {id(p) for p in model.parameters() if p.requires_grad}
@@ -615,9 +668,11 @@ def kind_of(name):
     for _, scenario in find_scenarios(model):
         scenario.clear()
     for loss in filter(None, model['extra_losses'].values()):
-        loss.pop('loss_weight')
-    for key in ('num_prompts', 'deltas'):
+        loss.pop('loss_weight', None)
+        loss.pop('temperature', None)
+    for key in ('num_prompts', 'deltas', 'num_virtual', 'sampling_power'):
         model[head_key(name)].pop(key, None)
+    (model.get('test_cfg') or {}).pop('object_mask_thr', None)
     return json.dumps(model, sort_keys=True) + str(cfg.custom_hooks[-1].method)
 
 
@@ -662,6 +717,12 @@ KINDS = [
     'balconpas_ade_semantic_100-50.py',
     'balconpas_shapes_6-3.py',
     'balconpas_shapes_semantic_6-3.py',
+    'simcis_ade_100-5.py',
+    'simcis_ade_100-10.py',
+    'simcis_ade_semantic_100-5.py',
+    'simcis_ade_semantic_100-50.py',
+    'simcis_shapes_6-3.py',
+    'simcis_shapes_semantic_6-3.py',
 ]
 
 

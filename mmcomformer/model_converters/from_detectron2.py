@@ -11,11 +11,13 @@ import mmengine
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..engine.checkpoint import META_KEY
+from ..engine.method_state import STATE_KEY
 from ..engine.request import Request, load_config
 from ..engine.scenario_config import default_scope_of, model_at_step, scenario_of
+from ..models.method_state import stateful_modules
 from ..registry import DATASETS, MODELS
 from ..scenario import Scenario
 from . import layouts
@@ -68,7 +70,7 @@ def convert_from_detectron2(
     input_format: str = 'RGB',
     overwrite: bool = False,
 ) -> Conversion:
-    """Convert a checkpoint of CoMFormer, Mask2Former, ECLIPSE or BalConpas.
+    """Convert a checkpoint of CoMFormer, Mask2Former, ECLIPSE, BalConpas or SimCIS.
 
     The result is a checkpoint of the config's model at the checkpoint's step, with that step and
     the scenario in its meta: it can be the teacher of the next step at once. Classes are taken to
@@ -79,7 +81,8 @@ def convert_from_detectron2(
         source: A ``.pth`` with ``model``, or a ``.pkl`` of a model zoo.
         destination: Where to write; written only if everything fits.
         config: The config whose model and scenario the checkpoint is for.
-        step: The step of the checkpoint; found by its classifier by default.
+        step: The step of the checkpoint; found by its classifier by default. SimCIS', which has
+            all classes from the start, does not say it.
         allow: Names, or patterns with ``*``, of tensors in the file that the model does not have
             and may be dropped, and of tensors that it lacks and may keep the values of a new model;
             all by their detectron2 names.
@@ -106,13 +109,17 @@ def convert_from_detectron2(
     if growing:
         _check_growing(model, growing, source)
         model = layouts.split_growing(model, growing)
-    single = layouts.has_single_classifier(model)
+    single, static = layouts.has_single_classifier(model), layouts.has_all_classes(model)
     cfg = _config_of(model, config, step, source)
     scenario = scenario_of(cfg)
-    if single:
-        model = _split(model, scenario, source)
     loss_state = {name: model.pop(name) for name in list(model) if is_loss_state(name)}
-    state_dict = _new_state_dict(cfg)
+    built = _new_model(cfg)
+    state_dict = built.state_dict()
+    to_come: dict[str, Tensor] = {}
+    if static and to_ours(f'{CLASSIFIER}weight', head_of(state_dict) or '') not in state_dict:
+        model, to_come = layouts.split_all_classes(model, scenario.seen_increments)
+    elif single and not static:
+        model = _split(model, scenario, source)
     comparison = _check(model, state_dict, allow, source=source, config=config)
     flip = input_format != _format_of(cfg)
     state_dict.update(_translated(model, state_dict, flip_stem=flip))
@@ -123,10 +130,14 @@ def convert_from_detectron2(
         plain_prompts=plain_prompts,
         counts_batches=any(name.endswith(COUNTER) for name in model),
         loss_state=loss_state,
+        classes_to_come=to_come,
         iteration=checkpoint.iteration,
     )
     meta = {**_meta(cfg, scenario, checkpoint.iteration), ORIGIN_KEY: origin}
-    write_checkpoint(dict(meta=meta, state_dict=state_dict), destination)
+    content = dict(meta=meta, state_dict=state_dict)
+    # what a method remembers is in no such file: it starts anew
+    states = {name: dict(module.method_state()) for name, module in stateful_modules(built)}
+    write_checkpoint({**content, **({STATE_KEY: states} if states else {})}, destination)
     return Conversion(
         scenario=scenario,
         num_tensors=len(model) - len(comparison.dropped),
@@ -189,6 +200,8 @@ def find_step(
     """
     sizes = layouts.classifier_sizes(model)
     increments = scenario.increments
+    if layouts.has_all_classes(model):
+        return _step_of_static(sizes[0], scenario, asked, source=source, config=config)
     if layouts.has_single_classifier(model):
         described = f'{sizes[0]} classes (class_embed.weight has {sizes[0] + 1} rows)'
         fitting = [t for t in range(len(increments)) if sum(increments[: t + 1]) == sizes[0]]
@@ -207,6 +220,23 @@ def find_step(
             f'{fitting[0]}, or leave it out'
         )
     return fitting[0]
+
+
+def _step_of_static(
+    found: int, scenario: Scenario, asked: int | None, *, source: str | Path, config: str | Path
+) -> int:
+    """Check that a classifier of all classes fits a scenario, and return the step asked for."""
+    if found != sum(scenario.increments):
+        raise RuntimeError(
+            f'checkpoint {source}: its classifier has {found} classes, but the scenario of '
+            f'{config} teaches {sum(scenario.increments)} in all; pass the --config of its scenario'
+        )
+    if asked is None:
+        raise ValueError(
+            f'step: the classifier of {source} has all classes at each step, so that it does not '
+            f'say which step it is of; pass --step'
+        )
+    return scenario.at_step(asked).step
 
 
 def _split(
@@ -234,10 +264,10 @@ def _check_growing(model: Mapping[str, Tensor], layers: Sequence[str], source: s
             )
 
 
-def _new_state_dict(cfg: Config) -> dict[str, Tensor]:
-    """Return the state dict of a new model of a config, with torch's metadata."""
+def _new_model(cfg: Config) -> nn.Module:
+    """Return a new model of a config."""
     with DefaultScope.overwrite_default_scope(default_scope_of(cfg)):
-        return MODELS.build(model_at_step(cfg.model, scenario_of(cfg).step)).state_dict()
+        return MODELS.build(model_at_step(cfg.model, scenario_of(cfg).step))
 
 
 def _check(

@@ -13,6 +13,8 @@ from .tensor_names import CLASSIFIER
 STEMS = ('backbone.conv1.weight', 'backbone.patch_embed.projection.weight')
 """Our names of the first convolution, which sees the colour channels."""
 
+_CELLS = 'sem_seg_head.predictor.enc_output.weight'
+
 Tensors = dict[str, Tensor]
 
 # a layer of a list, which may be a part of the classifier
@@ -56,13 +58,60 @@ def has_single_classifier(model: Mapping[str, Tensor]) -> bool:
     return f'{CLASSIFIER}weight' in model
 
 
+def has_all_classes(model: Mapping[str, Tensor]) -> bool:
+    """Tell whether a detectron2 model is SimCIS', whose classifier has all classes at each step.
+
+    It has no no-object, and its queries come from the image.
+    """
+    return has_single_classifier(model) and _CELLS in model
+
+
+def split_all_classes(
+    model: Mapping[str, Tensor], increments: Sequence[int]
+) -> tuple[Tensors, Tensors]:
+    """Replace a classifier of all classes by one layer for each of the first steps.
+
+    Args:
+        model: A detectron2 model for which :func:`has_all_classes`.
+        increments: Number of classes of each step so far.
+
+    Returns:
+        The model, and the weight and bias of the classes to come.
+    """
+    split, rest = dict(model), {}
+    for leaf in ('weight', 'bias'):
+        # a missing one is reported with the others
+        if f'{CLASSIFIER}{leaf}' in split:
+            rows = split.pop(f'{CLASSIFIER}{leaf}')
+            *layers, rest[leaf] = rows.split([*increments, len(rows) - sum(increments)])
+            for index, layer in enumerate(layers, start=1):
+                split[f'{CLASSIFIER}cls.{index}.{leaf}'] = layer
+    return split, {leaf: rows.clone() for leaf, rows in rest.items()}
+
+
+def join_all_classes(model: Mapping[str, Tensor], rest: Mapping[str, Tensor]) -> Tensors:
+    """Undo :func:`split_all_classes`."""
+    joined = dict(model)
+    last = len(classifier_sizes(model))
+    for leaf in ('weight', 'bias'):
+        rows = [joined.pop(f'{CLASSIFIER}cls.{i}.{leaf}') for i in range(1, last + 1)]
+        joined[f'{CLASSIFIER}{leaf}'] = torch.cat([*rows, rest[leaf]])
+    return joined
+
+
+def new_classes(count: int, width: int) -> Tensors:
+    """Return weight and bias of classes to come that nothing was learned of: each says 1 %."""
+    prior = torch.full((count,), 0.01).logit()
+    return {'weight': torch.zeros(count, width), 'bias': prior}
+
+
 def classifier_sizes(model: Mapping[str, Tensor]) -> tuple[int, ...]:
     """Return how many classes each layer of a detectron2 model's classifier has, no-object aside.
 
     One number if it has a single layer; empty if it has no classifier.
     """
     if has_single_classifier(model):
-        return (_rows(model[f'{CLASSIFIER}weight']) - 1,)
+        return (_rows(model[f'{CLASSIFIER}weight']) - (not has_all_classes(model)),)
     # linear layers, or MLPs of three
     ending = 'layers.2.weight' if has_mlps(model) else 'weight'
     sizes: list[int] = []

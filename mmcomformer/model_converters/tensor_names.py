@@ -115,6 +115,19 @@ _DECODER = [
         ('mask_embed.layers.0.{x}', 'mask_embed.0.{x}'),
         ('mask_embed.layers.1.{x}', 'mask_embed.2.{x}'),
         ('mask_embed.layers.2.{x}', 'mask_embed.4.{x}'),
+        # SimCIS's, whose queries come from the image
+        ('class_embed.{x}', 'cls_embed.{x}'),
+        ('enc_output.{x}', 'cell_embed.{x}'),
+        ('encoder_norm.{x}', 'cell_norm.{x}'),
+        *(
+            (f'{theirs}.layers.{layer}.{{x}}', f'{ours}.{2 * layer}.{{x}}')
+            for theirs, ours, layers in (
+                ('_bbox_embed', 'box_embed', 3),
+                ('ref_point_head', 'position_embed', 2),
+                ('query_scale', 'position_scale', 2),
+            )
+            for layer in range(layers)
+        ),
         # ECLIPSE's, which step 0 does not have
         ('prompt_feat.{i}.weight', 'prompts.{i}.features.weight'),
         ('prompt_embed.{i}.{i}.weight', 'prompts.{i}.positions.{i}.weight'),

@@ -8,12 +8,13 @@ from typing import Any
 
 from torch import Tensor
 
-from ..engine.checkpoint import read_checkpoint
+from ..engine.checkpoint import META_KEY, read_checkpoint
 from . import layouts
 from .files import check_destination, with_metadata, write_checkpoint
 from .from_detectron2 import ORIGIN_KEY
 from .tensor_names import COUNTER, HEADS, head_of, is_plain_prompt, to_theirs
 
+_CELLS = 'sem_seg_head.predictor.enc_output.weight'
 CLASSIFIERS = ('incremental', 'single', 'growing')
 
 
@@ -59,7 +60,9 @@ def convert_to_detectron2(
             f'classifier: {source} has an MLP per step, which cannot be {kind!r}; use '
             f"'incremental', or leave it out"
         )
-    if kind == 'single':
+    if _CELLS in model:
+        model = _with_all_classes(model, meta, origin, classifier)
+    elif kind == 'single':
         model = layouts.join_classifier(model)
     elif kind == 'growing':
         steps = len(layouts.classifier_sizes(model))
@@ -74,13 +77,41 @@ def convert_to_detectron2(
     return len(model)
 
 
+def _with_all_classes(
+    model: dict[str, Tensor],
+    meta: Mapping[str, Any],
+    origin: Mapping[str, Any],
+    classifier: str | None,
+) -> dict[str, Tensor]:
+    """Return a SimCIS model with the one layer for all classes that the released program has."""
+    if classifier not in (None, 'single'):
+        raise ValueError(
+            f"classifier: SimCIS' is one layer for all classes, and cannot be {classifier!r}; "
+            f"use 'single', or leave it out"
+        )
+    if layouts.has_single_classifier(model):
+        return model
+    total = sum(meta[META_KEY]['scenario']['increments'])
+    count = total - sum(layouts.classifier_sizes(model))
+    width = model[_CELLS].shape[0]
+    return layouts.join_all_classes(
+        model, origin.get('classes_to_come') or layouts.new_classes(count, width)
+    )
+
+
 def _translated(
     state_dict: Mapping[str, Tensor], origin: Mapping[str, Any], source: str | Path
 ) -> dict[str, Tensor]:
     names = {name: to_theirs(name) for name in state_dict}
     unknown = [name for name, theirs in names.items() if theirs is None]
     no_object = f'{head_of(names)}.cls_embed.no_object'
-    if unknown or not {f'{no_object}.weight', f'{no_object}.4.weight'} & set(names):
+    # SimCIS' has none
+    expected = {
+        f'{no_object}.weight',
+        f'{no_object}.4.weight',
+        f'{head_of(names)}.cell_embed.weight',
+    }
+    if unknown or not expected & set(names):
         raise RuntimeError(
             f'checkpoint {source}: expected a ContinualMaskFormer or a ContinualEncoderDecoder, '
             f"which detectron2's Mask2Former corresponds to; {_describe(unknown)}"

@@ -17,6 +17,8 @@ from .point_sampling import random_points, sample_shared
 from .targets import ImageTargets
 
 Assignment = tuple[np.ndarray, np.ndarray]
+Boxes = tuple[Sequence[Tensor], Sequence[Tensor]]
+"""Boxes of the queries, level by level, and of the targets, image by image."""
 
 
 class MatchCost(Protocol):
@@ -27,6 +29,9 @@ class MatchCost(Protocol):
 
     def __call__(self, class_prob: Tensor, mask_samples: Tensor, target_samples: Tensor) -> Tensor:
         """Return the cost matrix.
+
+        One with a true ``reads_boxes`` also gets the queries' and the targets' boxes, (..., Q, 4)
+        and (..., N, 4): centre x, centre y, width and height in [0, 1].
 
         Args:
             class_prob: Probability of each target's class, shape (..., Q, N).
@@ -106,6 +111,7 @@ def match(
     cost: MatchCost,
     num_points: int,
     class_activation: ClassActivation = SOFTMAX,
+    boxes: Boxes | None = None,
 ) -> tuple[list[list[Assignment]], int]:
     """Assign targets to queries at every level and for every image.
 
@@ -118,6 +124,8 @@ def match(
         cost: See :class:`MatchCost`.
         num_points: Points P for each level and image, the same for all masks there.
         class_activation: Turns class logits into the probabilities that the cost gets.
+        boxes: The queries' boxes of each level, (B, Q, 4), and the targets' of each image, (N, 4),
+            for a cost that reads them.
 
     Returns:
         For each level and image the matched queries and targets (two int64 arrays of equal
@@ -132,7 +140,7 @@ def match(
     points = points.view(num_levels, num_images, num_points, 2)
     # autocast would take the products of the costs in float16, where sums over points overflow
     with torch.autocast(points.device.type, enabled=False):
-        costs = _costs(probs, dice_maps, targets, points, cost)
+        costs = _costs(probs, dice_maps, targets, points, cost, boxes)
     known = [part.float() for target in targets for part in (target.valid, target.labels)]
     on_device = [part.flatten() for part in (*costs, *known)]
     lengths = [part.numel() for part in on_device]
@@ -149,6 +157,7 @@ def _costs(
     targets: Sequence[ImageTargets],
     points: Tensor,
     cost: MatchCost,
+    boxes: Boxes | None = None,
 ) -> list[Tensor]:
     """Return the costs of each level and, within it, of each image, (Q, N); points (L, B, P, 2)."""
     num_levels, _, num_points = points.shape[:3]
@@ -163,7 +172,10 @@ def _costs(
         samples = sample_shared(maps, points[level])
         for image, target in enumerate(targets):
             class_prob = prob[image][:, target.labels.clamp(min=0)]
-            costs.append(cost(class_prob, samples[image], of_targets[image][:, level]))
+            known = [class_prob, samples[image], of_targets[image][:, level]]
+            if boxes is not None and getattr(cost, 'reads_boxes', False):
+                known += [boxes[0][level][image], boxes[1][image]]
+            costs.append(cost(*known))
     return costs
 
 

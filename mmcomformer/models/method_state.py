@@ -61,7 +61,8 @@ def load_states(model: nn.Module, states: Mapping[str, State], source: str) -> N
         source: Where they come from, for messages.
 
     Raises:
-        RuntimeError: If a module has none, or there is one of a module that does not exist.
+        RuntimeError: If a module has none, there is one of a module that does not exist, or a
+            module refuses its own.
     """
     modules = dict(stateful_modules(model))
     if set(modules) != set(states):
@@ -70,4 +71,7 @@ def load_states(model: nn.Module, states: Mapping[str, State], source: str) -> N
             f'keeps one of {sorted(modules)}; use the checkpoint of the same method'
         )
     for name, module in modules.items():
-        module.load_method_state(states[name])
+        try:
+            module.load_method_state(states[name])
+        except RuntimeError as error:
+            raise RuntimeError(f'{source}: {error}') from error

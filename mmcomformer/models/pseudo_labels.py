@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from ..registry import TASK_UTILS
+from ..registry import MODELS, TASK_UTILS
 from .class_activation import SOFTMAX, ClassActivation
 from .mask_activation import MaskActivation
 from .query_output import QueryOutput
@@ -26,6 +27,7 @@ def mask_pseudo_labels(
     score_thr: float = 0.0,
     overlap_thr: float = 0.5,
     share: Share = 'owned',
+    merge_classes: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Turn the teacher's queries for one image into pseudo-labels (CoMFormer, section 3.4).
 
@@ -43,6 +45,7 @@ def mask_pseudo_labels(
         overlap_thr: See above, in [0, 1].
         share: ``owned``: all pixels that the query owns (CoMFormer); ``strong``: those of them
             where its mask reaches 0.5 (BalConpas, SimCIS).
+        merge_classes: Whether pseudo-labels of one class become one (SimCIS, semantic).
 
     Returns:
         Owner of each pixel: a query or -1, (H, W), int64; class of each query, (Q,), int64;
@@ -56,7 +59,17 @@ def mask_pseudo_labels(
     counted = owners.area if share == 'owned' else owners.covered
     enough = share_above(counted, owners.original, overlap_thr) > 0
     valid = kept & (owners.covered > 0) & (owners.original > 0) & enough
-    return owners.restrict(valid), classes, valid
+    owner = owners.restrict(valid)
+    return _merged(owner, classes, valid) if merge_classes else (owner, classes, valid)
+
+
+def _merged(owner: Tensor, classes: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Give all pixels of a class to the first of the queries that label it."""
+    # (Q, Q): which valid queries have a query's class
+    alike = (classes[:, None] == classes) & valid
+    first = alike.int().argmax(-1)
+    merged = torch.where(owner >= 0, first[owner.clamp(min=0)], owner)
+    return merged, classes, valid & (first == torch.arange(len(first), device=first.device))
 
 
 @TASK_UTILS.register_module()
@@ -65,10 +78,11 @@ class MaskPseudoLabels:
 
     Args:
         mask_activation: The teacher's mask activation.
-        class_activation: The teacher's class activation.
+        class_activation: The teacher's class activation, or the config of another one.
         score_thr: See :func:`mask_pseudo_labels`.
         overlap_thr: See :func:`mask_pseudo_labels`.
         share: See :func:`mask_pseudo_labels`.
+        merge_classes: See :func:`mask_pseudo_labels`.
         over_truth: Whether a pixel of ground truth may belong to a pseudo-label too, as where masks
             of instances overlap; the ground truth has to be masks then, not one map.
         memory: Whether images from memory are completed too, or keep the labels that they were
@@ -81,11 +95,12 @@ class MaskPseudoLabels:
     def __init__(
         self,
         mask_activation: MaskActivation,
-        class_activation: ClassActivation = SOFTMAX,
+        class_activation: ClassActivation | dict[str, Any] = SOFTMAX,
         *,
         score_thr: float = 0.0,
         overlap_thr: float = 0.5,
         share: Share = 'owned',
+        merge_classes: bool = False,
         over_truth: bool = False,
         memory: bool = True,
     ) -> None:
@@ -97,10 +112,13 @@ class MaskPseudoLabels:
                 f'MaskPseudoLabels.share: expected one of {list(get_args(Share))}, got {share!r}'
             )
         self.mask_activation = mask_activation
-        self.class_activation = class_activation
+        if isinstance(class_activation, Mapping):
+            class_activation = MODELS.build(class_activation)
+        self.class_activation: Any = class_activation
         self.score_thr = score_thr
         self.overlap_thr = overlap_thr
         self.share: Share = share
+        self.merge_classes = merge_classes
         self.over_truth = over_truth
         self.memory = memory
 
@@ -123,6 +141,7 @@ class MaskPseudoLabels:
             score_thr=self.score_thr,
             overlap_thr=self.overlap_thr,
             share=self.share,
+            merge_classes=self.merge_classes,
         )
 
     @torch.no_grad()

@@ -103,6 +103,9 @@ class IncrementalQueryHead(Mask2FormerHead):
     reads_of_teacher: ClassVar[frozenset[str]] = frozenset()
     """Optional parts of the teacher's output that :meth:`initial_queries` reads."""
 
+    labeller_settings: ClassVar[Mapping[str, Any]] = {}
+    """What its pseudo-labels are made with unless the config of the labeller says otherwise."""
+
     def __init__(
         self,
         scenario: dict[str, Any] | Scenario | None = None,

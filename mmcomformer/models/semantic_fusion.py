@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..registry import MODELS
 from .class_activation import SOFTMAX, ClassActivation
-from .segments import assign_pixels
+from .segments import assign_pixels, share_above
 
 
 class SemanticFusion(Protocol):
@@ -43,6 +43,8 @@ class MaskBasedFusion:
         object_mask_thr: A query counts when its class probability is larger than this, in [0, 1].
         iou_thr: A segment is dropped when the pixels it owns are a smaller share than this of the
             pixels where its mask reaches 0.5, in [0, 1].
+        area_thr: A segment is also dropped when the pixels where its mask reaches 0.5 are a smaller
+            share than this of those it owns, in [0, 1] (SimCIS: 0.8).
 
     Raises:
         ValueError: If a threshold is outside [0, 1].
@@ -50,12 +52,16 @@ class MaskBasedFusion:
 
     fills = False
 
-    def __init__(self, object_mask_thr: float = 0.0, iou_thr: float = 0.0) -> None:
-        for name, value in (('object_mask_thr', object_mask_thr), ('iou_thr', iou_thr)):
+    def __init__(
+        self, object_mask_thr: float = 0.0, iou_thr: float = 0.0, area_thr: float = 0.0
+    ) -> None:
+        shares = dict(object_mask_thr=object_mask_thr, iou_thr=iou_thr, area_thr=area_thr)
+        for name, value in shares.items():
             if not 0 <= value <= 1:
                 raise ValueError(f'MaskBasedFusion.{name}: expected 0 to 1, got {value}')
         self.object_mask_thr = object_mask_thr
         self.iou_thr = iou_thr
+        self.area_thr = area_thr
 
     def __call__(
         self, cls_score: Tensor, masks: Tensor, class_activation: ClassActivation = SOFTMAX
@@ -65,7 +71,9 @@ class MaskBasedFusion:
             cls_score, self.object_mask_thr, cls_score.shape[-1] - 1
         )
         owners = assign_pixels(scores, kept, masks)
-        owner = owners.restrict(owners.segments(kept, self.iou_thr))
+        valid = owners.segments(kept, self.iou_thr)
+        valid = valid & (share_above(owners.original, owners.area, self.area_thr) >= 0)
+        owner = owners.restrict(valid)
         # owner -1 reads the last one: nothing
         labels = torch.cat([classes, classes.new_full((1,), cls_score.shape[-1] - 1)])
         one_hot = masks.new_zeros(cls_score.shape[-1], *masks.shape[1:])

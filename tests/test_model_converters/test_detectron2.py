@@ -438,7 +438,7 @@ class TestExportThatDoesNotFit:
     @pytest.mark.parametrize(
         ('state_dict', 'message'),
         [
-            ({'panoptic_head.cls_embed.weight': 1}, 'no place for panoptic_head.cls_embed.weight'),
+            ({'panoptic_head.bbox_head.weight': 1}, 'no place for panoptic_head.bbox_head.weight'),
             ({'backbone.conv1.weight': 1}, 'it has no panoptic_head.cls_embed.no_object.weight'),
         ],
     )

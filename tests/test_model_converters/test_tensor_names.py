@@ -74,7 +74,7 @@ def test_known_names(theirs):
         # ECLIPSE's MLPs have three layers
         f'{PREDICTOR}.prompt_mask_embed.0.layers.3.weight',
         f'{PREDICTOR}.class_embed.cls.1.layers.3.weight',
-        f'{PREDICTOR}.class_embed.weight',
+        f'{PREDICTOR}.class_embed.0.weight',
     ],
 )
 def test_unknown_names(name):

@@ -1,4 +1,4 @@
-"""Convert a detectron2 checkpoint (CoMFormer, Mask2Former, ECLIPSE, BalConpas) to ours.
+"""Convert a checkpoint of CoMFormer, Mask2Former, ECLIPSE, BalConpas or SimCIS to ours.
 
 The result can be evaluated, and can be the teacher of the next step:
 tools/train.py CONFIG --step N+1 --teacher DST. Every tensor is checked against the config's model;
@@ -25,7 +25,9 @@ def parse_args() -> argparse.Namespace:
         'also says whether masks are softmax or sigmoid',
     )
     parser.add_argument(
-        '--step', type=int, help='step of the checkpoint; found by its classifier by default'
+        '--step',
+        type=int,
+        help='step of the checkpoint; found by its classifier by default, but for SimCIS',
     )
     parser.add_argument(
         '--allow',

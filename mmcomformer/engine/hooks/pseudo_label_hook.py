@@ -24,7 +24,8 @@ class PseudoLabelHook(TeacherHook):
         teacher_ckpt: See :class:`PreviousStepHook`.
         labeller: Config of what makes the pseudo-labels, ``dict(type='MaskPseudoLabels')`` by
             default, which gets the thresholds. It is called with targets and teacher output, and
-            built with the teacher's ``mask_activation`` and ``class_activation``.
+            built with the teacher's ``mask_activation`` and ``class_activation``, and what
+            ``labeller_settings`` of the teacher's head say where it does not say it itself.
 
     Raises:
         ValueError: If a threshold is outside [0, 1], or is given beside a labeller.
@@ -51,11 +52,12 @@ class PseudoLabelHook(TeacherHook):
 
     def build_labeller(self, teacher_head: Any) -> PseudoLabeller:
         """Return the maker of pseudo-labels for a teacher with this head."""
-        activations = dict(
-            mask_activation=teacher_head.mask_activation,
-            class_activation=teacher_head.class_activation,
-        )
-        return TASK_UTILS.build(self.labeller, default_args=activations)
+        settings = {
+            'mask_activation': teacher_head.mask_activation,
+            'class_activation': teacher_head.class_activation,
+            **teacher_head.labeller_settings,
+        }
+        return TASK_UTILS.build(self.labeller, default_args=settings)
 
     def before_train(self, runner: Runner) -> None:
         """Set the teacher and the maker of pseudo-labels."""

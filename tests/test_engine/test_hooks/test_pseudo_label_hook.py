@@ -11,7 +11,9 @@ from mmcomformer.models.mask_activation import QuerySoftmax
 from mmcomformer.models.query_output import QueryOutput
 from mmcomformer.models.targets import ImageTargets
 
-HEAD = SimpleNamespace(mask_activation=QuerySoftmax(), class_activation=SOFTMAX)
+HEAD = SimpleNamespace(
+    mask_activation=QuerySoftmax(), class_activation=SOFTMAX, labeller_settings={}
+)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +29,17 @@ def test_thresholds_of_the_config_are_used(arguments, score_thr, overlap_thr):
     """The released program reads one and uses 0.5."""
     labeller = PseudoLabelHook(**arguments).build_labeller(HEAD)
     assert (labeller.score_thr, labeller.overlap_thr) == (score_thr, overlap_thr)
+
+
+def test_settings_of_the_head():
+    """They hold where the config does not say it itself."""
+    activation = {'type': 'ClassSigmoid', 'no_object': False}
+    settings = dict(score_thr=0.3, overlap_thr=0.6, class_activation=activation)
+    head = SimpleNamespace(**{**vars(HEAD), 'labeller_settings': settings})
+    config = {'type': 'MaskPseudoLabels', 'overlap_thr': 0.9}
+    labeller = PseudoLabelHook(labeller=config).build_labeller(head)
+    assert (labeller.score_thr, labeller.overlap_thr) == (0.3, 0.9)
+    assert not labeller.class_activation.has_no_object
 
 
 @pytest.mark.parametrize('memory', [None, True, False])

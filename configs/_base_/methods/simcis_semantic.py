@@ -1,0 +1,3 @@
+# simcis.py for semantic segmentation
+_base_ = 'simcis.py'
+custom_hooks = [*_base_.custom_hooks[:-1], dict(_base_.custom_hooks[-1], task='semantic')]
