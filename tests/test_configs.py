@@ -28,6 +28,28 @@ pytestmark = [pytest.mark.families, pytest.mark.usefixtures('scope')]
 CONFIGS = Path(__file__).parents[1] / 'configs'
 LEAVES = sorted(path.name for path in CONFIGS.glob('*.py'))
 NUM_STEPS = {
+    'balconpas_replay_ade_100-10.py': 6,
+    'balconpas_replay_ade_100-5.py': 11,
+    'balconpas_replay_ade_100-50.py': 2,
+    'balconpas_replay_ade_semantic_100-10.py': 6,
+    'balconpas_replay_ade_semantic_100-5.py': 11,
+    'balconpas_replay_ade_semantic_100-50.py': 2,
+    'balconpas_replay_shapes_4-1.py': 9,
+    'balconpas_replay_shapes_6-3.py': 3,
+    'balconpas_replay_shapes_semantic_4-1.py': 9,
+    'balconpas_replay_shapes_semantic_6-3.py': 3,
+    'balconpas_shapes_4-1.py': 9,
+    'balconpas_shapes_semantic_4-1.py': 9,
+    'balconpas_voc_15-1.py': 6,
+    'balconpas_voc_15-5.py': 2,
+    'eclipse_shapes_4-1.py': 9,
+    'eclipse_shapes_semantic_4-1.py': 9,
+    'eclipse_voc_15-1.py': 6,
+    'eclipse_voc_15-5.py': 2,
+    'simcis_shapes_4-1.py': 9,
+    'simcis_shapes_semantic_4-1.py': 9,
+    'simcis_voc_15-1.py': 6,
+    'simcis_voc_15-5.py': 2,
     'comformer_ade_instances_50-50.py': 2,
     'comformer_ade_instances_50-10.py': 6,
     'comformer_ade_instances_50-5.py': 11,
@@ -142,10 +164,12 @@ def method_of(name):
         for method in (
             *_PIXELS[1:],
             _PIXELS[0],
+            'balconpas_replay',
             'balconpas',
             'comformer',
             'eclipse',
             'joint',
+            'simcis',
             *_QUERIES,
         )
         if name.startswith(f'{method}_')
@@ -283,7 +307,9 @@ def test_hooks(name):
         build_type(HOOKS, hook.type).__name__: hook
         for hook in (*cfg.custom_hooks, *cfg.default_hooks.values())
     }
-    hooks_of = dict.fromkeys(('balconpas', 'comformer', 'plop', 'simcis'), 'PseudoLabelHook')
+    hooks_of = dict.fromkeys(
+        ('balconpas', 'balconpas_replay', 'comformer', 'plop', 'simcis'), 'PseudoLabelHook'
+    )
     hooks_of['mib'] = 'TeacherHook'
     first = hooks_of.get(method_of(name).removeprefix('per_pixel_'), 'PreviousStepHook')
     assert {first, 'SummaryHook', 'SafeCheckpointHook', 'FiniteLossHook'} <= set(hooks)
@@ -715,6 +741,10 @@ KINDS = [
     'eclipse_ade_semantic_100-50.py',
     'balconpas_ade_100-50.py',
     'balconpas_ade_semantic_100-50.py',
+    'balconpas_replay_ade_100-50.py',
+    'balconpas_replay_ade_semantic_100-50.py',
+    'balconpas_replay_shapes_6-3.py',
+    'balconpas_replay_shapes_semantic_6-3.py',
     'balconpas_shapes_6-3.py',
     'balconpas_shapes_semantic_6-3.py',
     'simcis_ade_100-5.py',

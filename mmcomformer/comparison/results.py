@@ -5,23 +5,27 @@ from __future__ import annotations
 import csv
 import io
 import json
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..atomic import replaced_file
+from ..evaluation.run_figures import COLUMNS, Figures, Spread
+from ..evaluation.run_figures import figures as run_figures
 from ..evaluation.summary import FILE_NAME, Summary, read_summary
 from ..tables import format_table, format_value
 from ..tasks import task_named
 from .plan import Comparison, Entry, Run
 
-FIGURES = ('base after step 0', 'base', 'new', 'all', 'avg', 'forgetting')
-COSTS = ('seconds per iteration',)
+COSTS = {
+    'trained parameters': 'trainable_parameters',
+    'seconds per iteration': 'seconds_per_iter',
+    'peak memory (MB)': 'peak_memory_mb',
+}
+"""What the last step of a run cost, by heading, and its key in the summary."""
+_DIGITS = {'trained parameters': 0, 'seconds per iteration': 3, 'peak memory (MB)': 0}
 TABLE, NUMBERS, SHEET = 'table.md', 'results.json', 'results.csv'
 PAGE = 'comparison.html'
-
-Figures = dict[str, float | None]
 
 
 def summary_of(run: Run) -> Summary | None:
@@ -32,15 +36,12 @@ def summary_of(run: Run) -> Summary | None:
 
 
 def figures(summary: Summary) -> Figures:
-    """Return the figures of a run, in percent or seconds; None where one does not exist."""
-    metric = task_named(summary['task']).measures[0]
-    final = summary['final'][metric]
-    first = next((entry for entry in summary['steps'] if entry['step'] == 0), None)
-    # joint training has base classes only by name
-    base = first['metrics'][metric]['base'] if first and len(summary['steps']) > 1 else None
+    """Return the figures of a run, in percent, and its costs; None where one does not exist."""
     last = summary['steps'][-1]
-    values = {FIGURES[0]: base, **{name: final[name] for name in FIGURES[1:]}}
-    return {**values, COSTS[0]: last['seconds'] / last['train_iters']}
+    known = {**last, **last.get('machine', {})}
+    found = {**run_figures(summary), **{name: known.get(key) for name, key in COSTS.items()}}
+    # a run of one step has base classes by name only
+    return found if len(summary['steps']) > 1 else {**found, COLUMNS[0]: None}
 
 
 def collect(comparison: Comparison) -> list[dict[str, Any]]:
@@ -60,34 +61,33 @@ def _done(comparison: Comparison, entry: Entry) -> Iterator[tuple[Run, Summary]]
 
 def _row(entry: Entry, runs: Sequence[tuple[Run, Summary]]) -> dict[str, Any]:
     by_seed = {run.seed: figures(summary) for run, summary in runs}
-    columns = (*FIGURES, *COSTS)
+    spreads = {
+        name: Spread.of([values[name] for values in by_seed.values()])
+        for name in (*COLUMNS, *COSTS)
+    }
+    steps = runs[0][1]['steps'] if runs else []
     return {
         'method': entry.method,
         'name': runs[0][1]['method'] if runs else entry.method,
         'seeds': list(by_seed),
         'runs': [{'seed': seed, **values} for seed, values in by_seed.items()],
-        'mean': {name: _over(by_seed, name, statistics.fmean, 1) for name in columns},
-        'sd': {name: _over(by_seed, name, statistics.stdev, 2) for name in columns},
-        'images': [step['train_images'] for step in runs[0][1]['steps']] if runs else [],
+        'mean': {name: spread.mean for name, spread in spreads.items()},
+        'sd': {name: spread.sd for name, spread in spreads.items()},
+        'images': [step['train_images'] for step in steps],
+        'images_from_memory': [step.get('memory_images', 0) for step in steps],
+        'trained_parameters': [step.get('trainable_parameters') for step in steps],
         'iters': list(entry.iters),
     }
 
 
-def _over(by_seed: Mapping[int, Figures], name: str, statistic: Any, at_least: int) -> float | None:
-    values = [values[name] for values in by_seed.values()]
-    known = [value for value in values if value is not None]
-    return statistic(known) if len(known) == len(values) >= at_least else None
-
-
 def format_results(comparison: Comparison, rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the table as Markdown: mean, and ± the standard deviation where there are seeds."""
-    header = ['method', 'seeds', *FIGURES, *COSTS]
+    header = ['method', 'seeds', *COLUMNS, *COSTS]
     cells = [
         [
             row['name'],
             ', '.join(map(str, row['seeds'])) or '-',
-            *(_cell(row, name, digits=1) for name in FIGURES),
-            *(_cell(row, name, digits=3) for name in COSTS),
+            *(_cell(row, name, digits=_DIGITS.get(name, 1)) for name in (*COLUMNS, *COSTS)),
         ]
         for row in rows
     ]
@@ -140,7 +140,7 @@ def write_results(comparison: Comparison) -> str:
 def _sheet(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return a line per run: method, seed, figures."""
     target = io.StringIO()
-    writer = csv.DictWriter(target, ['method', 'seed', *FIGURES, *COSTS], lineterminator='\n')
+    writer = csv.DictWriter(target, ['method', 'seed', *COLUMNS, *COSTS], lineterminator='\n')
     writer.writeheader()
     for row in rows:
         for run in row['runs']:

@@ -32,6 +32,10 @@ def test_mean_and_spread(comparison):
     assert first['sd']['base'] == pytest.approx(8**0.5)
     assert first['mean']['seconds per iteration'] == 0.4
     assert first['images'] == [7, 8]
+    # those of the last step
+    assert first['mean']['trained parameters'] == 999
+    assert first['mean']['peak memory (MB)'] == 301
+    assert first['trained_parameters'] == [1000, 999]
     # one run has no spread, none has no mean
     assert (second['seeds'], second['sd']['base']) == ([0], None)
     assert (third['seeds'], third['mean']['base']) == ([], None)
