@@ -188,7 +188,7 @@ def test_written_to_last(tmp_path, monkeypatch):
     expected = []
     for name in ('iter_4.pth', 'last_checkpoint'):
         expected += [('flush', name), ('rename', name), ('flush', 'folder')]
-    assert events[-7:] == [*expected, ('remove', 'iter_2.pth')]
+    assert events[-8:] == [*expected, ('rename', 'last.pth'), ('remove', 'iter_2.pth')]
 
 
 def test_leftovers_of_killed_processes(tmp_path):
