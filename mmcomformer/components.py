@@ -16,7 +16,7 @@ from .datasets import (  # noqa: F401
     transforms,
 )
 from .datasets.panoptic_png import ids_to_rgb
-from .engine import hooks, optim_wrapper_constructor  # noqa: F401
+from .engine import hooks, optim_wrapper_constructor, sweep  # noqa: F401
 from .evaluation import (  # noqa: F401
     incremental_instance_metric,
     incremental_iou_metric,

@@ -32,5 +32,8 @@ class Golden:
         with np.load(folder / f'{function}.npz') as arrays:
             self._arrays = dict(arrays)
 
+    def __iter__(self):
+        return iter(self._arrays)
+
     def __getitem__(self, key):
         return torch.from_numpy(self._arrays[key])

@@ -61,6 +61,14 @@ NUM_STEPS = {
     'joint_shapes_6-3.py': 1,
     'mib_shapes_6-3.py': 3,
     'plop_shapes_6-3.py': 3,
+    'eclipse_shapes_6-3.py': 3,
+    'eclipse_shapes_semantic_6-3.py': 3,
+    'eclipse_ade_100-50.py': 2,
+    'eclipse_ade_100-10.py': 6,
+    'eclipse_ade_100-5.py': 11,
+    'eclipse_ade_semantic_100-50.py': 2,
+    'eclipse_ade_semantic_100-10.py': 6,
+    'eclipse_ade_semantic_100-5.py': 11,
     'comformer_shapes_4-1.py': 9,
     'finetune_shapes_4-1.py': 9,
     'joint_shapes_4-1.py': 1,
@@ -424,6 +432,13 @@ def test_methods_on_shapes_are_comparable(name):
             for key in ('scenario', 'loss_cls', *(of_masks if 'balconpas' in name else ())):
                 model[head_key(name)].pop(key, None)
             del model['extra_losses']
+            if 'eclipse' in name:
+                # a head of its own, on the same backbone, pixel decoder and transformer
+                head = model[head_key(name)]
+                shared = ('pixel_decoder', 'transformer_decoder', 'num_queries', 'in_channels')
+                model[head_key(name)] = {key: head[key] for key in shared}
+                model.pop('freeze', None)
+                model['train_cfg'].pop('match_cost')
             if 'balconpas' in name:
                 model['train_cfg'].pop('match_cost')
                 model['test_cfg'] = model['test_cfg'].keys() & {'panoptic_on', 'mode'}
@@ -434,6 +449,39 @@ def test_methods_on_shapes_are_comparable(name):
         # only with a teacher
         distils = cfg.model.extra_losses.distill is not None
         assert distils == name.startswith(('comformer', 'mib'))
+
+
+@pytest.mark.parametrize(
+    ('name', 'prompts', 'iters', 'rate', 'deltas'),
+    [
+        ('100-50', 50, 80_000, 5e-4, [-0.4, -0.6]),
+        ('100-10', 10, 16_000, 5e-4, [0.4, 0.5]),
+        ('100-5', 10, 12_000, 5e-4, [0.4, 0.6]),
+        ('semantic_100-50', 50, 120_000, 1e-3, [0.0, -0.1]),
+        ('semantic_100-10', 10, 24_000, 1e-3, [0.1, 0.7]),
+        ('semantic_100-5', 5, 12_000, 1e-3, [0.1, 0.8]),
+    ],
+)
+def test_eclipse_recipe(name, prompts, iters, rate, deltas, monkeypatch):
+    name = f'eclipse_ade_{name}.py'
+    for step in (0, 1):
+        cfg = load(name, step)
+        head = cfg.model[head_key(name)]
+        assert (head.num_prompts, head.deltas, head.class_weights) == (prompts, deltas, (2, 10))
+        assert (head.loss_cls.type, head.loss_cls.alpha, head.loss_cls.gamma) == (
+            'SigmoidFocalClassLoss',
+            5,
+            1,
+        )
+        assert cfg.train_cfg.max_iters == (iters if step else 160_000)
+        assert cfg.optim_wrapper.optimizer.lr == (rate if step else 1e-4)
+        assert cfg.model.extra_losses.distill is None
+    monkeypatch.setenv('RECIPE', 'fair')
+    fair = load_config(Request(config=str(CONFIGS / name)), 1)
+    head = fair.model[head_key(name)]
+    assert (head.num_prompts, head.deltas) == (prompts, 0.5)
+    new_classes = len(scenario_of(fair).current_classes)
+    assert fair.train_cfg.max_iters == 400 * new_classes
 
 
 @pytest.mark.parametrize(
@@ -493,6 +541,8 @@ def kind_of(name):
         scenario.clear()
     for loss in filter(None, model['extra_losses'].values()):
         loss.pop('loss_weight')
+    for key in ('num_prompts', 'deltas'):
+        model[head_key(name)].pop(key, None)
     return json.dumps(model, sort_keys=True) + str(cfg.custom_hooks[-1].method)
 
 
@@ -528,6 +578,10 @@ KINDS = [
     'joint_shapes_semantic_6-3.py',
     'mib_shapes_6-3.py',
     'plop_shapes_6-3.py',
+    'eclipse_shapes_6-3.py',
+    'eclipse_shapes_semantic_6-3.py',
+    'eclipse_ade_100-50.py',
+    'eclipse_ade_semantic_100-50.py',
     'balconpas_ade_100-50.py',
     'balconpas_ade_semantic_100-50.py',
     'balconpas_shapes_6-3.py',

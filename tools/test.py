@@ -1,6 +1,7 @@
 """Evaluate a checkpoint over base, new and all classes seen by then.
 
-A panoptic config gives PQ, SQ and RQ, a semantic one mIoU and mAcc.
+A panoptic config gives PQ, SQ and RQ, a semantic one mIoU and mAcc. --sweep compares values of a
+setting that needs no training, such as ECLIPSE's deltas or a threshold.
 """
 
 from __future__ import annotations
@@ -37,6 +38,19 @@ def parse_args() -> argparse.Namespace:
         'as flipped and of several sizes (semantic configs)',
     )
     parser.add_argument(
+        '--sweep',
+        metavar='NAME=VALUE,VALUE,...',
+        help='evaluate with each of several values of a setting of inference, such as '
+        'deltas=0.2,0.4 or object_mask_thr=0,0.5, and say which is best; the network runs once',
+    )
+    parser.add_argument(
+        '--sweep-on',
+        choices=['test', 'val', 'train'],
+        default='test',
+        help='images of --sweep: those of the config for test or val, or those that '
+        'train_dataloader.dataset.held_out kept from training (default: test)',
+    )
+    parser.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='launcher'
     )
     parser.add_argument(
@@ -54,6 +68,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--debug', action='store_true', help='show where an error was raised')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.sweep and (args.show_dir or args.tta):
+        parser.error('--sweep: leave --show-dir and --tta out; evaluate with the best value then')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
 
@@ -64,17 +80,22 @@ def main() -> None:
     from mmcomformer.engine.cli import command_errors, parse_options
     from mmcomformer.engine.evaluate import evaluate
     from mmcomformer.engine.request import Request
+    from mmcomformer.engine.sweep import sweep
 
     with command_errors(debug=args.debug):
+        request = Request(
+            config=args.config,
+            step=args.step,
+            work_dir=args.work_dir,
+            launcher=args.launcher,
+            cfg_options=parse_options(args.cfg_options),
+            verbose=args.verbose,
+        )
+        if args.sweep:
+            sweep(request, args.checkpoint, args.sweep, images=args.sweep_on)
+            return
         evaluate(
-            Request(
-                config=args.config,
-                step=args.step,
-                work_dir=args.work_dir,
-                launcher=args.launcher,
-                cfg_options=parse_options(args.cfg_options),
-                verbose=args.verbose,
-            ),
+            request,
             args.checkpoint,
             show_dir=args.show_dir,
             out=args.out,

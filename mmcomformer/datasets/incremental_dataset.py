@@ -6,6 +6,7 @@ import colorsys
 import gc
 import logging
 import os
+import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,6 +107,9 @@ class IncrementalDataset(BaseDataset):
         images: The images to use, if not all of them: file names as in the annotation file or, of
             a semantic dataset, relative to the folder of the images, with their suffix; or the path
             of a text file with one name per line. For training, each has to belong to the step.
+        held_out: Share in [0, 1) of the images that training never sees, to choose settings of
+            inference by (``tools/test.py --sweep-on train``); with ``test_mode`` those alone are
+            used. Which ones they are depends on their names, not on the step. 0 holds out none.
         category_aliases: Class name of each category that the annotation file of a panoptic
             dataset spells differently.
         index_cache: File (``.npz``) that keeps which classes the label maps of a semantic dataset
@@ -140,6 +144,7 @@ class IncrementalDataset(BaseDataset):
         scenario: Scenario | Mapping[str, Any] | None = None,
         *,
         images: Sequence[str] | str | None = None,
+        held_out: float = 0.0,
         category_aliases: Mapping[str, str] | None = None,
         index_cache: str | None = None,
         ignore_values: Sequence[int] | None = None,
@@ -153,6 +158,10 @@ class IncrementalDataset(BaseDataset):
     ) -> None:
         self.scenario = Scenario.from_config(scenario)
         self.images = images
+        number = isinstance(held_out, (int, float)) and not isinstance(held_out, bool)
+        if not number or not 0 <= held_out < 1:
+            raise ValueError(f'held_out: expected a share from 0 to below 1, got {held_out!r}')
+        self.held_out = held_out
         self._labels_of: dict[tuple[str, bool], list[int]] | None = None
         self.inner_config = _check_inner_config(dataset)
         self.memory = _build_memory(memory)
@@ -245,6 +254,17 @@ class IncrementalDataset(BaseDataset):
         data_list, num_images = self.data_list, len(self.data_list)
         if self.images is not None:
             data_list = _select_images(data_list, self.images)
+        if self.held_out:
+            data_list = [
+                info
+                for info in data_list
+                if _is_held_out(info['file_name'], self.held_out) == self.test_mode
+            ]
+            if not data_list:
+                raise ValueError(
+                    f'held_out: {self.held_out} of {num_images} images leaves none; expected a '
+                    f'larger or smaller share, or 0'
+                )
         stored: list[dict[str, Any]] = []
         if self.test_mode:
             _check_annotated(data_list)
@@ -525,6 +545,11 @@ def _select_images(
         repeated = sorted({name for name in images if list(images).count(name) > 1})
         raise ValueError(f'images: {repeated[:10]} are listed more than once')
     return [by_name[name] for name in images]
+
+
+def _is_held_out(file_name: str, share: float) -> bool:
+    """Tell whether an image is one of a share of all, which its name alone decides."""
+    return zlib.crc32(file_name.encode()) < share * 2**32
 
 
 def _check_annotated(data_list: list[dict[str, Any]]) -> None:

@@ -27,6 +27,9 @@ _TRAINING = frozenset(
         *('auxiliary_head', 'frozen_stages', 'norm_eval', 'with_cp', 'requires_grad', '_scope_'),
         *('batch_augments', 'pad_size_divisor', 'size', 'size_divisor', 'inplace', 'momentum'),
         *('class_weight', 'sampler', 'non_blocking'),
+        *('class_weights', 'match_probability', 'supervised_levels'),
+        # chosen after the training, for the same weights
+        'deltas',
     )
 )
 _FUSION = frozenset(('panoptic_fusion_head', 'semantic_fusion'))

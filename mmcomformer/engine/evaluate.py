@@ -46,19 +46,7 @@ def evaluate(
             test-time augmentation.
         FileExistsError: If a folder holds a file of the same name of something else.
     """
-    content = read_checkpoint(checkpoint, mmap=True)
-    continual = continual_meta(content, checkpoint)
-    step = requested_step(request.step)
-    if step is not None and step != continual['step']:
-        raise ValueError(
-            f'checkpoint {checkpoint} is of step {continual["step"]}, but step {step} was asked '
-            f'for; leave --step and STEP out, or pass another checkpoint'
-        )
-    cfg = load_config(request, continual['step'])
-    check_fit(cfg, content, checkpoint)
-    prepare_device(cfg, launcher=request.launcher)
-    name_run(cfg, request, continual['step'])
-    cfg.load_from = checkpoint
+    cfg = prepare_evaluation(request, checkpoint)
     if show_dir is not None:
         folder = str(Path(show_dir).resolve())
         cfg.default_hooks.visualization = dict(
@@ -82,6 +70,34 @@ def evaluate(
         if out is not None:
             console.print(f'predictions in {out}')
     return metrics
+
+
+def prepare_evaluation(request: Request, checkpoint: str) -> Config:
+    """Return the config that evaluates a checkpoint, which fits it.
+
+    Args:
+        request: See :func:`evaluate`.
+        checkpoint: Path of the checkpoint.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        RuntimeError: If the checkpoint is not one of ours or does not fit.
+        ValueError: If the step that was asked for is not the checkpoint's.
+    """
+    content = read_checkpoint(checkpoint, mmap=True)
+    continual = continual_meta(content, checkpoint)
+    step = requested_step(request.step)
+    if step is not None and step != continual['step']:
+        raise ValueError(
+            f'checkpoint {checkpoint} is of step {continual["step"]}, but step {step} was asked '
+            f'for; leave --step and STEP out, or pass another checkpoint'
+        )
+    cfg = load_config(request, continual['step'])
+    check_fit(cfg, content, checkpoint)
+    prepare_device(cfg, launcher=request.launcher)
+    name_run(cfg, request, continual['step'])
+    cfg.load_from = checkpoint
+    return cfg
 
 
 def _augment_tests(cfg: Config) -> None:

@@ -109,6 +109,10 @@ def describe(model: Mapping[str, Tensor]) -> str:
     queries = model.get('sem_seg_head.predictor.query_feat.weight')
     if queries is not None and queries.ndim == 2:
         parts.append(f'{queries.shape[0]} queries of {queries.shape[1]} channels')
+    prompts = [x for name, x in model.items() if re.search(r'\.prompt_feat\.\d+\.weight$', name)]
+    if prompts:
+        sizes = sorted({x.shape[:1].numel() for x in prompts})
+        parts.append(f'{len(prompts)} groups of {" or ".join(map(str, sizes))} prompts')
     return ', '.join(parts)
 
 

@@ -21,7 +21,16 @@ from ..scenario import Scenario
 from . import layouts
 from .comparison import Comparison, compare, report
 from .files import check_destination, read_detectron2, write_checkpoint
-from .tensor_names import CLASSIFIER, COUNTER, HEADS, head_of, is_loss_state, to_ours, upgrade
+from .tensor_names import (
+    CLASSIFIER,
+    COUNTER,
+    HEADS,
+    head_of,
+    is_loss_state,
+    is_plain_prompt,
+    to_ours,
+    upgrade,
+)
 
 ORIGIN_KEY = 'detectron2'
 """Key of the meta that says how the tensors were laid out in the file they come from."""
@@ -59,7 +68,7 @@ def convert_from_detectron2(
     input_format: str = 'RGB',
     overwrite: bool = False,
 ) -> Conversion:
-    """Convert a checkpoint of CoMFormer, Mask2Former, ECLIPSE (step 0) or BalConpas.
+    """Convert a checkpoint of CoMFormer, Mask2Former, ECLIPSE or BalConpas.
 
     The result is a checkpoint of the config's model at the checkpoint's step, with that step and
     the scenario in its meta: it can be the teacher of the next step at once. Classes are taken to
@@ -92,6 +101,7 @@ def convert_from_detectron2(
     check_destination(source, destination, overwrite=overwrite)
     checkpoint = read_detectron2(source)
     model = _upgraded(checkpoint.model, source)
+    plain_prompts = any(map(is_plain_prompt, checkpoint.model))
     growing = layouts.growing_layers(model)
     if growing:
         _check_growing(model, growing, source)
@@ -110,6 +120,7 @@ def convert_from_detectron2(
         classifier='single' if single else 'growing' if growing else 'incremental',
         layers=list(growing),
         flipped_stem=flip,
+        plain_prompts=plain_prompts,
         counts_batches=any(name.endswith(COUNTER) for name in model),
         loss_state=loss_state,
         iteration=checkpoint.iteration,
@@ -139,8 +150,9 @@ def _upgraded(model: Mapping[str, Tensor], source: str | Path) -> dict[str, Tens
     if not layouts.classifier_sizes(upgraded) and not layouts.growing_layers(upgraded):
         raise RuntimeError(
             f'checkpoint {source}: expected a Mask2Former, with sem_seg_head.predictor.class_embed'
-            f'.weight or .class_embed.cls.1.weight, found tensors such as {list(model)[:3]}; a '
-            f"backbone alone is loaded with the config's init_cfg"
+            f'.weight, .class_embed.cls.1.weight or .class_embed.cls.1.layers.2.weight, found '
+            f"tensors such as {list(model)[:3]}; a backbone alone is loaded with the config's "
+            f'init_cfg'
         )
     return upgraded
 

@@ -63,10 +63,17 @@ def classifier_sizes(model: Mapping[str, Tensor]) -> tuple[int, ...]:
     """
     if has_single_classifier(model):
         return (_rows(model[f'{CLASSIFIER}weight']) - 1,)
+    # linear layers, or MLPs of three
+    ending = 'layers.2.weight' if has_mlps(model) else 'weight'
     sizes: list[int] = []
-    while (key := f'{CLASSIFIER}cls.{len(sizes) + 1}.weight') in model:
+    while (key := f'{CLASSIFIER}cls.{len(sizes) + 1}.{ending}') in model:
         sizes.append(_rows(model[key]))
     return tuple(sizes)
+
+
+def has_mlps(model: Mapping[str, Tensor]) -> bool:
+    """Tell whether the classifier of a detectron2 model has an MLP per step (ECLIPSE)."""
+    return f'{CLASSIFIER}cls.0.layers.2.weight' in model
 
 
 def _rows(tensor: Tensor) -> int:

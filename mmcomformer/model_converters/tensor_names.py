@@ -115,6 +115,12 @@ _DECODER = [
         ('mask_embed.layers.0.{x}', 'mask_embed.0.{x}'),
         ('mask_embed.layers.1.{x}', 'mask_embed.2.{x}'),
         ('mask_embed.layers.2.{x}', 'mask_embed.4.{x}'),
+        # ECLIPSE's, which step 0 does not have
+        ('prompt_feat.{i}.weight', 'prompts.{i}.features.weight'),
+        ('prompt_embed.{i}.{i}.weight', 'prompts.{i}.positions.{i}.weight'),
+        ('prompt_mask_embed.{i}.layers.0.{x}', 'prompts.{i}.mask_embed.0.{x}'),
+        ('prompt_mask_embed.{i}.layers.1.{x}', 'prompts.{i}.mask_embed.2.{x}'),
+        ('prompt_mask_embed.{i}.layers.2.{x}', 'prompts.{i}.mask_embed.4.{x}'),
     )
 ]
 _RULES = [*_RESNET, *_SWIN, *_PIXEL_DECODER, *_DECODER]
@@ -124,9 +130,14 @@ COUNTER = '.num_batches_tracked'
 
 CLASSIFIER = 'sem_seg_head.predictor.class_embed.'
 _OUR_CLASSIFIER = 'head.cls_embed.'
-# their layer 0 is no-object, layer 1 the classes of step 0
-_THEIR_LAYER = re.compile(re.escape(CLASSIFIER) + r'cls\.(\d+)\.(weight|bias)')
-_OUR_LAYER = re.compile(re.escape(_OUR_CLASSIFIER) + r'(?:steps\.(\d+)|no_object)\.(weight|bias)')
+# their layer 0 is no-object, layer 1 the classes of step 0; each is linear, or an MLP (ECLIPSE)
+_THEIR_LAYER = re.compile(
+    re.escape(CLASSIFIER) + r'cls\.(\d+)\.(?:layers\.([012])\.)?(weight|bias)'
+)
+_OUR_LAYER = re.compile(
+    re.escape(_OUR_CLASSIFIER) + r'(?:steps\.(\d+)|no_object)\.(?:([024])\.)?(weight|bias)'
+)
+_PLAIN_PROMPT = re.compile(r'sem_seg_head\.predictor\.prompt_(feat\.\d+|embed\.\d+\.\d+)')
 
 
 def _compile(pairs: Iterator[tuple[str, str]]) -> list[tuple[re.Pattern[str], str]]:
@@ -164,7 +175,7 @@ def head_of(names: Iterable[str]) -> str | None:
 def to_ours(name: str, head: str = HEADS[0]) -> str | None:
     """Return what this package calls a tensor of detectron2's Mask2Former, None if unknown.
 
-    The classifier is the incremental one of CoMFormer, in which layer 0 is no-object.
+    The classifier is the incremental one of CoMFormer or of ECLIPSE, in which layer 0 is no-object.
 
     Args:
         name: Their name.
@@ -176,7 +187,8 @@ def to_ours(name: str, head: str = HEADS[0]) -> str | None:
     else:
         index = int(layer[1])
         module = f'steps.{index - 1}' if index else 'no_object'
-        ours = f'{_OUR_CLASSIFIER}{module}.{layer[2]}'
+        part = '' if layer[2] is None else f'{2 * int(layer[2])}.'
+        ours = f'{_OUR_CLASSIFIER}{module}.{part}{layer[3]}'
     return ours and re.sub(r'^head\.', f'{head}.', ours)
 
 
@@ -189,21 +201,30 @@ def to_theirs(name: str) -> str | None:
     if layer is None:
         return _translate(name, _TO_THEIRS)
     index = 0 if layer[1] is None else int(layer[1]) + 1
-    return f'{CLASSIFIER}cls.{index}.{layer[2]}'
+    part = '' if layer[2] is None else f'layers.{int(layer[2]) // 2}.'
+    return f'{CLASSIFIER}cls.{index}.{part}{layer[3]}'
 
 
 def upgrade(name: str) -> str:
     """Return the present name of a tensor that an older Mask2Former named differently.
 
     Before version 2 of its head, the pixel decoder had no prefix of its own, and the queries were
-    called ``static_query``. Model-zoo files still use these names.
+    called ``static_query``. Model-zoo files still use these names. Tables of prompts may be plain
+    parameters.
     """
+    if is_plain_prompt(name):
+        return f'{name}.weight'
     if name == 'sem_seg_head.predictor.static_query.weight':
         return 'sem_seg_head.predictor.query_feat.weight'
     head, _, rest = name.partition('.')
     if head == 'sem_seg_head' and not rest.startswith(('predictor.', 'pixel_decoder.')):
         return f'sem_seg_head.pixel_decoder.{rest}'
     return name
+
+
+def is_plain_prompt(name: str) -> bool:
+    """Tell whether a tensor of theirs is a table of prompts that is no embedding's weight."""
+    return _PLAIN_PROMPT.fullmatch(name) is not None
 
 
 def is_loss_state(name: str) -> bool:

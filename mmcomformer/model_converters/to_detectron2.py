@@ -12,7 +12,7 @@ from ..engine.checkpoint import read_checkpoint
 from . import layouts
 from .files import check_destination, with_metadata, write_checkpoint
 from .from_detectron2 import ORIGIN_KEY
-from .tensor_names import COUNTER, HEADS, head_of, to_theirs
+from .tensor_names import COUNTER, HEADS, head_of, is_plain_prompt, to_theirs
 
 CLASSIFIERS = ('incremental', 'single', 'growing')
 
@@ -54,6 +54,11 @@ def convert_to_detectron2(
     origin = meta.get(ORIGIN_KEY) or {}
     model = _translated(checkpoint['state_dict'], origin, source)
     kind = classifier or origin.get('classifier')
+    if kind in ('single', 'growing') and layouts.has_mlps(model):
+        raise ValueError(
+            f'classifier: {source} has an MLP per step, which cannot be {kind!r}; use '
+            f"'incremental', or leave it out"
+        )
     if kind == 'single':
         model = layouts.join_classifier(model)
     elif kind == 'growing':
@@ -74,7 +79,8 @@ def _translated(
 ) -> dict[str, Tensor]:
     names = {name: to_theirs(name) for name in state_dict}
     unknown = [name for name, theirs in names.items() if theirs is None]
-    if unknown or f'{head_of(names)}.cls_embed.no_object.weight' not in names:
+    no_object = f'{head_of(names)}.cls_embed.no_object'
+    if unknown or not {f'{no_object}.weight', f'{no_object}.4.weight'} & set(names):
         raise RuntimeError(
             f'checkpoint {source}: expected a ContinualMaskFormer or a ContinualEncoderDecoder, '
             f"which detectron2's Mask2Former corresponds to; {_describe(unknown)}"
@@ -90,6 +96,8 @@ def _translated(
             tensor = layouts.patch_merging_to_theirs(tensor)
         if origin.get('flipped_stem') and name in layouts.STEMS:
             tensor = layouts.flip_colours(tensor)
+        if origin.get('plain_prompts') and is_plain_prompt(theirs.removesuffix('.weight')):
+            theirs = theirs.removesuffix('.weight')
         translated[theirs] = tensor.contiguous()
     return translated
 

@@ -65,6 +65,10 @@ class ContinualMaskFormer(ContinualModel, Mask2Former):
         super().__init__(
             backbone=backbone, panoptic_head=head, panoptic_fusion_head=fusion, **kwargs
         )
+        if 'class_activation' not in fusion:
+            # a head may have another default than the fusion head
+            fusion_head: Any = self.panoptic_fusion_head
+            fusion_head.class_activation = self.mask_head.class_activation
         for augment in getattr(self.data_preprocessor, 'batch_augments', None) or ():
             if isinstance(augment, BatchFixedSizePad):
                 augment.pad_mask = False

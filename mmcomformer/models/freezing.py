@@ -9,8 +9,9 @@ from typing import Any
 from torch import nn
 
 from ..spelling import check_keys
+from .growing import newest_parameters
 
-_KEYS = {'names', 'keep', 'from_step'}
+_KEYS = {'names', 'keep', 'keep_newest', 'from_step'}
 
 
 def frozen_parameters(model: nn.Module, freeze: Mapping[str, Any] | None, step: int) -> set[str]:
@@ -20,8 +21,9 @@ def frozen_parameters(model: nn.Module, freeze: Mapping[str, Any] | None, step: 
         model: The model, before it is wrapped and before its optimizer is built.
         freeze: ``names``, patterns with ``*`` of names of parameters to freeze, such as
             ``backbone.*``; ``keep`` (none by default), patterns of those among them that are
-            trained all the same; ``from_step`` (1 by default), the first step that freezes. None
-            freezes nothing.
+            trained all the same; ``keep_newest`` (False by default), whether that also holds for
+            what the step adds to the model; ``from_step`` (1 by default), the first step that
+            freezes. None freezes nothing.
         step: The current step.
 
     Raises:
@@ -34,6 +36,8 @@ def frozen_parameters(model: nn.Module, freeze: Mapping[str, Any] | None, step: 
     names = [name for name, _ in model.named_parameters()]
     frozen = _matching('names', freeze.get('names', []), names)
     kept = _matching('keep', freeze.get('keep', []), sorted(frozen))
+    if freeze.get('keep_newest', False):
+        kept |= newest_parameters(model)
     return frozen - kept if step >= freeze.get('from_step', 1) else set()
 
 

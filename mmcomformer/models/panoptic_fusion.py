@@ -14,6 +14,7 @@ from torch import Tensor
 from ..registry import MODELS
 from ..scenario import Scenario
 from .class_activation import SOFTMAX, ClassActivation
+from .inference_settings import InferenceSetting, check_threshold
 from .segments import MaskLogits, Masks, assign_pixels
 
 
@@ -115,6 +116,18 @@ class ContinualFusionHead(MaskFormerFusionHead):
                 f'scenario: expected fewer than {INSTANCE_OFFSET} classes, which a panoptic map '
                 f'can hold, got {scenario.num_classes}'
             )
+
+    def inference_settings(self) -> dict[str, InferenceSetting]:
+        """Return the two thresholds, by name."""
+        return {name: self._threshold(name) for name in ('object_mask_thr', 'iou_thr')}
+
+    def _threshold(self, name: str) -> InferenceSetting:
+        key = f'model.test_cfg.{name}'
+
+        def assign(value: Any) -> None:
+            self.test_cfg[name] = check_threshold(key, value)
+
+        return InferenceSetting(key, assign)
 
     def predict(
         self,

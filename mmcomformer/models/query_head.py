@@ -19,6 +19,7 @@ from torch.nn import functional
 from ..registry import MODELS, TASK_UTILS
 from ..scenario import Scenario
 from .incremental_classifier import IncrementalClassifier
+from .inference_settings import InferenceSetting
 from .matching import Assignment, match
 from .point_sampling import sample_each, uncertain_points
 from .query_output import QueryOutput
@@ -124,6 +125,8 @@ class IncrementalQueryHead(Mask2FormerHead):
         )
         self.scenario = scenario
         self.class_activation = MODELS.build(class_activation or dict(type='ClassSoftmax'))
+        # what turns class logits into the probabilities that matching compares
+        self.match_activation = self.class_activation
         self.cls_embed = self.make_classifier()
         self.mask_activation = MODELS.build(mask_activation)
         self.loss_cls = MODELS.build(loss_cls)
@@ -156,6 +159,10 @@ class IncrementalQueryHead(Mask2FormerHead):
                     f'{key}: {type(part).__name__} expects a {expected}, but {activation} '
                     f'gives a {kind}; use losses and match_cost of the same family'
                 )
+
+    def inference_settings(self) -> dict[str, InferenceSetting]:
+        """Return what of the head's inference may change without training, by name: nothing."""
+        return {}
 
     def make_classifier(self) -> nn.Module:
         """Return the module that gives class logits (..., K + 1) of queries (..., C)."""
@@ -206,11 +213,19 @@ class IncrementalQueryHead(Mask2FormerHead):
             teacher: The teacher's output for the batch, for :meth:`initial_queries`.
         """
         mask_features, memories = self._decode_pixels(x)
+        queries = self.initial_queries(mask_features, memories, teacher)
+        return self._decode(mask_features, memories, queries)
+
+    def _decode(
+        self, mask_features: Tensor, memories: Sequence[Tensor], queries: DecoderQueries
+    ) -> QueryOutput:
+        """Return what queries predict before the first and after each layer of the decoder."""
         sizes: list[Any] = [memory.shape[-2:] for memory in memories]
         keys = [self._keys(level, memory) for level, memory in enumerate(memories)]
-        queries = self.initial_queries(mask_features, memories, teacher)
         tokens = [queries.tokens]
-        cls_score, mask_pred, blocked = self._forward_head(tokens[0], mask_features, sizes[0])
+        cls_score, mask_pred, blocked = self._forward_head(
+            tokens[0], mask_features, sizes[0], queries
+        )
         cls_scores, mask_preds = [cls_score], [mask_pred]
         for index, layer in enumerate(self.transformer_decoder.layers):
             key, key_position = keys[index % len(keys)]
@@ -229,7 +244,7 @@ class IncrementalQueryHead(Mask2FormerHead):
             )
             tokens.append(out)
             size = sizes[(index + 1) % len(sizes)]
-            cls_score, mask_pred, blocked = self._forward_head(out, mask_features, size)
+            cls_score, mask_pred, blocked = self._forward_head(out, mask_features, size, queries)
             cls_scores.append(cls_score)
             mask_preds.append(mask_pred)
         return QueryOutput(tuple(cls_scores), tuple(mask_preds), tuple(tokens), mask_features)
@@ -250,8 +265,21 @@ class IncrementalQueryHead(Mask2FormerHead):
         position = self.decoder_positional_encoding(padded).flatten(2).permute(0, 2, 1)
         return key + self.level_embed.weight[level], position
 
+    def embed_masks(self, tokens: Tensor, queries: DecoderQueries | None) -> Tensor:
+        """Return what the mask features are multiplied with, (B, Q, C).
+
+        Args:
+            tokens: The queries after the norm of the decoder, (B, Q, C).
+            queries: What :meth:`initial_queries` returned.
+        """
+        return self.mask_embed(tokens)
+
     def _forward_head(
-        self, decoder_out: Tensor, mask_feature: Tensor, attn_mask_target_size: tuple[int, int]
+        self,
+        decoder_out: Tensor,
+        mask_feature: Tensor,
+        attn_mask_target_size: tuple[int, int],
+        queries: DecoderQueries | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Predict classes and masks, and which keys each query may not attend to next.
 
@@ -259,6 +287,7 @@ class IncrementalQueryHead(Mask2FormerHead):
             decoder_out: Queries, (B, Q, C).
             mask_feature: Shape (B, C, h, w).
             attn_mask_target_size: Height and width of the next level's keys.
+            queries: What :meth:`initial_queries` returned.
 
         Returns:
             Class logits (B, Q, K + 1) in learning order, mask logits (B, Q, h, w), and blocked
@@ -266,7 +295,8 @@ class IncrementalQueryHead(Mask2FormerHead):
         """
         decoder_out = self.transformer_decoder.post_norm(decoder_out)
         cls_score = self.cls_embed(decoder_out)
-        mask_pred = torch.einsum('bqc,bchw->bqhw', self.mask_embed(decoder_out), mask_feature)
+        embedding = self.embed_masks(decoder_out, queries)
+        mask_pred = torch.einsum('bqc,bchw->bqhw', embedding, mask_feature)
         with torch.no_grad():
             resized = functional.interpolate(
                 mask_pred, attn_mask_target_size, mode='bilinear', align_corners=False
@@ -337,7 +367,7 @@ class IncrementalQueryHead(Mask2FormerHead):
             targets,
             cost=self.match_cost,
             num_points=self.num_points,
-            class_activation=self.class_activation,
+            class_activation=self.match_activation,
         )
         # averaged over ranks, at least 1
         avg_factor = reduce_mean(cls_scores[0].new_full((), num_targets)).clamp(min=1)

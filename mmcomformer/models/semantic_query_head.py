@@ -12,7 +12,9 @@ from torch.nn import functional
 
 from ..datasets.label_maps import IGNORE_LABEL
 from ..registry import MODELS
+from .inference_settings import InferenceSetting, check_threshold
 from .query_head import IncrementalQueryHead
+from .semantic_fusion import MaskBasedFusion
 from .targets import ImageTargets, to_device
 
 
@@ -52,6 +54,21 @@ class SemanticQueryHead(IncrementalQueryHead):
             )
         self.semantic_fusion = MODELS.build(semantic_fusion or dict(type='MaskBasedFusion'))
         self.out_channels = scenario.num_classes + (scenario.background is None)
+
+    def inference_settings(self) -> dict[str, InferenceSetting]:
+        """Return the settings of the head, and the thresholds of its fusion if that has any."""
+        names = ('object_mask_thr', 'iou_thr')
+        mask_based = isinstance(self.semantic_fusion, MaskBasedFusion)
+        thresholds = {name: self._threshold(name) for name in names} if mask_based else {}
+        return {**super().inference_settings(), **thresholds}
+
+    def _threshold(self, name: str) -> InferenceSetting:
+        key = f'{self.config_key}.semantic_fusion.{name}'
+
+        def assign(value: Any) -> None:
+            setattr(self.semantic_fusion, name, check_threshold(key, value))
+
+        return InferenceSetting(key, assign)
 
     def build_targets(self, batch_data_samples: Sequence[SegDataSample]) -> list[ImageTargets]:
         """Return the ground truth of a batch, with classes in learning order.

@@ -277,6 +277,30 @@ class TestHandMadeSplit:
             build(hand_made, scenario, images=['a.jpg', 'b.jpg', 'a.jpg'])
 
 
+class TestHeldOut:
+    """Half of the images, by their names: d and e."""
+
+    @pytest.mark.parametrize(
+        ('step', 'expected'), [(0, ['a.jpg', 'b.jpg']), (1, ['a.jpg', 'b.jpg', 'c.jpg'])]
+    )
+    def test_training(self, hand_made, scenario, step, expected):
+        dataset = build(hand_made, scenario, step=step, held_out=0.5)
+        assert names(dataset) == expected
+
+    def test_evaluation(self, hand_made, scenario):
+        held = build(hand_made, scenario, held_out=0.5, test_mode=True, pipeline=TEST_PIPELINE)
+        assert names(held) == ['d.jpg', 'e.jpg']
+
+    @pytest.mark.parametrize('share', [1, -0.1, True, '0.1', math.nan])
+    def test_bad_share(self, hand_made, scenario, share):
+        with pytest.raises(ValueError, match='held_out: expected a share from 0 to below 1, got'):
+            build(hand_made, scenario, held_out=share)
+
+    def test_none_is_held_out(self, hand_made, scenario):
+        with pytest.raises(ValueError, match='held_out: 0.001 of 5 images leaves none'):
+            build(hand_made, scenario, held_out=0.001, test_mode=True)
+
+
 class TestBadConfig:
     def test_no_scenario(self, hand_made):
         with pytest.raises(

@@ -50,6 +50,12 @@ PAIRS = {
     f'{PREDICTOR}.class_embed.cls.0.weight': 'panoptic_head.cls_embed.no_object.weight',
     f'{PREDICTOR}.class_embed.cls.1.bias': 'panoptic_head.cls_embed.steps.0.bias',
     f'{PREDICTOR}.class_embed.cls.12.bias': 'panoptic_head.cls_embed.steps.11.bias',
+    # ECLIPSE's
+    f'{PREDICTOR}.class_embed.cls.0.layers.1.weight': 'panoptic_head.cls_embed.no_object.2.weight',
+    f'{PREDICTOR}.class_embed.cls.3.layers.2.bias': 'panoptic_head.cls_embed.steps.2.4.bias',
+    f'{PREDICTOR}.prompt_feat.0.weight': 'panoptic_head.prompts.0.features.weight',
+    f'{PREDICTOR}.prompt_embed.3.8.weight': 'panoptic_head.prompts.3.positions.8.weight',
+    f'{PREDICTOR}.prompt_mask_embed.9.layers.1.bias': 'panoptic_head.prompts.9.mask_embed.2.bias',
 }
 
 
@@ -65,9 +71,9 @@ def test_known_names(theirs):
         'backbone.res6.0.conv1.weight',
         'backbone.res2.0.conv1.weight.extra',
         'xbackbone.stem.conv1.weight',
-        # ECLIPSE's prompts and deep classifiers
-        f'{PREDICTOR}.prompt_feat.0.weight',
-        f'{PREDICTOR}.class_embed.cls.1.layers.0.weight',
+        # ECLIPSE's MLPs have three layers
+        f'{PREDICTOR}.prompt_mask_embed.0.layers.3.weight',
+        f'{PREDICTOR}.class_embed.cls.1.layers.3.weight',
         f'{PREDICTOR}.class_embed.weight',
     ],
 )

@@ -1,4 +1,4 @@
-"""Convert a detectron2 checkpoint (CoMFormer, Mask2Former, ECLIPSE step 0, BalConpas) to ours.
+"""Convert a detectron2 checkpoint (CoMFormer, Mask2Former, ECLIPSE, BalConpas) to ours.
 
 The result can be evaluated, and can be the teacher of the next step:
 tools/train.py CONFIG --step N+1 --teacher DST. Every tensor is checked against the config's model;
