@@ -20,6 +20,7 @@ from ..evaluation.groups import GROUPS
 from ..evaluation.summary import FOREGROUND
 from ..models.inference_settings import inference_setting
 from ..tables import format_table, format_value
+from .console import build_runner, command_console, tell
 from .evaluate import prepare_evaluation
 from .request import Request
 
@@ -107,8 +108,12 @@ def sweep(request: Request, checkpoint: str, asked: str, *, images: str = 'test'
     cfg = prepare_evaluation(request, checkpoint)
     _choose_images(cfg, images)
     cfg.test_cfg = dict(type='SweepLoop', name=name, values=list(values))
-    runner = Runner.from_cfg(cfg)
-    if images == 'train' and not cfg.test_dataloader.dataset.get('held_out'):
+    with command_console(verbose=request.verbose) as console:
+        return _run(build_runner(cfg, console), images)
+
+
+def _run(runner: Runner, images: str) -> Sweep:
+    if images == 'train' and not runner.cfg.test_dataloader.dataset.get('held_out'):
         runner.logger.warning(
             'no image of the training set was held out (train_dataloader.dataset.held_out): the '
             'model was trained on all of them, and what is best on them may not be elsewhere'
@@ -117,7 +122,7 @@ def sweep(request: Request, checkpoint: str, asked: str, *, images: str = 'test'
     found: Sweep = runner.test_loop.found
     # on the main process only
     if found.groups[0]:
-        runner.logger.info(f'\n{format_sweep(found)}')
+        tell(f'\n{format_sweep(found)}')
     return found
 
 

@@ -52,7 +52,7 @@ def summary_at(step, *, base=60.0, new=40.0):
             'seconds': 2.0,
             'seconds_per_iter': 0.4,
             'trainable_parameters': 1000 - number,
-            'machine': {'peak_memory_mb': 300 + number},
+            'machine': {'peak_memory_mb': 300 + number, 'peak_memory_of': 'process'},
             'metrics': dict.fromkeys(('PQ', 'SQ', 'RQ'), value),
             'per_class': {name: dict.fromkeys(('PQ', 'SQ', 'RQ'), 50.0) for name in names},
         }

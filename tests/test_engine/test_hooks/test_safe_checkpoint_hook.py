@@ -193,7 +193,7 @@ def test_written_to_last(tmp_path, monkeypatch):
     expected = []
     for name in ('iter_4.pth', 'last_checkpoint'):
         expected += [('flush', name), ('rename', name), ('flush', 'folder')]
-    assert events[-7:] == [*expected, ('remove', 'iter_2.pth')]
+    assert events[-8:] == [*expected, ('rename', 'last.pth'), ('remove', 'iter_2.pth')]
 
 
 class RisingHook(BestHook):
