@@ -322,3 +322,42 @@ def test_matching_without_boxes():
     output = head.query_output(tiny.features(), [])
     losses, _ = head.supervised_losses(output, targets_of(head, [tiny.SEA], []))
     assert losses['loss_bbox'] > 0
+
+
+def test_each_level_is_matched_by_its_own_boxes(monkeypatch):
+    head = build()
+    torch.nn.init.normal_(head.box_embed[-1].weight)
+    output = head.query_output(tiny.features(), [])
+    targets = targets_of(head, [tiny.SEA], [tiny.SEA, tiny.FOX])
+    seen, cost = [], head.match_cost
+
+    class Spy:
+        reads_boxes = True
+
+        def __call__(self, *known):
+            seen.append(known[3:])
+            return cost(*known)
+
+    monkeypatch.setattr(head, 'match_cost', Spy())
+    head.supervised_losses(output, targets)
+    expected = [(boxes[i], target_boxes(targets[i])) for boxes in output.boxes for i in (0, 1)]
+    assert len(seen) == len(expected) == 8
+    for found, right in zip(seen, expected, strict=True):
+        for one, other in zip(found, right, strict=True):
+            assert torch.equal(one, other)
+
+
+def test_pseudo_labels_are_counted():
+    """In training, each time they are shown."""
+    head = build()
+    output = head.query_output(tiny.features(), [])
+    targets = targets_of(head, [tiny.SEA], [tiny.SEA])
+    owner = torch.full((64, 64), -1)
+    owner[targets[0].covered.logical_not()] = 1
+    labels, valid = torch.tensor([1, 0]), torch.tensor([False, True])
+    targets[0] = targets[0].with_pseudo_labels(owner, labels, valid)
+    for times in (1, 2):
+        head.supervised_losses(output, targets)
+        assert head.bank.fresh_counts.tolist() == [times, 0]
+    # one of an old class, twice; and the ground truth
+    assert head.bank.method_state()['sizes'].tolist() == [2, 0, 4, 0]
