@@ -128,7 +128,9 @@ setup(
     package_data={'': ['py.typed', '*.pyi'], f'{PACKAGE}.report': ['templates/*.j2']},
     python_requires='>=3.10',
     install_requires=read_requirements('runtime'),
-    extras_require={name: read_requirements(name) for name in ('onedl', 'openmmlab', 'tests')},
+    extras_require={
+        name: read_requirements(name) for name in ('onedl', 'openmmlab', 'tests', 'docs')
+    },
     cmdclass={'build_py': BuildPy, 'bdist_wheel': BdistWheel},
     zip_safe=False,
 )

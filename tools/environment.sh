@@ -1,4 +1,4 @@
-# Sourced by quickstart.sh and run_tests.sh: a Python environment with mmcomformer in it.
+# Sourced by quickstart.sh, run_tests.sh and build_docs.sh: a Python environment with mmcomformer in it.
 #
 #   MMCOMFORMER_FAMILY   onedl (default) or openmmlab, the library family to install
 #   PYTHON               the Python that a new environment is made from

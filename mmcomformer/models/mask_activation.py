@@ -48,7 +48,7 @@ class QuerySoftmax:
         return log_prob, log_prob.exp()
 
     def uncertainty(self, samples: Tensor) -> Tensor:
-        """Return -|2 m - 1| of sampled probabilities m."""
+        """Return ``-|2 m - 1|`` of sampled probabilities m."""
         return -(2 * samples - 1).abs()
 
 
@@ -70,5 +70,5 @@ class QuerySigmoid:
         return mask_pred, mask_pred
 
     def uncertainty(self, samples: Tensor) -> Tensor:
-        """Return -|z| of sampled logits z."""
+        """Return ``-|z|`` of sampled logits z."""
         return -samples.abs()
