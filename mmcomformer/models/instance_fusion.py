@@ -20,10 +20,7 @@ from .segments import MaskLogits, Masks, blocks_of
 class Instances(NamedTuple):
     """The instances of an image, the best one first.
 
-    Attributes:
-        scores: Shape (N,), float32, in [0, 1].
-        labels: Dataset labels, shape (N,), int64.
-        masks: Shape (N, H, W), bool.
+    Scores, (N,) float32 in [0, 1]; dataset labels, (N,) int64; masks, (N, H, W) bool.
     """
 
     scores: Tensor

@@ -54,7 +54,7 @@ def backtrace_distill_loss(
         teacher: Those of the teacher, (B, Q, C).
         image: Image of each chosen query, (N,), int64.
         query: Index of each chosen query, (N,), int64.
-        num_queries: The |A| to divide by; not 0.
+        num_queries: The ``|A|`` to divide by; not 0.
 
     Returns:
         A scalar, 0 where N is 0.
@@ -69,7 +69,7 @@ class BacktraceDistillLoss(nn.Module):
 
     The queries are those that the last level matches with a pseudo-label of an image of the step;
     their tokens of every level are compared with those of the teacher's query of the same index.
-    |A| of :func:`backtrace_distill_loss` is averaged over processes, so that two of them train as
+    ``|A|`` of :func:`backtrace_distill_loss` is averaged over processes, so that two of them train as
     one does with the images of both.
 
     Args:
