@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mmengine.config import Config
-
 SCOPE = 'mmcomformer::'
 """What begins the name of a config of this package in ``_base_``."""
 _PACKAGE = Path(__file__).resolve().parent
@@ -62,6 +60,9 @@ def resolve_own_configs() -> None:
 
     mmengine resolves such names for a fixed list of packages, and only below folders.
     """
+    # a wrong version of mmengine is reported before its modules are imported
+    from mmengine.config import Config
+
     resolve = Config._get_cfg_path
 
     def get_cfg_path(cfg_path: str, filename: str) -> tuple[str, str | None]:

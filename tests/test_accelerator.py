@@ -148,7 +148,7 @@ def test_place_of_a_wait():
         samples = [sample.to(device()) for sample in samples]
         waits.clear()
         move(segmentor).mask_head.build_targets(samples)
-        assert waits.of_package() == ['read in semantic_query_head.py _image_targets'] * 2
+        assert waits.of_package() == ['read in semantic_query_head.py _labels_in'] * 2
         assert waits.of_libraries() == {}
         waits.clear()
         masks = [sample.to(device()) for sample in masks]

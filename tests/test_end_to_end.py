@@ -609,8 +609,15 @@ class TestBadData:
             splits = [f'{split}_dataloader.num_workers={workers}' for split in ('train', 'val')]
             arguments = [CONFIG, '--work-dir', str(work_dir), '--cfg-options', *options]
             cases[name] = [*arguments, *splits], {}
-        wrong_option = [CONFIG, '--work-dir', 'run', '--cfg-options', 'log_level=SHOUT']
-        cases['unexpected'] = wrong_option, {}
+        config = folder / 'broken.py'
+        config.write_text(
+            f'_base_ = {CONFIG!r}\n'
+            "custom_imports = dict(imports=['broken_hook'], allow_failed_imports=False)\n"
+            "custom_hooks = [*_base_.custom_hooks, dict(type='BrokenHook')]\n"
+        )
+        options = runs.shapes_options(shapes_root, iters=1)
+        broken = [str(config), '--work-dir', 'run', '--cfg-options', *options]
+        cases['unexpected'] = broken, {}
         return runs.run_forked('train.py', cases, cwd=folder)
 
     @pytest.mark.parametrize('name', BAD_DATA)
@@ -621,4 +628,4 @@ class TestBadData:
         code, output = outcomes['unexpected']
         assert code == 1
         assert 'Traceback (most recent call last)' in output
-        assert "KeyError: 'SHOUT'" in output.splitlines()[-1]
+        assert "KeyError: 'nobody expects this'" in output.splitlines()[-1]

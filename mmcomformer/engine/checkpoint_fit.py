@@ -28,7 +28,8 @@ _TRAINING = frozenset(
         *('auxiliary_head', 'frozen_stages', 'norm_eval', 'with_cp', 'requires_grad', '_scope_'),
         *('batch_augments', 'pad_size_divisor', 'size', 'size_divisor', 'inplace', 'momentum'),
         *('class_weight', 'sampler', 'non_blocking'),
-        *('class_weights', 'match_probability', 'supervised_levels'),
+        *('class_weights', 'match_probability', 'supervised_levels', 'new_from_no_object'),
+        *('label_resize', 'num_virtual', 'sampling_power'),
         # chosen after the training, for the same weights
         'deltas',
     )

@@ -162,8 +162,8 @@ class ContinualFusionHead(MaskFormerFusionHead):
     ) -> PixelData:
         """Return the panoptic map of an image as ``PixelData(sem_seg=(1, H, W) int32)``.
 
-        Its metadata ``segment_scores`` are the scores of the segments by value in the map, the
-        highest of its queries for stuff.
+        Its metadata ``segment_scores`` are the value in the map of the segment that each query
+        belongs to, and the query's score, 0 if it belongs to none; both (Q,).
 
         Args:
             mask_cls: Class logits, (Q, K + 1).
@@ -179,8 +179,5 @@ class ContinualFusionHead(MaskFormerFusionHead):
             score_thr=self.test_cfg.get('object_mask_thr', 0.0),
             iou_thr=self.test_cfg.get('iou_thr', 0.0),
         )
-        best: dict[int, float] = {}
-        for code, score in zip(codes.tolist(), scores.tolist(), strict=True):
-            if score > 0:
-                best[code] = max(score, best.get(code, 0.0))
-        return PixelData(sem_seg=panoptic[None], metainfo=dict(segment_scores=best))
+        # on the device: reading them would wait for it
+        return PixelData(sem_seg=panoptic[None], metainfo=dict(segment_scores=(codes, scores)))

@@ -23,5 +23,12 @@ class PanopticTask(DetectorTask):
         return sample.pred_panoptic_seg.sem_seg
 
     def segment_scores(self, sample: Any) -> dict[int, float] | None:
-        """Return the class probabilities of the segments."""
-        return sample.pred_panoptic_seg.get('segment_scores')
+        """Return the class probabilities of the segments, of stuff the highest of its queries."""
+        found = sample.pred_panoptic_seg.get('segment_scores')
+        if found is None:
+            return None
+        best: dict[int, float] = {}
+        for code, score in zip(*(values.tolist() for values in found), strict=True):
+            if score > 0:
+                best[code] = max(score, best.get(code, 0.0))
+        return best

@@ -24,6 +24,7 @@ def write_stubs(folder, stubs):
         content = stubs.get(name, f'__version__ = {version!r}')
         (folder / name / '__init__.py').write_text(content)
     (folder / 'mmengine' / 'registry.py').write_text('class Registry:\n    def get(self, key): 0')
+    (folder / 'mmengine' / 'config.py').write_text('class Config:\n    _get_cfg_path = None')
 
 
 def last_line(done):

@@ -31,7 +31,7 @@ def has_hook(cfg, kind):
 
 def build(method, step, monkeypatch):
     """Build the student of a step, with teacher and pseudo-labels as its config asks for."""
-    semantic = method.endswith('_semantic')
+    semantic = method.endswith('_semantic') or method.startswith('per_pixel')
     monkeypatch.setenv('METHOD', method.removesuffix('_semantic'))
     name = 'comformer_shapes_semantic_6-3.py' if semantic else 'comformer_shapes_6-3.py'
     cfg = load_config(Request(config=str(CONFIGS / name)), step)
@@ -47,6 +47,9 @@ def build(method, step, monkeypatch):
 
 
 def without_gradient(model, samples):
+    for sample in samples:
+        # in case the method wants to know what is hidden
+        sample.set_metainfo({'hidden_label': 254})
     model.zero_grad(set_to_none=True)
     losses = model.loss(torch.randn(len(samples), 3, 64, 64), samples)
     total = sum(loss for name, loss in losses.items() if 'loss' in name)

@@ -69,7 +69,7 @@ class BacktraceDistillLoss(nn.Module):
 
     The queries are those that the last level matches with a pseudo-label of an image of the step;
     their tokens of every level are compared with those of the teacher's query of the same index.
-    ``|A|`` of :func:`backtrace_distill_loss` is averaged over processes, so that two of them train as
+    ``|A|`` of :func:`backtrace_distill_loss` is averaged over processes: two of them train as
     one does with the images of both.
 
     Args:

@@ -17,9 +17,6 @@ from ...registry import MODELS
 from .pixel_scores import PixelOutput
 from .pixel_targets import PixelTargets, Resize
 
-# of the losses of matched queries, which there are none of
-_NOT_READ = ('loss_mask', 'loss_dice', 'train_cfg')
-
 
 @MODELS.register_module()
 class PerPixelHead(SemanticQueryHead):
@@ -38,8 +35,10 @@ class PerPixelHead(SemanticQueryHead):
         label_resize: How labels get the size of the masks: ``nearest-exact`` takes that of the
             pixel at the centre of each cell; ``nearest`` that of the first pixel, as the released
             program, so that what is learned lies 1.5 pixels off.
-        **kwargs: See :class:`.SemanticQueryHead`. ``loss_mask``, ``loss_dice`` and ``train_cfg``
-            are None or left out.
+        loss_mask: None; no masks are matched.
+        loss_dice: None, as well.
+        train_cfg: None, as well.
+        **kwargs: See :class:`.SemanticQueryHead`.
 
     Raises:
         TypeError: If there are settings of matched queries.
@@ -53,6 +52,9 @@ class PerPixelHead(SemanticQueryHead):
         mask_activation: dict[str, Any] | None = None,
         semantic_fusion: dict[str, Any] | None = None,
         label_resize: Resize = 'nearest-exact',
+        loss_mask: dict[str, Any] | None = None,
+        loss_dice: dict[str, Any] | None = None,
+        train_cfg: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         if label_resize not in get_args(Resize):
@@ -60,8 +62,9 @@ class PerPixelHead(SemanticQueryHead):
                 f'{self.config_key}.label_resize: expected one of {list(get_args(Resize))}, got '
                 f'{label_resize!r}'
             )
-        for name in _NOT_READ:
-            if kwargs.pop(name, None):
+        unread = {'loss_mask': loss_mask, 'loss_dice': loss_dice, 'train_cfg': train_cfg}
+        for name, value in unread.items():
+            if value:
                 where = 'model' if name == 'train_cfg' else self.config_key
                 raise TypeError(f'{where}.{name}: PerPixelHead matches no queries; set it to None')
         super().__init__(
