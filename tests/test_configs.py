@@ -739,6 +739,7 @@ KINDS = [
     'eclipse_shapes_semantic_6-3.py',
     'eclipse_ade_100-50.py',
     'eclipse_ade_semantic_100-50.py',
+    'simcis_voc_15-5.py',
     'balconpas_ade_100-50.py',
     'balconpas_ade_semantic_100-50.py',
     'balconpas_replay_ade_100-50.py',

@@ -209,11 +209,12 @@ def test_a_sweep_is_several_evaluations(run, shapes_root, monkeypatch):
     seen, process = {}, kind.process
 
     def watch(metric, data_batch, data_samples):
-        maps = [
-            sample['pred_panoptic_seg' if task == 'panoptic' else 'pred_sem_seg']
-            for sample in data_samples
-        ]
-        seen.setdefault(id(metric), []).extend(next(iter(each.values())).clone() for each in maps)
+        field, key = ('pred_panoptic_seg', 'sem_seg')
+        if task == 'semantic':
+            field, key = ('pred_sem_seg', 'data')
+        seen.setdefault(id(metric), []).extend(
+            sample[field][key].clone() for sample in data_samples
+        )
         process(metric, data_batch, data_samples)
 
     monkeypatch.setattr(kind, 'process', watch)
