@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from small_runs import CONFIG, WatchTeacherHook, small_options
 
@@ -25,6 +26,31 @@ def clean_environment():
         for name in ('STEP', 'SETTING', 'METHOD', 'RECIPE'):
             patch.delenv(name, raising=False)
         yield
+
+
+@pytest.fixture(autouse=True, scope='session')
+def plain_configs():
+    """Write configs without laying them out, which takes longer than a small training."""
+
+    def text(config):
+        return ''.join(f'{key} = {value!r}\n' for key, value in config.to_dict().items())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Config, 'pretty_text', property(text))
+        yield
+
+
+# files that take long, of which a process should have begun before the others have nothing left
+_FIRST = (
+    *('test_end_to_end', 'test_kill_campaign', 'test_configs', 'test_semantic_end_to_end'),
+    *('test_training', 'test_accelerator', 'test_custom_dataset', 'test_run', 'test_converters'),
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Put long files first; run_tests.sh hands them out in this order."""
+    place = {name: number for number, name in enumerate(_FIRST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 
 @pytest.fixture(autouse=True)

@@ -44,7 +44,7 @@ def write_config(run, path):
     text = cfg.pretty_text
     from_environment = "{{'$STEP:0'}}"
     text = text.replace('step = 1', f'step = {from_environment}')
-    path.write_text(text.replace('step=1', f'step={from_environment}'))
+    path.write_text(text.replace("'step': 1", f"'step': {from_environment}"))
     return str(path)
 
 

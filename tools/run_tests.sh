@@ -12,4 +12,4 @@ install_package "$family,tests"
 cd "$root"
 # two files at a time on two cores; -n 0 runs one after the other, as a debugger needs it
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-exec "$python" -m pytest -n auto --maxprocesses 4 --dist loadfile "$@"
+exec "$python" -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder "$@"
