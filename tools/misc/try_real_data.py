@@ -3,8 +3,9 @@
 FOLDER holds a folder per set, in the layout of Cityscapes (gtFine, leftImg8bit), of COCO's panoptic
 annotations (annotations, train2017, val2017), or of section 2 of docs/custom_dataset.md
 (panoptic_train.json and panoptic_val.json, images/ and panoptic/ with train and val). The segments
-that the tools count are compared with those that numpy counts in the PNGs. Exit code 1 if a command
-fails or the counts differ. The models learn nothing in so few iterations.
+that the tools count are compared with those that numpy counts in the PNGs, and the panoptic quality
+of the last step with what recompute_pq.py makes of the predictions. Exit code 1 if a command fails
+or something differs. The models learn nothing in the few iterations of the default.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
+from recompute_pq import quality
 
 REPO = Path(__file__).resolve().parents[2]
 CONFIG = """\
@@ -163,7 +165,7 @@ def run_set(root: Path, args: argparse.Namespace) -> bool:
     tool('misc/check_dataset.py', config, '--json', report, log=log)
     tool('train.py', config, '--work-dir', folder / 'run', log=log)
     checkpoint = folder / 'run' / 'step1' / f'iter_{args.iters}.pth'
-    pictures = ('--show-dir', folder / 'pictures')
+    pictures = ('--show-dir', folder / 'pictures', '--out', folder / 'predictions', '--overwrite')
     tool('test.py', config, checkpoint, '--work-dir', folder / 'test', *pictures, log=log)
     tool('report.py', folder / 'run', '--per-class', log=log)
     found = json.loads(report.read_text(encoding='utf-8'))['datasets']['train']
@@ -171,7 +173,28 @@ def run_set(root: Path, args: argparse.Namespace) -> bool:
     counted = sum(map(count_png, pngs))
     ours = found['segments'] + found['crowds']
     print(f'{root.name}: {found["images"]} images, {ours} segments; numpy counts {counted}')
-    return bool(ours == counted and found['images'] == len(pngs))
+    same = same_quality(splits[1], folder)
+    return bool(ours == counted and found['images'] == len(pngs)) and same
+
+
+def same_quality(split: Split, folder: Path) -> bool:
+    """Compare the quality of each class with that of the files, and print the mean of both."""
+    summary = json.loads((folder / 'run' / 'summary.json').read_text(encoding='utf-8'))
+    ours = summary['steps'][-1]['per_class']
+    out = folder / 'predictions'
+    found = quality(split.json, split.pngs, out / 'panoptic.json', out / 'panoptic')
+    nothing = {'PQ': None, 'SQ': None, 'RQ': None}
+    pairs = [(values, found[name] or nothing) for name, values in ours.items()]
+    gaps = [
+        abs(a[key] - b[key]) if None not in (a[key], b[key]) else float(a[key] is not b[key])
+        for a, b in pairs
+        for key in nothing
+    ]
+    known = [b['PQ'] for _, b in pairs if b['PQ'] is not None]
+    mean = sum(known) / max(len(known), 1)
+    all_of = summary['steps'][-1]['metrics']['PQ']['all']
+    print(f'  PQ {all_of:.4f}, from the files {mean:.4f}; largest difference {max(gaps):.1e}')
+    return max(gaps) < 1e-6
 
 
 def main() -> int:

@@ -9,8 +9,8 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.structures import PixelData
-from panoptic_rules import quality
 from PIL import Image
+from recompute_pq import quality
 from small_runs import CONFIG, small_options
 
 from mmcomformer.engine import driver
