@@ -268,7 +268,8 @@ class TestEnvironment:
             succeed(*command, cwd=tmp_path, VIRTUAL_ENV=str(active))
             log = calls.read_text().splitlines()
             assert sum(f'pip install -q -e {tmp_path}[onedl,tests]' in x for x in log) == installs
-            assert log[-1] == '-m pytest -n auto --maxprocesses 4 --dist loadfile -k nothing'
+            options = '-n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder'
+            assert log[-1] == f'-m pytest {options} -k nothing'
         (tmp_path / 'requirements' / 'onedl.txt').write_text('onedl-mim\n')
         succeed(*command, cwd=tmp_path, VIRTUAL_ENV=str(active))
         assert f'pip install -q -e {tmp_path}[onedl,tests]' in calls.read_text()
