@@ -30,6 +30,7 @@ QUIET = tuple(
         # the first iteration with AMP may skip its update
         r'Detected call of `(lr_)?scheduler\.step\(\)` before `optimizer\.step\(\)`',
         # a picture is drawn without a folder for the records of a training
+        r'The draw is False, it means that the hook for visualization will not take effect',
         r'`Visualizer` backend is not initialized because save_dir is None',
     )
 )
