@@ -45,6 +45,7 @@ say 'Result'
 cat <<END
 
 Environment              $("$python" -c 'import sys; print(sys.prefix)')
+Look at the run          $root/$work_dir/report.html
 Checkpoints and logs     $root/$work_dir/step*/
 Results as JSON          $root/$work_dir/summary.json
 Print the table again    $python tools/report.py $work_dir
