@@ -11,7 +11,7 @@ from mmcomformer.datasets import IncrementalDataset, LoadInstanceMasks
 from mmcomformer.datasets.checking import check_scenario
 from mmcomformer.registry import DATASETS
 
-pytestmark = pytest.mark.families
+pytestmark = [pytest.mark.families, pytest.mark.usefixtures('mmdet_scope')]
 
 CLASSES = ('cat', 'dog', 'fox')
 CAT, DOG, FOX = range(3)
@@ -89,7 +89,7 @@ def config(root, step, **options):
     return {
         'type': 'IncrementalDataset',
         'dataset': {
-            'type': 'mmdet.CocoDataset',
+            'type': 'CocoDataset',
             'metainfo': {'classes': CLASSES, 'thing_classes': CLASSES, 'stuff_classes': ()},
             'data_root': f'{root}/',
             'ann_file': 'instances.json',
@@ -136,10 +136,10 @@ def test_images_from_memory_show_what_they_were_stored_with(build):
 
 def test_masks_overlap_and_follow_the_pipeline(build):
     pipeline = [
-        {'type': 'mmdet.LoadImageFromFile'},
+        {'type': 'LoadImageFromFile'},
         {'type': 'LoadInstanceMasks'},
-        {'type': 'mmdet.RandomFlip', 'prob': 1.0},
-        {'type': 'mmdet.PackDetInputs', 'meta_keys': ('img_id',)},
+        {'type': 'RandomFlip', 'prob': 1.0},
+        {'type': 'PackDetInputs', 'meta_keys': ('img_id',)},
     ]
     scenario = {**SCENARIO, 'increments': [3], 'step': 0}
     sample = build(0, scenario=scenario, pipeline=pipeline)[0]['data_samples']
@@ -231,7 +231,7 @@ def test_bad_masks_name_image_and_annotation(build, content, segmentation, messa
 def test_image_of_another_size(build, content, tmp_path):
     build()
     cv2.imwrite(str(tmp_path / 'images' / 'a.jpg'), np.zeros((5, WIDTH, 3), np.uint8))
-    pipeline = [{'type': 'mmdet.LoadImageFromFile'}, {'type': 'LoadInstanceMasks'}]
+    pipeline = [{'type': 'LoadImageFromFile'}, {'type': 'LoadInstanceMasks'}]
     dataset = DATASETS.build(config(tmp_path, 1, pipeline=pipeline))
     with pytest.raises(ValueError, match=r'a.jpg: it has 5 x 10 pixels, .* say 8 x 10 \(height'):
         dataset[0]
