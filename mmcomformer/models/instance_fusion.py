@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from mmdet.models.seg_heads.panoptic_fusion_heads import MaskFormerFusionHead
-from mmdet.structures import SampleList
 from mmdet.structures.mask import mask2bbox
 from mmengine.structures import InstanceData
 from torch import Tensor
@@ -14,6 +12,7 @@ from torch import Tensor
 from ..registry import MODELS
 from ..scenario import Scenario
 from .class_activation import SOFTMAX, ClassActivation
+from .query_fusion_head import QueryFusionHead
 from .segments import MaskLogits, Masks, blocks_of
 
 
@@ -86,71 +85,35 @@ def masks_reaching(masks: Masks) -> _Reached:
 
 
 @MODELS.register_module()
-class ContinualInstanceFusionHead(MaskFormerFusionHead):
+class ContinualInstanceFusionHead(QueryFusionHead):
     """Instance inference of Mask2Former, over the classes seen so far.
 
     ``max_per_image`` (default 100) is read from the model's ``test_cfg``.
 
-    Args:
-        scenario: The scenario, as a config dict; all its classes are things.
-        mask_activation: ``dict(type='QuerySoftmax')`` or ``dict(type='QuerySigmoid')``; the same
-            as the head's.
-        class_activation: The same as the head's; ``dict(type='ClassSoftmax')`` by default.
-        test_cfg: The model's test settings.
+    Arguments are those of :class:`.QueryFusionHead`; all classes of the scenario are things.
 
     Raises:
         ValueError: If ``test_cfg`` asks for panoptic or semantic results, or the scenario has
             stuff.
     """
 
-    def __init__(
-        self,
-        scenario: dict | Scenario,
-        mask_activation: dict[str, Any],
-        class_activation: dict[str, Any] | None = None,
-        test_cfg: dict | None = None,
-        init_cfg: dict | None = None,
-    ) -> None:
-        scenario = Scenario.from_config(scenario)
-        super().__init__(scenario.num_things, scenario.num_stuff, test_cfg or {}, init_cfg=init_cfg)
-        self.mask_activation = MODELS.build(mask_activation)
-        self.class_activation = MODELS.build(class_activation or dict(type='ClassSoftmax'))
-        for key in ('panoptic_on', 'semantic_on'):
-            if self.test_cfg.get(key):
-                raise ValueError(f'model.test_cfg.{key}: this head gives instances only')
+    results = 'ins_results'
+    kind = 'instances'
+    other_keys = ('panoptic_on', 'semantic_on')
+
+    def check_scenario(self, scenario: Scenario) -> None:
+        """Check that there is no stuff."""
         if scenario.stuff_classes:
             raise ValueError(
                 f'scenario.stuff_classes: instances are of things, got '
                 f'{list(scenario.stuff_classes)[:5]}; leave stuff out of the scenario'
             )
 
-    def predict(
-        self,
-        mask_cls_results: Tensor,
-        mask_pred_results: Tensor,
-        batch_data_samples: SampleList,
-        rescale: bool = False,
-        **kwargs: Any,
-    ) -> list[dict[str, InstanceData]]:
-        """Return the instances of a batch, each as ``{'ins_results': ...}``.
-
-        Args:
-            mask_cls_results: Class logits, (B, Q, K + 1).
-            mask_pred_results: Mask logits at padded input size, (B, Q, H, W).
-            batch_data_samples: Samples with ``img_shape`` and ``ori_shape``.
-            rescale: Whether the masks get the size of ``ori_shape`` instead of ``img_shape``.
-            **kwargs: Not read, as in mmdet.
-        """
-        results = []
-        for mask_cls, mask_pred, sample in zip(
-            mask_cls_results, mask_pred_results, batch_data_samples, strict=True
-        ):
-            height, width = sample.img_shape[:2]
-            # padding is cut off before resizing
-            mask_pred = mask_pred[:, :height, :width]
-            size = tuple(sample.ori_shape[:2]) if rescale else (height, width)
-            results.append({'ins_results': self.instance_postprocess(mask_cls, mask_pred, size)})
-        return results
+    def of_image(
+        self, mask_cls: Tensor, mask_pred: Tensor, size: tuple[int, int] | None = None
+    ) -> InstanceData:
+        """Return the result of an image, as :meth:`instance_postprocess`."""
+        return self.instance_postprocess(mask_cls, mask_pred, size)
 
     def instance_postprocess(
         self, mask_cls: Tensor, mask_pred: Tensor, size: tuple[int, int] | None = None

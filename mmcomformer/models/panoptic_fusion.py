@@ -6,8 +6,6 @@ from typing import Any
 
 import torch
 from mmdet.evaluation.functional import INSTANCE_OFFSET
-from mmdet.models.seg_heads.panoptic_fusion_heads import MaskFormerFusionHead
-from mmdet.structures import SampleList
 from mmengine.structures import PixelData
 from torch import Tensor
 
@@ -15,6 +13,7 @@ from ..registry import MODELS
 from ..scenario import Scenario
 from .class_activation import SOFTMAX, ClassActivation
 from .inference_settings import InferenceSetting, check_threshold
+from .query_fusion_head import QueryFusionHead
 from .segments import MaskLogits, Masks, assign_pixels
 
 
@@ -78,39 +77,25 @@ def fuse_with_scores(
 
 
 @MODELS.register_module()
-class ContinualFusionHead(MaskFormerFusionHead):
+class ContinualFusionHead(QueryFusionHead):
     """Panoptic inference of CoMFormer: masks reach 0.5, thresholds are 0 unless configured.
 
     Thresholds are read from the model's ``test_cfg``: ``object_mask_thr`` (default 0) and
     ``iou_thr`` (default 0).
 
-    Args:
-        scenario: The scenario, as a config dict.
-        mask_activation: ``dict(type='QuerySoftmax')`` or ``dict(type='QuerySigmoid')``; the same
-            as the head's.
-        class_activation: The same as the head's; ``dict(type='ClassSoftmax')`` by default.
-        test_cfg: The model's test settings.
+    Arguments are those of :class:`.QueryFusionHead`.
 
     Raises:
         ValueError: If ``test_cfg`` asks for instance or semantic results, or the dataset has more
             classes than mmdet's encoding of a panoptic map can tell apart.
     """
 
-    def __init__(
-        self,
-        scenario: dict | Scenario,
-        mask_activation: dict[str, Any],
-        class_activation: dict[str, Any] | None = None,
-        test_cfg: dict | None = None,
-        init_cfg: dict | None = None,
-    ) -> None:
-        scenario = Scenario.from_config(scenario)
-        super().__init__(scenario.num_things, scenario.num_stuff, test_cfg or {}, init_cfg=init_cfg)
-        self.mask_activation = MODELS.build(mask_activation)
-        self.class_activation = MODELS.build(class_activation or dict(type='ClassSoftmax'))
-        for key in ('instance_on', 'semantic_on'):
-            if self.test_cfg.get(key):
-                raise ValueError(f'model.test_cfg.{key}: this head gives panoptic results only')
+    results = 'pan_results'
+    kind = 'panoptic results'
+    other_keys = ('instance_on', 'semantic_on')
+
+    def check_scenario(self, scenario: Scenario) -> None:
+        """Check that a panoptic map can hold all classes."""
         if scenario.num_classes >= INSTANCE_OFFSET:
             raise ValueError(
                 f'scenario: expected fewer than {INSTANCE_OFFSET} classes, which a panoptic map '
@@ -129,33 +114,16 @@ class ContinualFusionHead(MaskFormerFusionHead):
 
         return InferenceSetting(key, assign)
 
-    def predict(
-        self,
-        mask_cls_results: Tensor,
-        mask_pred_results: Tensor,
-        batch_data_samples: SampleList,
-        rescale: bool = False,
-        **kwargs: Any,
-    ) -> list[dict[str, PixelData]]:
-        """Return the panoptic maps of a batch, each as ``{'pan_results': ...}``.
-
-        Args:
-            mask_cls_results: Class logits, (B, Q, K + 1).
-            mask_pred_results: Mask logits at padded input size, (B, Q, H, W).
-            batch_data_samples: Samples with ``img_shape`` and ``ori_shape``.
-            rescale: Whether the maps get the size of ``ori_shape`` instead of ``img_shape``.
-            **kwargs: Not read, as in mmdet.
-        """
-        results = []
-        for mask_cls, mask_pred, sample in zip(
-            mask_cls_results, mask_pred_results, batch_data_samples, strict=True
-        ):
-            height, width = sample.img_shape[:2]
-            # padding is cut off before resizing
-            mask_pred = mask_pred[:, :height, :width]
-            size = tuple(sample.ori_shape[:2]) if rescale else (height, width)
-            results.append({'pan_results': self.panoptic_postprocess(mask_cls, mask_pred, size)})
+    def predict(self, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
+        """Return the panoptic maps of a batch, or nothing for each image if they are off."""
+        results = super().predict(*args, **kwargs)
         return results if self.test_cfg.get('panoptic_on', True) else [{} for _ in results]
+
+    def of_image(
+        self, mask_cls: Tensor, mask_pred: Tensor, size: tuple[int, int] | None = None
+    ) -> PixelData:
+        """Return the result of an image, as :meth:`panoptic_postprocess`."""
+        return self.panoptic_postprocess(mask_cls, mask_pred, size)
 
     def panoptic_postprocess(
         self, mask_cls: Tensor, mask_pred: Tensor, size: tuple[int, int] | None = None
