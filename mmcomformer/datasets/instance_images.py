@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,12 +11,12 @@ from mmengine import fileio
 from mmengine.dataset import BaseDataset
 
 from ..scenario import Scenario
-from .class_index import ClassIndex
 from .instance_annotations import read_instance_annotations
+from .listed_segments import ListedSegments
 
 
 @dataclass(frozen=True)
-class InstanceImages:
+class InstanceImages(ListedSegments):
     """What :class:`~mmcomformer.datasets.IncrementalDataset` asks of an instance dataset.
 
     The annotation file of mmdet's ``CocoDataset`` and of classes derived from it is read directly,
@@ -30,13 +30,7 @@ class InstanceImages:
     """
 
     task: ClassVar[str] = 'instance'
-    options: ClassVar[tuple[str, ...]] = ('category_aliases',)
     nothing: ClassVar[str] = 'no instance'
-    reads_maps: ClassVar[bool] = False
-
-    scenario: Scenario
-    category_aliases: Mapping[str, str] | None
-    show_all: bool
 
     @classmethod
     def accepts(cls, inner: BaseDataset) -> bool:
@@ -59,10 +53,6 @@ class InstanceImages:
             )
         return cls(scenario, options.get('category_aliases'), show_all=show_all)
 
-    def left_out(self, inner: BaseDataset, images: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Return nothing: an annotation file says which images there are."""
-        return []
-
     def load(self, inner: BaseDataset) -> list[dict[str, Any]]:
         """Return what the annotations of a lazily built dataset say about every image.
 
@@ -80,9 +70,12 @@ class InstanceImages:
             category_aliases=self.category_aliases,
             backend_args=inner.backend_args,
         )
+        # which backend a folder needs is found once, not for every file
+        folder = inner.data_prefix['img']
+        join = fileio.get_file_backend(folder).join_path
         return [
             {
-                'img_path': fileio.join_path(inner.data_prefix['img'], image.file_name),
+                'img_path': join(folder, image.file_name),
                 'img_id': image.img_id,
                 'height': image.height,
                 'width': image.width,
@@ -91,28 +84,3 @@ class InstanceImages:
             }
             for image in images
         ]
-
-    def index(self, images: Sequence[Mapping[str, Any]]) -> ClassIndex:
-        """Return the classes of each image."""
-        return ClassIndex.from_segments(
-            (info['segments'] for info in images), num_classes=self.scenario.num_classes
-        )
-
-    def show(
-        self, info: Mapping[str, Any], labels: Collection[int] | None = None
-    ) -> dict[str, Any]:
-        """Return what the pipeline receives of an image: ``visible`` is added to its instances.
-
-        Args:
-            info: What is known of it.
-            labels: The dataset labels to show; None shows those of the step.
-        """
-        shows = self.scenario.shows_label if labels is None else labels.__contains__
-        segments = [
-            dict(
-                segment,
-                visible=self.show_all or (not segment['iscrowd'] and shows(segment['label'])),
-            )
-            for segment in info['segments']
-        ]
-        return {**{key: info[key] for key in info if key != 'file_name'}, 'segments': segments}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,12 +12,12 @@ from mmengine import fileio
 from mmengine.dataset import BaseDataset
 
 from ..scenario import Scenario
-from .class_index import ClassIndex
+from .listed_segments import ListedSegments
 from .panoptic_annotations import read_panoptic_annotations
 
 
 @dataclass(frozen=True)
-class PanopticImages:
+class PanopticImages(ListedSegments):
     """What :class:`~mmcomformer.datasets.IncrementalDataset` asks of a panoptic dataset.
 
     The annotation file of mmdet's ``CocoPanopticDataset`` and of classes derived from it is read
@@ -32,13 +32,7 @@ class PanopticImages:
     """
 
     task: ClassVar[str] = 'panoptic'
-    options: ClassVar[tuple[str, ...]] = ('category_aliases',)
     nothing: ClassVar[str] = 'no segment'
-    reads_maps: ClassVar[bool] = False
-
-    scenario: Scenario
-    category_aliases: Mapping[str, str] | None
-    show_all: bool
 
     @classmethod
     def accepts(cls, inner: BaseDataset) -> bool:
@@ -51,10 +45,6 @@ class PanopticImages:
     ) -> PanopticImages:
         """Return the source of a lazily built dataset, with its category aliases."""
         return cls(scenario, options.get('category_aliases'), show_all=show_all)
-
-    def left_out(self, inner: BaseDataset, images: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Return nothing: an annotation file says which images there are."""
-        return []
 
     def load(self, inner: BaseDataset) -> list[dict[str, Any]]:
         """Return what the annotations of a lazily built dataset say about every image.
@@ -100,31 +90,6 @@ class PanopticImages:
             }
             for image in images
         ]
-
-    def index(self, images: Sequence[Mapping[str, Any]]) -> ClassIndex:
-        """Return the classes of each image."""
-        return ClassIndex.from_segments(
-            (info['segments'] for info in images), num_classes=self.scenario.num_classes
-        )
-
-    def show(
-        self, info: Mapping[str, Any], labels: Collection[int] | None = None
-    ) -> dict[str, Any]:
-        """Return what the pipeline receives of an image: ``visible`` is added to its segments.
-
-        Args:
-            info: What is known of it.
-            labels: The dataset labels to show; None shows those of the step.
-        """
-        shows = self.scenario.shows_label if labels is None else labels.__contains__
-        segments = [
-            dict(segment, visible=self.show_all or self._shows(segment, shows))
-            for segment in info['segments']
-        ]
-        return {**{key: info[key] for key in info if key != 'file_name'}, 'segments': segments}
-
-    def _shows(self, segment: Mapping[str, Any], shows: Callable[[int], bool]) -> bool:
-        return not segment['iscrowd'] and shows(segment['label'])
 
 
 def is_coco_panoptic(dataset: BaseDataset) -> bool:

@@ -121,17 +121,21 @@ class _Writer(ABC):
 
     @property
     def paths(self) -> list[Path]:
+        """Return all files that are written."""
         return [*(self.map_folder / name for name in self.names.values()), self.folder / self.index]
 
     @property
     @abstractmethod
-    def map_folder(self) -> Path: ...
+    def map_folder(self) -> Path:
+        """Return the folder of the PNGs."""
 
     @abstractmethod
-    def write(self, sample: Any) -> None: ...
+    def write(self, sample: Any) -> None:
+        """Write the PNG of a prediction, and keep what the index says of it."""
 
     @abstractmethod
-    def finish(self, found: Mapping[str, Any]) -> None: ...
+    def finish(self, found: Mapping[str, Any]) -> None:
+        """Write the index, from what was found in all images by their path."""
 
     def _file_name(self, path: str) -> str:
         """Return the path of an image below the folder of its dataset's images."""
@@ -168,6 +172,7 @@ class _PanopticFiles(_Writer):
 
     @property
     def map_folder(self) -> Path:
+        """Return the folder of the maps of segment ids."""
         return self.folder / PANOPTIC_FOLDER
 
     def _categories(self) -> list[dict[str, Any]]:
@@ -186,6 +191,7 @@ class _PanopticFiles(_Writer):
         ]
 
     def write(self, sample: Any) -> None:
+        """Write the map of ids of a prediction, and keep its annotation."""
         codes = self.task.segment_map(sample)[0].cpu().numpy()
         found = segments_of(
             codes,
@@ -212,6 +218,7 @@ class _PanopticFiles(_Writer):
         }
 
     def finish(self, found: Mapping[str, Any]) -> None:
+        """Write ``panoptic.json``, images in the order of the dataset."""
         keys = {'img_id': 'id', 'file_name': 'file_name', 'height': 'height', 'width': 'width'}
         images = [
             {key: info[ours] for ours, key in keys.items() if ours in info}
@@ -240,9 +247,11 @@ class _LabelMaps(_Writer):
 
     @property
     def map_folder(self) -> Path:
+        """Return the folder itself, which has the label maps."""
         return self.folder
 
     def write(self, sample: Any) -> None:
+        """Write the label map of a prediction."""
         labels = self.task.segment_map(sample)[0].cpu().numpy()
         info = self.infos[sample.img_path]
         path = self.map_folder / self.names[sample.img_path]
@@ -250,6 +259,7 @@ class _LabelMaps(_Writer):
         self.found[sample.img_path] = None
 
     def finish(self, found: Mapping[str, Any]) -> None:
+        """Write which value is which class."""
         classes = enumerate(self.scenario.classes)
         self._write_json({str(self.values[label]): name for label, name in classes})
 
