@@ -8,7 +8,7 @@ A base of a backbone or method names what it changes without knowing the task or
         model=dict(extra_losses=dict(distill=None)),  # merged into the model
         config=dict(crop_size=(512, 512)),  # merged into the top level
         scaled_by_classes=['extra_losses.feature.loss_weight'],
-        panoptic=dict(head=..., model=...),  # for this task alone, and so semantic=dict(...)
+        panoptic=dict(head=..., model=...),  # for this task alone; also semantic and instance
         released=dict(head=..., model=..., config=dict(schedule=dict(later_lr=5e-5))),
     )
 

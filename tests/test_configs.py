@@ -151,6 +151,8 @@ BASELINES = {
 }
 """Configs of methods that differ from CoMFormer's in their method only."""
 NUM_STEPS.update(BASELINES)
+_INSTANCES = ('balconpas', 'balconpas_replay', 'eclipse', 'mib', 'plop', 'simcis')
+NUM_STEPS.update({f'{method}_shapes_instances_6-2.py': 2 for method in _INSTANCES})
 
 
 def is_semantic(name):
@@ -726,6 +728,7 @@ KINDS = [
     'comformer_shapes_instances_6-2.py',
     'finetune_shapes_instances_6-2.py',
     'joint_shapes_instances_6-2.py',
+    *(f'{method}_shapes_instances_6-2.py' for method in _INSTANCES),
     'comformer_ade_semantic_100-50.py',
     'comformer_ade_semantic_100-50_swin-t.py',
     'comformer_shapes_6-3.py',

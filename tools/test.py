@@ -1,7 +1,8 @@
 """Evaluate a checkpoint over base, new and all classes seen by then.
 
-A panoptic config gives PQ, SQ and RQ, a semantic one mIoU and mAcc. --sweep compares values of a
-setting that needs no training, such as ECLIPSE's deltas or a threshold.
+A panoptic config gives PQ, SQ and RQ, a semantic one mIoU and mAcc, one of instances AP, AP50 and
+AP75. --sweep compares values of a setting that needs no training, such as ECLIPSE's deltas or a
+threshold.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ def parse_args() -> argparse.Namespace:
         '--out',
         metavar='DIR',
         help="write the predictions: panoptic ones as COCO's panoptic.json and PNGs of ids, "
-        "semantic ones as label maps with the values of the dataset's own",
+        "semantic ones as label maps with the values of the dataset's own, instances as COCO's "
+        'results, instances.json',
     )
     parser.add_argument(
         '--overwrite', action='store_true', help='replace files that this tool did not write'

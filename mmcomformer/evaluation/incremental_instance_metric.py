@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from ..datasets.coco_masks import decode_mask
+from ..datasets.coco_masks import decode_mask, encode_mask
 from ..registry import METRICS
 from ..scenario import Scenario
 from .seen_class_metric import PerClass, SeenClassMetric, check_sizes, number
@@ -55,7 +54,7 @@ class IncrementalInstanceMetric(SeenClassMetric):
             data_samples: Per image, a ``DetDataSample`` as a dict: ``pred_instances`` with
                 ``scores``, ``labels`` and ``masks`` (N, H, W) bool at the size of the image file;
                 the metadata ``segments``, a list of dicts with ``label``, ``iscrowd`` and
-                ``segmentation``, and ``ori_shape``.
+                ``segmentation``, ``ori_shape``, and ``img_id`` if there is one.
 
         Raises:
             RuntimeError: If a sample has no prediction, or no ground truth of this form.
@@ -64,9 +63,10 @@ class IncrementalInstanceMetric(SeenClassMetric):
         self.require_scenario()
         for sample in data_samples:
             try:
-                self.results.append((self._ground_truth(sample), self._prediction(sample)))
+                image = (self._ground_truth(sample), self._prediction(sample))
             except (TypeError, ValueError) as error:
                 raise ValueError(f'{self._name(sample)}: {error}') from error
+            self.results.append((sample.get('img_id'), image))
 
     def _ground_truth(self, sample: Mapping[str, Any]) -> list[dict[str, Any]]:
         segments = sample.get('segments')
@@ -81,7 +81,7 @@ class IncrementalInstanceMetric(SeenClassMetric):
             {
                 'category_id': segment['label'],
                 'iscrowd': int(segment['iscrowd']),
-                'segmentation': _encoded(mask),
+                'segmentation': encode_mask(mask),
                 'area': int(mask.sum()),
             }
             for segment, mask in zip(segments, masks, strict=True)
@@ -101,7 +101,7 @@ class IncrementalInstanceMetric(SeenClassMetric):
             {
                 'category_id': int(label),
                 'score': float(score),
-                'segmentation': _encoded(mask),
+                'segmentation': encode_mask(mask),
                 'area': int(mask.sum()),
             }
             for mask, score, label in zip(masks, scores, labels, strict=True)
@@ -113,7 +113,15 @@ class IncrementalInstanceMetric(SeenClassMetric):
         A class without ground truth has no value.
         """
         scenario = self.require_scenario()
-        return self._report(average_precision(results, scenario))
+        return self._report(average_precision(_by_id(results), scenario))
+
+
+def _by_id(results: list[tuple[Any, Any]]) -> list[Any]:
+    """Return the images by their ids: pycocotools breaks ties of scores in this order."""
+    kinds = {type(id_) for id_, _ in results}
+    if kinds <= {int} or kinds <= {str}:
+        results = sorted(results, key=lambda result: result[0])
+    return [image for _, image in results]
 
 
 def average_precision(
@@ -176,10 +184,6 @@ def _size(image: Sequence[Sequence[dict[str, Any]]]) -> tuple[int, int]:
 def _mean(precision: np.ndarray) -> float | None:
     known = precision[precision > -1]
     return number(100 * known.mean()) if known.size else None
-
-
-def _encoded(mask: np.ndarray) -> dict[str, Any]:
-    return coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
 
 
 def _array(values: Any) -> np.ndarray:

@@ -139,6 +139,16 @@ def test_equals_pycocotools_on_files(tmp_path):
         assert list(metric.per_class[name].values()) == pytest.approx(values, abs=1e-12), name
 
 
+def test_ties_go_to_the_image_of_the_smaller_id():
+    # as in pycocotools, which looks at images in the order of their ids
+    right = sample([(2, box(0, 0), 0)], [(2, box(0, 0), 0.5)])
+    wrong = sample([(2, box(0, 0), 0)], [(2, box(12, 12), 0.5)])
+    for ids, value in (((1, 2), 51 / 101), ((2, 1), 51 / 202), (('b', 'a'), 51 / 202)):
+        samples = [{**one, 'img_id': id_} for one, id_ in zip((right, wrong), ids, strict=True)]
+        metric, _ = evaluate(samples)
+        assert metric.per_class['fox']['AP'] == pytest.approx(100 * value), ids
+
+
 def test_bad_samples():
     good = sample([(2, box(0, 0), 0)], [(2, box(0, 0), 0.5)])
     with pytest.raises(RuntimeError, match=r'image a.jpg: the sample has no segments; pack them'):

@@ -27,6 +27,7 @@ method = dict(
         head=dict(type='IncrementalQueryHead'),
         model=dict(test_cfg=dict(object_mask_thr=0.8, iou_thr=0.8)),
     ),
+    instance=dict(head=dict(type='IncrementalQueryHead')),
     semantic=dict(
         head=dict(type='SemanticQueryHead', semantic_fusion=dict(type='ScoreSumFusion')),
     ),

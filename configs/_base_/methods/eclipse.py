@@ -23,6 +23,7 @@ method = dict(
         freeze=dict(names=['*'], keep=['*.cls_embed.no_object.*'], keep_newest=True),
     ),
     panoptic=dict(head=dict(type='EclipseHead')),
+    instance=dict(head=dict(type='EclipseHead')),
     semantic=dict(head=dict(type='EclipseSemanticHead')),
     released=dict(config=dict(schedule=dict(later_lr=5e-4))),
 )

@@ -39,6 +39,16 @@ method = dict(
             test_cfg=dict(object_mask_thr=0.3, iou_thr=0.8),
         ),
     ),
+    # scores of instances are plain sigmoids
+    instance=dict(
+        head=dict(
+            type='SimCISHead',
+            loss_cls=dict(_delete_=True, type='ClassFocalLoss', loss_weight=4.0),
+        ),
+        model=dict(
+            train_cfg=dict(match_cost=dict(_delete_=True, type='BoxMatchCost', cls_weight=4.0)),
+        ),
+    ),
     semantic=dict(
         head=dict(
             type='SimCISSemanticHead',

@@ -8,13 +8,16 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from ...datasets.coco_masks import encode_mask, mask_box
+from ...datasets.instance_annotations import EXPECTED, SECTIONS
+from ...datasets.json_types import read_sections
 from ...datasets.label_maps import IGNORE_LABEL, lookup_table
 from ...datasets.panoptic_annotations import read_panoptic_json
 from ...datasets.panoptic_images import is_coco_panoptic
@@ -29,6 +32,7 @@ from ..scenario_config import scenario_of
 
 PANOPTIC_JSON, PANOPTIC_FOLDER = 'panoptic.json', 'panoptic'
 CLASSES_JSON = 'classes.json'
+INSTANCES_JSON = 'instances.json'
 
 
 @HOOKS.register_module()
@@ -38,15 +42,16 @@ class PredictionFilesHook(Hook):
     Of a panoptic model ``panoptic.json`` and the PNGs of the folder ``panoptic``, in COCO's format
     of results: the colour of a pixel is the id of its segment, the categories are those of the
     annotation file. Of a semantic model a label map for each image, with the values of the
-    dataset's own maps, and ``classes.json``, which names them.
+    dataset's own maps, and ``classes.json``, which names them. Of an instance model
+    ``instances.json``, COCO's results: a list with image, category, run lengths, box and score of
+    each instance, which pycocotools' ``loadRes`` reads.
 
     Args:
         folder: Where to.
         overwrite: Whether files there that something else wrote may be replaced.
 
     Raises:
-        ValueError: In ``before_test``, if a file would be written over an input, or the task has
-            no files.
+        ValueError: In ``before_test``, if a file would be written over an input.
         FileExistsError: In ``before_test``, if there is a file that these tools did not write.
     """
 
@@ -59,19 +64,14 @@ class PredictionFilesHook(Hook):
         """Choose the names, and check that all files may be written."""
         dataset = runner.test_loop.dataloader.dataset
         infos = [dataset.get_data_info(index) for index in range(len(dataset))]
-        task = task_of(runner.cfg.model).name
-        if task not in _WRITERS:
-            raise ValueError(
-                f'--out: {task} predictions cannot be written yet, only those of '
-                f'{" and ".join(_WRITERS)} configs'
-            )
-        self._writer = _WRITERS[task](self.folder, runner, infos)
+        self._writer = _WRITERS[task_of(runner.cfg.model).name](self.folder, runner, infos)
         maps = [info['seg_map_path'] for info in infos if info.get('seg_map_path')]
+        annotations = getattr(self._writer.inner, 'ann_file', '')
         paths = self._writer.paths
         on_first_process(
             lambda: check_outputs(
                 paths,
-                inputs=[*(info['img_path'] for info in infos), *maps],
+                inputs=[*(info['img_path'] for info in infos), *maps, *filter(None, [annotations])],
                 folder=self.folder,
                 overwrite=self.overwrite,
             )
@@ -84,12 +84,12 @@ class PredictionFilesHook(Hook):
         data_batch: Any = None,
         outputs: Sequence[Any] | None = None,
     ) -> None:
-        """Write the maps of a batch."""
+        """Write what is written image by image, of a batch."""
         for sample in outputs or ():
             self._writer.write(sample)
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Write what is known when all processes have their maps."""
+        """Write what is known when all processes have seen their images."""
         gathered: list[dict[str, Any]] = all_gather_object(self._writer.found)
         found = {path: entry for part in gathered for path, entry in part.items()}
         if is_main_process():
@@ -100,11 +100,10 @@ class _Writer(ABC):
     """Writes the files of a task.
 
     Attributes:
-        paths: All files.
         found: What the index of the files says of each image, by its path.
     """
 
-    index: str
+    index: ClassVar[str]
 
     def __init__(self, folder: Path, runner: Runner, infos: Sequence[Mapping[str, Any]]) -> None:
         self.folder = folder
@@ -116,22 +115,16 @@ class _Writer(ABC):
         }
         self.task = task_of(runner.cfg.model)
         self.scenario = scenario_of(runner.cfg)
-        self.names = self._name()
         self.found: dict[str, Any] = {}
 
     @property
     def paths(self) -> list[Path]:
         """Return all files that are written."""
-        return [*(self.map_folder / name for name in self.names.values()), self.folder / self.index]
-
-    @property
-    @abstractmethod
-    def map_folder(self) -> Path:
-        """Return the folder of the PNGs."""
+        return [self.folder / self.index]
 
     @abstractmethod
     def write(self, sample: Any) -> None:
-        """Write the PNG of a prediction, and keep what the index says of it."""
+        """Take a prediction: write what is a file of its own, and keep what the index says."""
 
     @abstractmethod
     def finish(self, found: Mapping[str, Any]) -> None:
@@ -144,6 +137,28 @@ class _Writer(ABC):
         inside = root and os.path.abspath(path).startswith(os.path.join(os.path.abspath(root), ''))
         return Path(os.path.relpath(path, root)).as_posix() if inside else os.path.basename(path)
 
+    def _write_json(self, content: Any) -> None:
+        with output_file(self.folder / self.index) as temporary:
+            temporary.write_text(f'{json.dumps(content, ensure_ascii=False)}\n', encoding='utf-8')
+
+
+class _MapWriter(_Writer):
+    """Writes a PNG for each image beside the index."""
+
+    def __init__(self, folder: Path, runner: Runner, infos: Sequence[Mapping[str, Any]]) -> None:
+        super().__init__(folder, runner, infos)
+        self.names = self._name()
+
+    @property
+    def paths(self) -> list[Path]:
+        """Return all files that are written."""
+        return [*(self.map_folder / name for name in self.names.values()), *super().paths]
+
+    @property
+    @abstractmethod
+    def map_folder(self) -> Path:
+        """Return the folder of the PNGs."""
+
     def _name(self) -> dict[str, str]:
         """Return the name of each image's PNG: its own, with the extension if that tells it."""
         names = {path: PurePosixPath(info['file_name']) for path, info in self.infos.items()}
@@ -155,12 +170,8 @@ class _Writer(ABC):
             for path, name in names.items()
         }
 
-    def _write_json(self, content: Any) -> None:
-        with output_file(self.folder / self.index) as temporary:
-            temporary.write_text(f'{json.dumps(content, ensure_ascii=False)}\n', encoding='utf-8')
 
-
-class _PanopticFiles(_Writer):
+class _PanopticFiles(_MapWriter):
     """COCO's results of panoptic segmentation."""
 
     index = PANOPTIC_JSON
@@ -229,7 +240,7 @@ class _PanopticFiles(_Writer):
         self._write_json(content)
 
 
-class _LabelMaps(_Writer):
+class _LabelMaps(_MapWriter):
     """Label maps with the values of the dataset's own."""
 
     index = CLASSES_JSON
@@ -264,4 +275,46 @@ class _LabelMaps(_Writer):
         self._write_json({str(self.values[label]): name for label, name in classes})
 
 
-_WRITERS: dict[str, type[_Writer]] = {'panoptic': _PanopticFiles, 'semantic': _LabelMaps}
+class _InstanceResults(_Writer):
+    """COCO's results of instance segmentation."""
+
+    index = INSTANCES_JSON
+
+    def __init__(self, folder: Path, runner: Runner, infos: Sequence[Mapping[str, Any]]) -> None:
+        super().__init__(folder, runner, infos)
+        content = read_sections(
+            self.inner.ann_file, SECTIONS, expected=EXPECTED, backend_args=self.inner.backend_args
+        )
+        aliases = self.dataset.source.category_aliases or {}
+        ids = {aliases.get(item['name'], item['name']): item['id'] for item in content['categories']}
+        self.category_ids = [ids[name] for name in self.scenario.classes]
+
+    def write(self, sample: Any) -> None:
+        """Keep the results of a prediction, in its order."""
+        found, image_id = sample.pred_instances, self.infos[sample.img_path]['img_id']
+        columns = (found.labels, found.scores, found.masks)
+        self.found[sample.img_path] = [
+            self._result(image_id, *row)
+            for row in zip(*(column.cpu().numpy() for column in columns), strict=True)
+        ]
+
+    def _result(self, image_id: Any, label: Any, score: Any, mask: np.ndarray) -> dict[str, Any]:
+        segmentation = encode_mask(mask)
+        return {
+            'image_id': image_id,
+            'category_id': self.category_ids[label],
+            'segmentation': segmentation,
+            'bbox': mask_box(segmentation),
+            'score': float(score),
+        }
+
+    def finish(self, found: Mapping[str, Any]) -> None:
+        """Write ``instances.json``, images in the order of the dataset."""
+        self._write_json([result for path in self.infos for result in found[path]])
+
+
+_WRITERS: dict[str, type[_Writer]] = {
+    'panoptic': _PanopticFiles,
+    'semantic': _LabelMaps,
+    'instance': _InstanceResults,
+}

@@ -2,12 +2,10 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.structures import PixelData
 from PIL import Image
 from recompute_pq import quality
@@ -16,7 +14,6 @@ from small_runs import CONFIG, small_options
 from mmcomformer.engine import driver
 from mmcomformer.engine.checkpoint import previous_checkpoint
 from mmcomformer.engine.evaluate import evaluate
-from mmcomformer.engine.hooks import PredictionFilesHook
 from mmcomformer.engine.request import Request
 from mmcomformer.evaluation.seen_class_metric import SeenClassMetric
 from mmcomformer.models import ContinualMaskFormer
@@ -133,11 +130,3 @@ class TestSemantic:
             either = sum(int(((t == value) | (p == value)).sum()) for t, p in pairs)
             expected = 100 * shared / either if either else None
             assert found['mIoU'] == (None if expected is None else pytest.approx(expected))
-
-
-def test_task_without_files(tmp_path):
-    loader = SimpleNamespace(dataset=[])
-    cfg = Config(dict(model=dict(panoptic_head={}, test_cfg=dict(instance_on=True))))
-    runner = SimpleNamespace(test_loop=SimpleNamespace(dataloader=loader), cfg=cfg)
-    with pytest.raises(ValueError, match='--out: instance predictions cannot be written yet'):
-        PredictionFilesHook(str(tmp_path)).before_test(runner)

@@ -1,0 +1,8 @@
+# BalConpas with 5 % of the images on the scenario of comformer_shapes_instances_6-2.py
+_base_ = ['_base_/shapes_instances_tiny.py', '_base_/methods/{{$METHOD:balconpas_replay}}.py']
+from mmcomformer.recipe import complete
+
+scenario = dict(increments=[6, 2])
+_memory = dict(memory=dict(size=0.05))
+per_method = dict(balconpas_replay=dict(config=_memory))
+complete(globals(), '{{fileBasenameNoExtension}}')
