@@ -87,6 +87,7 @@ NUM_STEPS = {
     'comformer_cityscapes_14-5.py': 2,
     'comformer_custom.py': 2,
     'comformer_custom_semantic.py': 2,
+    'comformer_custom_instances.py': 2,
     'comformer_shapes_6-3.py': 3,
     'finetune_shapes_6-3.py': 3,
     'joint_shapes_6-3.py': 1,
@@ -181,7 +182,7 @@ def method_of(name):
 def task_name(name):
     if is_semantic(name):
         return 'semantic'
-    return 'instance' if '_instances_' in name else 'panoptic'
+    return 'instance' if '_instances' in name else 'panoptic'
 
 
 def is_disjoint(name):
@@ -833,7 +834,7 @@ def test_the_setting_is_chosen_by_one_variable(setting, monkeypatch):
     names = COMFORMER
     names = [*{(CONFIGS / name).read_text().split("',")[0]: name for name in names}.values()]
     names = [name for name in names if not is_disjoint(name) and 'swin' not in name]
-    assert len(names) == 13
+    assert len(names) == 14
     assert {scenario_of(parse(name, 0)).setting for name in names} == {'overlap'}
     monkeypatch.setenv('SETTING', setting)
     request = [Request(config=str(CONFIGS / name)) for name in names]
@@ -881,7 +882,7 @@ def test_cityscapes_classes():
     assert names == set(scenario.classes)
 
 
-@pytest.mark.parametrize('name', ['coco_83-5', 'cityscapes_14-5', 'custom'])
+@pytest.mark.parametrize('name', ['coco_83-5', 'cityscapes_14-5', 'custom', 'custom_instances'])
 def test_crop_and_padding_agree(name):
     cfg = load(f'comformer_{name}.py', 0)
     pipeline = {transform.type: transform for transform in cfg.train_dataloader.dataset.pipeline}

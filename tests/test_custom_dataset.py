@@ -42,6 +42,8 @@ SMALL = [
     'train_cfg.val_interval=2',
     'visualizer.vis_backends=[]',
 ]
+# they follow one setting
+INSTANCES = [*(option for option in SMALL if '.pipeline.' not in option), f'image_size={SIZE}']
 SMALL_HEAD = [
     'in_channels=[8,16,32,64]',
     'num_queries=10',
@@ -112,7 +114,9 @@ def write_label_maps(root):
 
 
 def small(config):
-    """Return the options that make a recipe of either task small."""
+    """Return the options that make a recipe of any task small."""
+    if 'instances' in config:
+        return [*INSTANCES, *(f'model.panoptic_head.{option}' for option in SMALL_HEAD)]
     semantic = 'semantic' in config
     size = 'size' if semantic else 'batch_augments.0.size'
     head = f'model.{"decode" if semantic else "panoptic"}_head'
@@ -223,3 +227,17 @@ def test_label_maps(project, monkeypatch):
     assert summary['task'] == 'semantic'
     assert [entry['classes'] for entry in summary['steps']] == [['grass', 'cat'], ['sky', 'dog']]
     assert set(summary['steps'][1]['per_class']) == set(LABELS)
+
+
+def test_instances(project, monkeypatch):
+    """Four commands, and nothing but the annotations."""
+    pets = project / 'data' / 'pets'
+    write_pets(pets, ['cat', 'dog', 'horse'])
+    shutil.rmtree(pets / 'stuff')
+    follow(8, monkeypatch)
+    summary = read_summary(project / 'work_dirs' / 'comformer_pets_instances')
+    assert summary['task'] == 'instance'
+    assert [entry['classes'] for entry in summary['steps']] == [['cat', 'dog'], ['horse']]
+    found = json.loads((project / 'work_dirs' / 'pets_results' / 'instances.json').read_text())
+    assert {entry['category_id'] for entry in found} <= {5, 6, 7}
+    assert {entry['image_id'] for entry in found} == {0, 1, 2}

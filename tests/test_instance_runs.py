@@ -1,6 +1,7 @@
 """Instance segmentation end to end: two steps of Shapes, small, in this process."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from mmcomformer.datasets.coco_masks import decode_mask
 from mmcomformer.engine import driver
 from mmcomformer.engine.evaluate import evaluate
 from mmcomformer.engine.request import Request
+from mmcomformer.engine.run_comparison import compare_runs
 from mmcomformer.evaluation.seen_class_metric import SeenClassMetric
 from mmcomformer.models import ContinualMaskFormer
 
@@ -35,7 +37,7 @@ def in_process():
 
 @pytest.fixture(scope='module')
 def options(shapes_root):
-    return small_options(shapes_root, **{'train_cfg.max_iters': 2, 'train_cfg.val_interval': 2})
+    return small_options(shapes_root, **{'default_hooks.checkpoint.interval': 1})
 
 
 @pytest.fixture(scope='module')
@@ -61,7 +63,7 @@ def evaluated(run, options, tmp_path, monkeypatch):
 
     def call(**more):
         request = Request(config=CONFIG, work_dir=str(tmp_path / 'test'), cfg_options=options)
-        return evaluate(request, str(run / 'step1' / 'iter_2.pth'), **more), found[-1]
+        return evaluate(request, str(run / 'step1' / 'iter_3.pth'), **more), found[-1]
 
     return call
 
@@ -79,6 +81,20 @@ def test_two_steps(run, evaluated):
     # the same checkpoint evaluates to the same values
     value = summary['steps'][1]['metrics']['AP']['all']
     assert evaluated()[0]['continual/AP'] == pytest.approx(value, abs=1e-4)
+
+
+def test_a_killed_step_ends_with_the_same_bits(run, options, tmp_path):
+    """What a kill after two of three iterations leaves, resumed."""
+    killed = tmp_path / 'killed'
+    shutil.copytree(run, killed, symlinks=True)
+    (killed / 'step1' / 'iter_3.pth').unlink()
+    (killed / 'step1' / 'last_checkpoint').write_text('iter_2.pth')
+    summary = json.loads((killed / 'summary.json').read_text())
+    summary['steps'].pop()
+    (killed / 'summary.json').write_text(json.dumps(summary))
+    driver.run(Request(config=CONFIG, work_dir=str(killed), resume=True, cfg_options=options))
+    assert (killed / 'step1' / 'iter_3.pth').exists()
+    assert compare_runs(run, killed) == []
 
 
 def guessed(model, inputs, samples, rescale=True):

@@ -144,14 +144,14 @@ class TestOneNumber:
         assert scenario_of(cfg).increments == (100, 25, 25)
         assert iterations(cfg)[0] == 25 * 400
 
-    @pytest.mark.parametrize('name', ['', '_semantic'])
+    @pytest.mark.parametrize('name', ['', '_instances', '_semantic'])
     def test_crop_and_folder(self, name):
         path = CONFIGS / f'comformer_custom{name}.py'
         cfg = load(path, crop_size=(128, 64), data_root='elsewhere/')
         pipeline = {part.type: part for part in cfg.train_dataloader.dataset.pipeline}
         assert pipeline['RandomCrop'].crop_size == pipeline['Pad'].size == (128, 64)
         padding = cfg.model.data_preprocessor
-        size = padding.size if name else padding.batch_augments[0].size
+        size = padding.size if 'size' in padding else padding.batch_augments[0].size
         assert size == (64, 128)
         for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
             assert loader.dataset.dataset.data_root == 'elsewhere/'
@@ -490,16 +490,14 @@ class TestImageSize:
     @pytest.fixture
     def parse(self, tmp_path):
         def parse(task, text='', step=0, **options):
-            base, head = (
-                ('panoptic_r50', '') if task == 'panoptic' else ('semantic_r101', '_semantic')
-            )
+            head = '' if task == 'panoptic' else f'_{task}'
             path = tmp_path / 'mine.py'
             path.write_text(f"_base_ = 'mmcomformer::comformer_custom{head}.py'\n{text}\n")
             return load_config(Request(config=str(path), cfg_options=options), step)
 
         return parse
 
-    @pytest.mark.parametrize('task', ['panoptic', 'semantic'])
+    @pytest.mark.parametrize('task', ['panoptic', 'instances', 'semantic'])
     def test_everything_follows(self, parse, task):
         cfg = parse(task, 'image_size = 200')
         train = {t.type: t for t in cfg.train_dataloader.dataset.pipeline}
@@ -510,7 +508,7 @@ class TestImageSize:
         for loader in (cfg.val_dataloader, cfg.test_dataloader):
             assert loader.dataset.pipeline[1].scale == (800, 200)
         preprocessor = cfg.model.data_preprocessor
-        padding = preprocessor.batch_augments[0] if task == 'panoptic' else preprocessor
+        padding = preprocessor if task == 'semantic' else preprocessor.batch_augments[0]
         assert padding.size == (200, 200)
         if task == 'semantic':
             scales = [resize.scale for resize in cfg.tta_pipeline[1].transforms[0]]
@@ -544,9 +542,9 @@ class TestImageSize:
             load_config(Request(config=str(path)), 0)
 
 
-@pytest.mark.parametrize('task', ['panoptic', 'semantic'])
+@pytest.mark.parametrize('task', ['panoptic', 'semantic', 'instances'])
 def test_template_with_the_tiny_model(task, tmp_path):
-    leaf = CONFIGS / f'comformer_custom{"" if task == "panoptic" else "_semantic"}.py'
+    leaf = CONFIGS / f'comformer_custom{"" if task == "panoptic" else f"_{task}"}.py'
     text = re.sub(rf'custom_{task}_r\d+', f'custom_{task}_tiny', leaf.read_text())
     path = tmp_path / 'mine.py'
     path.write_text(text.replace("'_base_/", "'mmcomformer::_base_/"))

@@ -317,11 +317,17 @@ class IncrementalDataset(BaseDataset):
                 f'{list(self.scenario.current_classes)}; remove it from the list'
             )
         if not kept.any():
+            crowds = sum(
+                segment['iscrowd'] and segment['label'] in self.scenario.current_labels
+                for info in data_list
+                for segment in info.get('segments', ())
+            )
+            note = f' (there are {crowds} crowds of them, which are not learned)' if crowds else ''
             raise ValueError(
                 f'step {self.scenario.step} ({self.scenario.setting}) has no training image: none '
                 f'of {len(data_list)} images fits its classes '
-                f'{list(self.scenario.current_classes)}; check the annotations, the increments '
-                f'and the setting'
+                f'{list(self.scenario.current_classes)}{note}; check the annotations, the '
+                f'increments and the setting'
             )
         return [info for info, keep in zip(data_list, kept, strict=True) if keep]
 

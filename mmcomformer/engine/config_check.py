@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader
 from ..config_tree import MISSING, look_up
 from ..recipe import find_scenarios
 from ..spelling import closest
+from ..tasks import TASKS, task_of
 from .arguments import arguments, find_component
 from .scenario_config import default_scope_of, model_at_step
 from .setting_types import DICTS, FACTORS, HOOKS, TOP_LEVEL
@@ -155,6 +156,7 @@ def _faults(cfg: Mapping[str, Any]) -> Iterator[_Fault]:
         yield from _dict_faults(look_up(cfg, key), key, known)
     yield from _hook_name_faults(cfg.get('default_hooks'))
     yield from _evaluation_faults(cfg)
+    yield from _metric_faults(cfg)
     yield from _required(cfg)
     yield from _optimizer_faults(cfg.get('optim_wrapper'))
     yield from _value_faults(cfg, '')
@@ -196,6 +198,24 @@ def _evaluation_faults(cfg: Mapping[str, Any]) -> Iterator[_Fault]:
         for name in names:
             if given and name not in given:
                 yield name, f'it is missing, and {" and ".join(given)} need it'
+
+
+def _metric_faults(cfg: Mapping[str, Any]) -> Iterator[_Fault]:
+    """Yield the metrics of another task than that of the model."""
+    model = cfg.get('model')
+    if not _is_dict(model) or not any(task.head in model for task in TASKS.values()):
+        return
+    task, by_metric = task_of(model), {each.metric: each for each in TASKS.values()}
+    for key in ('val_evaluator', 'test_evaluator'):
+        for node in cfg[key] if isinstance(cfg.get(key), (list, tuple)) else [cfg.get(key)]:
+            name = str(node.get('type')).rpartition('.')[-1] if _is_dict(node) else ''
+            if by_metric.get(name, task) is not task:
+                yield (
+                    f'{key}.type',
+                    f'{name} is for {by_metric[name].name} models, and this one is '
+                    f'{task.name}; use {task.metric}, or inherit a base of configs/_base_ for '
+                    f'{by_metric[name].name} data',
+                )
 
 
 def _required(cfg: Mapping[str, Any]) -> Iterator[_Fault]:

@@ -25,6 +25,13 @@ class ClassActivation(Protocol):
     def probability(self, cls_score: Tensor) -> Tensor:
         """Return probabilities in [0, 1], float32, of the shape of the logits."""
 
+    def object_probability(self, cls_score: Tensor) -> Tensor:
+        """Return how probable an object of each class is, (..., K) in [0, 1], float32.
+
+        Args:
+            cls_score: Shape (..., K + 1), no-object last, -inf where there is none.
+        """
+
     def decide(
         self, cls_score: Tensor, score_thr: float, num_classes: int
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -76,6 +83,10 @@ class ClassSoftmax(_Activation):
         """Return the softmax, float32, of the shape of the logits."""
         return cls_score.float().softmax(-1)
 
+    def object_probability(self, cls_score: Tensor) -> Tensor:
+        """Return the softmax without the column of no-object; see :class:`ClassActivation`."""
+        return self.probability(cls_score)[..., :-1]
+
     def decide(
         self, cls_score: Tensor, score_thr: float, num_classes: int
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -113,6 +124,11 @@ class ClassSigmoid(_Activation):
     def probability(self, cls_score: Tensor) -> Tensor:
         """Return the sigmoid, float32, of the shape of the logits."""
         return cls_score.float().sigmoid()
+
+    def object_probability(self, cls_score: Tensor) -> Tensor:
+        """Return the sigmoid of a class times one minus that of no-object."""
+        prob = self.probability(cls_score)
+        return prob[..., :-1] * (1 - prob[..., -1:])
 
     def decide(
         self, cls_score: Tensor, score_thr: float, num_classes: int

@@ -36,8 +36,8 @@ def fuse_instances(
 ) -> Instances:
     """Turn the queries of an image into instances (Mask2Former's rule).
 
-    The pairs of a query and a class with the largest probabilities are the instances; a query may
-    be in several of them. The score is that probability times the mean mask probability over the
+    The pairs of a query and a class with the largest probabilities of an object are the instances;
+    a query may be in several of them. The score is that probability times the mean mask probability over the
     pixels where the mask reaches 0.5. Pairs of classes that are not learned yet, and masks that
     reach 0.5 nowhere, are left out.
 
@@ -49,7 +49,7 @@ def fuse_instances(
         max_per_image: How many instances there are at most.
     """
     num_queries, height, width = masks.shape
-    prob = class_activation.probability(cls_score)[:, :-1]
+    prob = class_activation.object_probability(cls_score)
     prob = prob.masked_fill(cls_score[:, :-1] == -torch.inf, -1.0)
     found, pairs = prob.flatten().topk(min(max_per_image, prob.numel()))
     chosen = found >= 0

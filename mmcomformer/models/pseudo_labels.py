@@ -21,7 +21,7 @@ Share = Literal['owned', 'strong']
 def mask_pseudo_labels(
     cls_score: Tensor,
     masks: Masks,
-    covered: Tensor,
+    covered: Tensor | ImageTargets,
     *,
     class_activation: ClassActivation = SOFTMAX,
     score_thr: float = 0.0,
@@ -39,7 +39,8 @@ def mask_pseudo_labels(
     Args:
         cls_score: Class logits of the teacher, (Q, K_old + 1), no-object last.
         masks: Mask probabilities of the teacher at input size, (Q, H, W).
-        covered: Pixels that ground truth covers, (H, W), bool.
+        covered: Pixels that ground truth covers, (H, W), bool; or the ground truth, as masks, of
+            which only those of the same class count: other objects may lie over a pseudo-label.
         class_activation: The teacher's.
         score_thr: A query is kept when its class probability is larger than this.
         overlap_thr: See above, in [0, 1].
@@ -53,7 +54,13 @@ def mask_pseudo_labels(
     """
     num_classes = cls_score.shape[-1] - class_activation.has_no_object
     scores, classes, kept = class_activation.decide(cls_score, score_thr, num_classes)
-    owners = assign_pixels(scores, kept, masks, excluded=covered)
+    if isinstance(covered, ImageTargets):
+        truth = covered
+        owners = assign_pixels(
+            scores, kept, masks, lambda owner: truth.covered_by_class(_class_of(owner, classes))
+        )
+    else:
+        owners = assign_pixels(scores, kept, masks, covered)
     # what ground truth covers counts in the mask but is owned by nobody: a query most of which is
     # labelled already is the object that the label means
     counted = owners.area if share == 'owned' else owners.covered
@@ -61,6 +68,11 @@ def mask_pseudo_labels(
     valid = kept & (owners.covered > 0) & (owners.original > 0) & enough
     owner = owners.restrict(valid)
     return _merged(owner, classes, valid) if merge_classes else (owner, classes, valid)
+
+
+def _class_of(owner: Tensor, classes: Tensor) -> Tensor:
+    """Return the class of the owner of each pixel, (H, W), or -1."""
+    return torch.where(owner >= 0, classes[owner.clamp(min=0)], owner)
 
 
 def _merged(owner: Tensor, classes: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -83,8 +95,9 @@ class MaskPseudoLabels:
         overlap_thr: See :func:`mask_pseudo_labels`.
         share: See :func:`mask_pseudo_labels`.
         merge_classes: See :func:`mask_pseudo_labels`.
-        over_truth: Whether a pixel of ground truth may belong to a pseudo-label too, as where masks
-            of instances overlap; the ground truth has to be masks then, not one map.
+        over_truth: Whether a pixel of ground truth may belong to a pseudo-label of another class
+            too, as where masks of instances overlap; the ground truth has to be masks then, not one
+            map.
         memory: Whether images from memory are completed too, or keep the labels that they were
             stored with (BalConpas).
 
@@ -123,20 +136,20 @@ class MaskPseudoLabels:
         self.memory = memory
 
     def of_image(
-        self, cls_score: Tensor, mask_pred: Tensor, covered: Tensor
+        self, cls_score: Tensor, mask_pred: Tensor, target: ImageTargets
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the pseudo-labels of an image, as :func:`mask_pseudo_labels` does.
 
         Args:
             cls_score: Class logits of the teacher, (Q, K_old + 1).
             mask_pred: Its mask logits, (Q, h, w).
-            covered: Pixels that ground truth covers, (H, W), bool.
+            target: The ground truth, (H, W) in size.
         """
-        height, width = covered.shape
+        height, width = target.masks.shape[-2:]
         return mask_pseudo_labels(
             cls_score,
             MaskLogits(mask_pred, self.mask_activation, (height, width)),
-            covered,
+            target if self.over_truth else target.covered,
             class_activation=self.class_activation,
             score_thr=self.score_thr,
             overlap_thr=self.overlap_thr,
@@ -156,23 +169,17 @@ class MaskPseudoLabels:
             ValueError: If ``over_truth`` is set and the ground truth is one map, in which a pixel
                 cannot belong to two targets.
         """
+        if self.over_truth and any(target.owner is not None for target in targets):
+            raise ValueError(
+                'MaskPseudoLabels.over_truth: the ground truth is one map, in which a pixel '
+                'belongs to one target only; leave over_truth out, or train on instance masks'
+            )
         # one image at a time: the maps of a whole batch at input size would not fit on a GPU
         return [
-            target.with_pseudo_labels(*self.of_image(cls_score, mask_pred, self._taken(target)))
+            target.with_pseudo_labels(*self.of_image(cls_score, mask_pred, target))
             if self.memory or not target.from_memory
             else target
             for target, cls_score, mask_pred in zip(
                 targets, teacher.cls_score, teacher.mask_pred, strict=True
             )
         ]
-
-    def _taken(self, target: ImageTargets) -> Tensor:
-        """Return which pixels no pseudo-label may have, (H, W), bool."""
-        if not self.over_truth:
-            return target.covered
-        if target.owner is not None:
-            raise ValueError(
-                'MaskPseudoLabels.over_truth: the ground truth is one map, in which a pixel '
-                'belongs to one target only; leave over_truth out, or train on instance masks'
-            )
-        return torch.zeros_like(target.covered)

@@ -51,7 +51,10 @@ class QueryFusionHead(MaskFormerFusionHead):
         self.class_activation = MODELS.build(class_activation or dict(type='ClassSoftmax'))
         for key in self.other_keys:
             if self.test_cfg.get(key):
-                raise ValueError(f'model.test_cfg.{key}: this head gives {self.kind} only')
+                raise ValueError(
+                    f'model.test_cfg.{key}: {type(self).__name__} gives {self.kind} only; set '
+                    f'model.panoptic_fusion_head too, as the models of configs/_base_ do'
+                )
         self.check_scenario(scenario)
 
     @abstractmethod

@@ -106,6 +106,11 @@ class IncrementalQueryHead(Mask2FormerHead):
     labeller_settings: ClassVar[Mapping[str, Any]] = {}
     """What its pseudo-labels are made with unless the config of the labeller says otherwise."""
 
+    @property
+    def targets_overlap(self) -> bool:
+        """Whether targets of an image may share pixels: those of instances do."""
+        return bool((self.test_cfg or {}).get('instance_on'))
+
     def __init__(
         self,
         scenario: dict[str, Any] | Scenario | None = None,

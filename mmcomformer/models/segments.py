@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -145,7 +145,10 @@ def share_above(part: Tensor, whole: Tensor, share: float) -> Tensor:
 
 
 def assign_pixels(
-    scores: Tensor, kept: Tensor, masks: Masks, excluded: Tensor | None = None
+    scores: Tensor,
+    kept: Tensor,
+    masks: Masks,
+    excluded: Tensor | Callable[[Tensor], Tensor] | None = None,
 ) -> PixelOwners:
     """Give each pixel to the kept query with the largest score x mask.
 
@@ -156,12 +159,15 @@ def assign_pixels(
         scores: Shape (Q,), in [0, 1].
         kept: Queries that take part, shape (Q,), bool.
         masks: Mask probabilities of size (Q, H, W).
-        excluded: Pixels that nobody may own, shape (H, W), bool.
+        excluded: Pixels that nobody may own, shape (H, W), bool; or what returns those that their
+            owner, a query or -1, (H, W) int64, may not own.
     """
     num_queries, *size = masks.shape
     found = [_owners(scores, kept, block) for block in blocks_of(masks)]
     owner, strong = (torch.cat(parts).view(size) for parts in list(zip(*found, strict=True))[:2])
     original = torch.stack([reached for _, _, reached in found]).sum(0)
+    if callable(excluded):
+        excluded = excluded(owner)
     if excluded is not None:
         owner, strong = owner.masked_fill(excluded, -1), strong & ~excluded
     counts = scores.new_zeros(2, num_queries + 1, dtype=torch.long)

@@ -98,12 +98,21 @@ class ImageTargets:
         by_mask = (self.masks > 0).any(0)
         return by_mask if self.owner is None else by_mask | (self.owner >= 0)
 
+    def covered_by_class(self, classes: Tensor) -> Tensor:
+        """Return whether a target of the class of each pixel has a mask there, (H, W), bool.
+
+        Args:
+            classes: Learning index or -1 of each pixel, (H, W), int64.
+        """
+        alike = self.labels[: self.num_masks, None, None] == classes
+        return ((self.masks > 0) & alike).any(0)
+
     def with_pseudo_labels(self: Targets, owner: Tensor, labels: Tensor, valid: Tensor) -> Targets:
         """Return new targets with the pseudo-labels appended.
 
         Args:
             owner: Query that each pixel belongs to, or -1; shape (H, W), int64. It is -1 where
-                these targets cover.
+                these targets have slots; masks may lie under it.
             labels: Class of each query, shape (Q,), int64.
             valid: Whether a query gives a pseudo-label, shape (Q,), bool.
         """

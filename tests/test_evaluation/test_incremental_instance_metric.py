@@ -8,6 +8,7 @@ import torch
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from several import run_two
 
 from mmcomformer.evaluation import IncrementalInstanceMetric
 from mmcomformer.scenario import Scenario
@@ -147,6 +148,26 @@ def test_ties_go_to_the_image_of_the_smaller_id():
         samples = [{**one, 'img_id': id_} for one, id_ in zip((right, wrong), ids, strict=True)]
         metric, _ = evaluate(samples)
         assert metric.per_class['fox']['AP'] == pytest.approx(100 * value), ids
+
+
+def test_an_odd_number_of_images_in_two_processes(tmp_path):
+    samples = [
+        sample([(2, box(0, 0), 0), (0, box(8, 8), 0)], [(2, box(0, shift), 0.5), (0, box(8, 8), 1)])
+        for shift in (0, 3, 9)
+    ]
+    samples = [{**one, 'img_id': number} for number, one in enumerate(samples)]
+
+    def work(rank):
+        # as a sampler does, which starts again where an image is missing
+        share = [samples[number % 3] for number in range(rank, 4, 2)]
+        metric = IncrementalInstanceMetric()
+        metric.dataset_meta = {'classes': SEEN.classes, 'scenario': SEEN.to_dict()}
+        metric.process({}, share)
+        return metric.evaluate(3)
+
+    alone = evaluate(samples)[1]
+    assert 0 < alone['continual/AP_base'] < 100
+    assert run_two(work, tmp_path) == [alone, alone]
 
 
 def test_bad_samples():

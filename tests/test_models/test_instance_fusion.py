@@ -48,6 +48,16 @@ def test_by_hand():
     ]
 
 
+def test_sigmoids_without_a_no_object():
+    """By dataset label there is a column for it, of -inf, which takes nothing away."""
+    cls_score = torch.tensor([[0.4, -0.2, -torch.inf], [-1.0, 2.0, -torch.inf]])
+    masks, activation = torch.full((2, 1, 2), 0.8), ClassSigmoid(no_object=False, temperature=0.06)
+    found = fuse_instances(cls_score, masks, class_activation=activation)
+    assert found.labels.tolist() == [1, 0, 1, 0]
+    expected = torch.tensor([2.0, 0.4, -0.2, -1.0]).sigmoid() * 0.8
+    torch.testing.assert_close(found.scores, expected)
+
+
 @pytest.mark.parametrize('limit', [1, 7, 100])
 @pytest.mark.parametrize('activation', ['softmax', 'sigmoid'])
 def test_against_a_loop(limit, activation):
@@ -57,7 +67,9 @@ def test_against_a_loop(limit, activation):
     masks = torch.rand(9, 5, 6, generator=generator)
     masks[3] = 0.4
     if activation == 'sigmoid':
-        prob, options = cls_score.sigmoid(), {'class_activation': ClassSigmoid()}
+        # an object of a class is none of no-object
+        seen = 1 - cls_score[:, -1:].sigmoid()
+        prob, options = cls_score.sigmoid() * seen, {'class_activation': ClassSigmoid()}
     else:
         prob, options = cls_score.softmax(-1), {}
     prob = prob[:, :-1].masked_fill(cls_score[:, :-1] == -torch.inf, -1)
@@ -87,7 +99,7 @@ def test_head_resizes_and_boxes():
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        ({'test_cfg': {'panoptic_on': True}}, 'model.test_cfg.panoptic_on: this head gives inst'),
+        ({'test_cfg': {'panoptic_on': True}}, 'FusionHead gives instances only; set model.panoptic_f'),
         ({'test_cfg': {'semantic_on': True}}, 'model.test_cfg.semantic_on'),
         (
             {'scenario': {**SCENARIO, 'stuff_classes': ['sky'], 'increments': [2, 2]}},

@@ -184,7 +184,7 @@ def test_images_from_memory(memory):
     assert (stored is truth[0]) == (not memory)
 
 
-def test_pixels_of_ground_truth_may_belong_to_a_pseudo_label_too():
+def test_ground_truth_of_other_classes_may_lie_over_a_pseudo_label():
     truth, teacher = batch()
     apart = MaskPseudoLabels(QuerySigmoid())(truth, teacher)
     over = MaskPseudoLabels(QuerySigmoid(), over_truth=True)(truth, teacher)
@@ -196,6 +196,22 @@ def test_pixels_of_ground_truth_may_belong_to_a_pseudo_label_too():
     # as if nothing were labelled
     assert [torch.equal(a.owner, b.owner) for a, b in zip(over, alone, strict=True)] == [True] * 2
     assert any((ours.owner[t.covered] >= 0).any() for t, ours in zip(truth, over, strict=True))
+
+
+def test_an_object_of_the_same_class_is_not_labelled_twice():
+    """Two queries of class 1: one sees an object that is labelled, one an object across another."""
+    masks = torch.zeros(2, 6, 6)
+    masks[0, :, :2] = masks[1, 4:] = 1
+    truth = [ImageTargets.from_masks(torch.tensor([1, 2]), masks)]
+    seen = torch.full((1, 2, 6, 6), -9.0)
+    seen[0, 0, :, :2] = seen[0, 1, :, 3:] = 9
+    teacher = QueryOutput((torch.tensor([[[0.0, 9, 0], [0, 9, 0]]]),), (seen,))
+    (found,) = MaskPseudoLabels(QuerySigmoid(), over_truth=True)(truth, teacher)
+    assert found.valid.tolist() == [True, True, False, True]
+    # all of it, also where the object of class 2 lies
+    assert torch.equal(found.mask_of(3), seen[0, 1] > 0)
+    (apart,) = MaskPseudoLabels(QuerySigmoid())(truth, teacher)
+    assert torch.equal(apart.mask_of(3), (seen[0, 1] > 0) & ~truth[0].covered)
 
 
 def test_one_map_cannot_be_shared():

@@ -24,8 +24,9 @@ class PseudoLabelHook(TeacherHook):
         teacher_ckpt: See :class:`PreviousStepHook`.
         labeller: Config of what makes the pseudo-labels, ``dict(type='MaskPseudoLabels')`` by
             default, which gets the thresholds. It is called with targets and teacher output, and
-            built with the teacher's ``mask_activation`` and ``class_activation``, and what
-            ``labeller_settings`` of the teacher's head say where it does not say it itself.
+            built with the teacher's ``mask_activation`` and ``class_activation``, what
+            ``labeller_settings`` of the teacher's head say where it does not say it itself, and
+            ``over_truth=True`` in instance segmentation.
 
     Raises:
         ValueError: If a threshold is outside [0, 1], or is given beside a labeller.
@@ -57,6 +58,8 @@ class PseudoLabelHook(TeacherHook):
             'class_activation': teacher_head.class_activation,
             **teacher_head.labeller_settings,
         }
+        if teacher_head.targets_overlap:
+            settings['over_truth'] = True
         return TASK_UTILS.build(self.labeller, default_args=settings)
 
     def before_train(self, runner: Runner) -> None:

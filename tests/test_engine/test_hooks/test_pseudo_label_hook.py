@@ -12,7 +12,10 @@ from mmcomformer.models.query_output import QueryOutput
 from mmcomformer.models.targets import ImageTargets
 
 HEAD = SimpleNamespace(
-    mask_activation=QuerySoftmax(), class_activation=SOFTMAX, labeller_settings={}
+    mask_activation=QuerySoftmax(),
+    class_activation=SOFTMAX,
+    labeller_settings={},
+    targets_overlap=False,
 )
 
 
@@ -40,6 +43,17 @@ def test_settings_of_the_head():
     labeller = PseudoLabelHook(labeller=config).build_labeller(head)
     assert (labeller.score_thr, labeller.overlap_thr) == (0.3, 0.9)
     assert not labeller.class_activation.has_no_object
+
+
+def test_pseudo_labels_of_instances_may_lie_over_ground_truth():
+    instances = SimpleNamespace(**{**vars(HEAD), 'targets_overlap': True})
+    kind = {'type': 'MaskPseudoLabels'}
+    for head, config, expected in (
+        (HEAD, kind, False),
+        (instances, kind, True),
+        (instances, {**kind, 'over_truth': False}, False),
+    ):
+        assert PseudoLabelHook(labeller=config).build_labeller(head).over_truth == expected
 
 
 @pytest.mark.parametrize('memory', [None, True, False])
