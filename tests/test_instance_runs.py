@@ -2,21 +2,26 @@
 
 import json
 import shutil
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import runs
 import torch
+from mmdet.apis import DetInferencer, inference_detector, init_detector
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
+from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from small_runs import small_options
+from small_runs import small_options, with_bias_of_no_object
 
+from mmcomformer.apis import predict
 from mmcomformer.datasets.coco_masks import decode_mask
 from mmcomformer.engine import driver
 from mmcomformer.engine.evaluate import evaluate
-from mmcomformer.engine.request import Request
+from mmcomformer.engine.request import Request, load_config
 from mmcomformer.engine.run_comparison import compare_runs
 from mmcomformer.evaluation.seen_class_metric import SeenClassMetric
 from mmcomformer.models import ContinualMaskFormer
@@ -71,6 +76,7 @@ def evaluated(run, options, tmp_path, monkeypatch):
 def test_two_steps(run, evaluated):
     page = (run / 'report.html').read_text()
     assert 'the metric of this run does not count pixels' in page
+    assert 'Not available' not in page
     assert page.count('<figcaption>ground truth') == 8
     assert '<h2 id="pseudo-labels">' in page
     summary = json.loads((run / 'summary.json').read_text())
@@ -159,3 +165,37 @@ def test_coco_finds_in_the_file_what_we_find(evaluated, shapes_root, tmp_path, m
     with pytest.raises(FileExistsError, match=r'instances.json exists, and was not written by'):
         evaluated(out=str(theirs.parent))
     assert theirs.read_text() == 'theirs'
+
+
+@pytest.fixture
+def bold(run, tmp_path):
+    """A checkpoint that finds something, which three iterations do not teach."""
+    checkpoint = str(run / 'step1' / 'iter_3.pth')
+    return with_bias_of_no_object(checkpoint, -1000, tmp_path / 'bold.pth')
+
+
+def test_programs_of_mmdet(options, bold, shapes_root, tmp_path):
+    """They find the step, and their masks and pictures are those of the model."""
+    cfg = load_config(Request(config=CONFIG, cfg_options=options), 0)
+    image = str(shapes_root / 'val' / '000000.jpg')
+    model = init_detector(cfg, bold, device='cpu')
+    found = inference_detector(model, image).pred_instances
+    assert 0 < len(found) <= 80
+    inferencer = DetInferencer(cfg, bold, device='cpu', show_progress=False)
+    out = inferencer(image, out_dir=str(tmp_path), no_save_pred=False, pred_score_thr=0.01)
+    (told,) = out['predictions']
+    assert told['labels'] == found.labels.tolist()
+    assert told['scores'] == pytest.approx(found.scores.tolist())
+    for box, runs_of_mask, mask in zip(found.bboxes, told['masks'], found.masks, strict=True):
+        assert np.array_equal(coco_mask.decode(runs_of_mask) > 0, mask)
+        rows, columns = np.nonzero(mask.numpy())
+        edges = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        assert box.tolist() == edges
+    pictures = [cv2.imread(str(path)) for path in (tmp_path / 'vis' / '000000.jpg', Path(image))]
+    assert np.abs(pictures[0].astype(int) - pictures[1]).max() > 50
+    assert list((tmp_path / 'preds').glob('*.json'))
+    # what the package itself predicts is what stands on top
+    prediction = predict(model, image)
+    shown = int((found.scores >= 0.5).sum())
+    assert len(prediction.segments) <= shown
+    assert all(segment.is_thing and segment.score >= 0.5 for segment in prediction.segments)

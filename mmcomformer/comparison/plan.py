@@ -22,6 +22,7 @@ from ..engine.settings import differences, settings_of
 from ..engine.state import checkpoints_in
 from ..evaluation.summary import FILE_NAME, read_summary
 from ..scenario import Scenario
+from ..tasks import task_of
 from .first_step import first_step_settings
 
 State = Literal['done', 'begun', 'new']
@@ -37,6 +38,7 @@ class Entry:
         method: Such as ``comformer``.
         config: Path of its config.
         scenario: The scenario at its last step.
+        task: Name of the task.
         iters: Training iterations of each step.
         settings: What the results of its first and last step depend on, but for the seed.
         first_step: What its step 0 depends on, but for the seed and what does nothing then.
@@ -45,6 +47,7 @@ class Entry:
     method: str
     config: Path
     scenario: Scenario
+    task: str
     iters: tuple[int, ...]
     settings: Mapping[str, Any]
     first_step: Mapping[str, Any]
@@ -70,6 +73,7 @@ def read_entry(method: str, config: Path, options: Mapping[str, Any]) -> Entry:
         method=method,
         config=config,
         scenario=scenario_of(configs[-1]),
+        task=task_of(configs[-1].model).name,
         iters=tuple(cfg.train_cfg.max_iters for cfg in configs),
         settings=settings,
         first_step=first_step_settings(configs[0]),
@@ -208,6 +212,9 @@ class Comparison:
         seeds: The seeds.
         recipe: ``released`` or ``fair``.
         options: Settings that override those of all configs, as ``KEY=VALUE``.
+
+    Raises:
+        ValueError: If the methods do not have the same task.
     """
 
     scenario: str
@@ -216,6 +223,17 @@ class Comparison:
     seeds: Sequence[int]
     recipe: str
     options: Sequence[str] = field(default=())
+
+    def __post_init__(self) -> None:
+        """Check the entries."""
+        first = self.entries[0]
+        for entry in self.entries:
+            if entry.task != first.task:
+                raise ValueError(
+                    f'config {entry.config}: its task is {entry.task}, and that of {first.config} '
+                    f'is {first.task}; their measures cannot stand in one table, compare each '
+                    f'task on its own'
+                )
 
     @cached_property
     def runs(self) -> list[Run]:

@@ -37,9 +37,9 @@ def fuse_instances(
     """Turn the queries of an image into instances (Mask2Former's rule).
 
     The pairs of a query and a class with the largest probabilities of an object are the instances;
-    a query may be in several of them. The score is that probability times the mean mask probability over the
-    pixels where the mask reaches 0.5. Pairs of classes that are not learned yet, and masks that
-    reach 0.5 nowhere, are left out.
+    a query may be in several of them. The score is that probability times the mean mask probability
+    over the pixels where the mask reaches 0.5. Pairs of classes that are not learned yet, and masks
+    that reach 0.5 nowhere, are left out.
 
     Args:
         cls_score: Class logits in dataset label order, (Q, K + 1), no-object last; classes not

@@ -146,7 +146,7 @@ def _confusion_content(
     table: ConfusionTable | str | None, histories: Sequence[ClassHistory]
 ) -> dict[str, Any]:
     if table is None:
-        return {'missing': 'the metric of this run does not count pixels of pairs of classes'}
+        return {'uncounted': True}
     if isinstance(table, str):
         return {'missing': table}
     lost = [h for h in by_loss(histories) if (h.lost or 0.0) > 0 and h.name in table.rows]

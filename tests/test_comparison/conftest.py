@@ -80,6 +80,7 @@ def make(tmp_path):
                 method=method,
                 config=Path(f'{method}.py'),
                 scenario=SCENARIO,
+                task='instance' if method.startswith('instance') else 'panoptic',
                 iters=(5, 5),
                 settings={'step 0': {'model': {'width': 8, **settings}}},
                 first_step={'model': method if method.startswith('own') else 'shared'},

@@ -18,6 +18,13 @@ def test_jobs_are_in_an_order_in_which_they_can_be_done(make):
     assert names == [f'{method}, seed {seed}, step 0' for seed in (3, 5) for method in ('a', 'own')]
 
 
+def test_tasks_are_not_mixed(make):
+    message = 'config instances.py: its task is instance, and that of a.py is panoptic; .* on its own'
+    with pytest.raises(ValueError, match=message):
+        make('a', 'b', 'instances')
+    assert len(make('a', 'b').entries) == 2
+
+
 @pytest.mark.parametrize(('iters', 'state'), [(5, 'done'), (4, 'new')])
 def test_done_is_what_has_results_after_all_iterations(make, iters, state):
     run = make('a').runs[0]

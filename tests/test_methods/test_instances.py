@@ -43,7 +43,7 @@ def config(method, root):
 def sure(teacher):
     """Make a teacher sure of its first class, and of its masks."""
     classifier = teacher.mask_head.cls_embed
-    if hasattr(classifier, 'no_object'):
+    if classifier.no_object is not None:
         classifier.no_object.bias.data.fill_(-3)
     classifier.steps[0].bias.data[0] = 3
     teacher.mask_head.mask_embed[-1].weight.data *= 40
@@ -69,6 +69,8 @@ def test_two_iterations(method, shapes_root):
     if share is not None:
         student.pseudo_labeller = hook.build_labeller(teacher.mask_head)
         assert (student.pseudo_labeller.over_truth, student.pseudo_labeller.share) == (True, share)
+        # masks of a teacher that was not trained lie across each other
+        student.pseudo_labeller.overlap_thr = 0.0
     # the last one is from memory where there is one
     batch = student.data_preprocessor(pseudo_collate([shown[0], shown[len(shown) - 1]]), True)
     stored = batch['data_samples'][1].metainfo.get('from_memory', False)
@@ -76,6 +78,7 @@ def test_two_iterations(method, shapes_root):
     targets, _ = student.targets_and_teacher(batch['inputs'], batch['data_samples'])
     assert bool((targets[0].is_pseudo & targets[0].valid).any()) == (share is not None)
     optimizer = torch.optim.SGD([p for p in student.parameters() if p.requires_grad], lr=1e-3)
+    student.train()
     before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
     for _ in range(2):
         losses = student(**batch, mode='loss')
@@ -96,7 +99,7 @@ def test_two_iterations(method, shapes_root):
     assert {len(sample.pred_instances.scores) > 0 for sample in found} == {True}
     metric.process({}, [sample.to_dict() for sample in found])
     values = metric.evaluate(2)
-    assert {'continual/AP', 'continual/AP50_base', 'continual/AP75_new'} <= set(values)
+    assert {'continual/AP', 'continual/AP50_base', 'continual/AP75'} <= set(values)
 
 
 def test_an_image_without_instances_is_trained_on(shapes_root):

@@ -99,7 +99,10 @@ def test_head_resizes_and_boxes():
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        ({'test_cfg': {'panoptic_on': True}}, 'FusionHead gives instances only; set model.panoptic_f'),
+        (
+            {'test_cfg': {'panoptic_on': True}},
+            'gives instances only; set model.panoptic_fus',
+        ),
         ({'test_cfg': {'semantic_on': True}}, 'model.test_cfg.semantic_on'),
         (
             {'scenario': {**SCENARIO, 'stuff_classes': ['sky'], 'increments': [2, 2]}},

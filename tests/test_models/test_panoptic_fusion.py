@@ -159,7 +159,7 @@ def test_thresholds_come_from_the_test_settings(test_cfg, labels):
 
 @pytest.mark.parametrize('key', ['instance_on', 'semantic_on'])
 def test_other_results_are_refused(key):
-    with pytest.raises(ValueError, match=f'test_cfg.{key}: ContinualFusionHead gives panoptic results only'):
+    with pytest.raises(ValueError, match=f'{key}: ContinualFusionHead gives panoptic results only'):
         build(test_cfg={key: True})
 
 

@@ -286,7 +286,9 @@ class _InstanceResults(_Writer):
             self.inner.ann_file, SECTIONS, expected=EXPECTED, backend_args=self.inner.backend_args
         )
         aliases = self.dataset.source.category_aliases or {}
-        ids = {aliases.get(item['name'], item['name']): item['id'] for item in content['categories']}
+        ids = {
+            aliases.get(item['name'], item['name']): item['id'] for item in content['categories']
+        }
         self.category_ids = [ids[name] for name in self.scenario.classes]
 
     def write(self, sample: Any) -> None:
