@@ -22,8 +22,6 @@ PARTS = ('loss_cls', 'loss_mask', 'loss_dice')
 TOKENS = {f'{level}loss_token' for level in LEVELS}
 BOXES = {f'{level}loss_{part}' for level in LEVELS for part in ('bbox', 'giou')}
 METHODS = {
-    'comformer': ('ComFormerHead', {'loss_distill'}, 'owned'),
-    'finetune': ('ComFormerHead', set(), None),
     'mib': ('ComFormerHead', {'loss_distill'}, None),
     'plop': ('ComFormerHead', {'loss_feature'}, 'owned'),
     'balconpas': ('IncrementalQueryHead', TOKENS, 'strong'),
@@ -31,7 +29,10 @@ METHODS = {
     'eclipse': ('EclipseHead', set(), None),
     'simcis': ('SimCISHead', {*BOXES, 'loss_select'}, 'strong'),
 }
-"""Type of the head, losses beside Mask2Former's, and which pixels a pseudo-label takes."""
+"""Type of the head, losses beside Mask2Former's, and which pixels a pseudo-label takes.
+
+CoMFormer's config is trained in tests/test_instance_runs.py.
+"""
 
 
 def config(method, root):
