@@ -19,7 +19,9 @@ def test_jobs_are_in_an_order_in_which_they_can_be_done(make):
 
 
 def test_tasks_are_not_mixed(make):
-    message = 'config instances.py: its task is instance, and that of a.py is panoptic; .* on its own'
+    message = (
+        'config instances.py: its task is instance, and that of a.py is panoptic; .* on its own'
+    )
     with pytest.raises(ValueError, match=message):
         make('a', 'b', 'instances')
     assert len(make('a', 'b').entries) == 2
