@@ -99,7 +99,7 @@ def generate(args: argparse.Namespace) -> Generated:
         places = rng.uniform((20, 20, 8, 8), (140, 140, 40, 40), (args.instances, 4))
         for label, place in zip(labels, places, strict=True):
             mask = ellipse(place)
-            entry = {'id': len(truth['annotations']) + 1, 'image_id': image}
+            entry: dict[str, Any] = {'id': len(truth['annotations']) + 1, 'image_id': image}
             entry |= {'category_id': int(label), 'iscrowd': int(rng.random() < 0.03)}
             entry |= {'area': int(mask.sum()), 'segmentation': encode_mask(mask)}
             truth['annotations'].append({**entry, 'bbox': [0, 0, 1, 1]})
