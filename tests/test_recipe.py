@@ -551,7 +551,7 @@ def test_template_with_the_tiny_model(task, tmp_path):
     cfg = load_config(Request(config=str(path)), 1)
     assert cfg.model.backbone.depth == 18
     assert cfg.model.backbone.init_cfg is None
-    assert cfg.train_cfg.max_iters == 800
+    assert cfg.train_cfg.max_iters == 400 * cfg.scenario.increments[1]
     assert cfg.optim_wrapper.type == 'OptimWrapper'
 
 
