@@ -148,10 +148,11 @@ def _confusion_content(
     if table is None:
         return {'uncounted': True}
     if isinstance(table, str):
-        return {'missing': table}
+        return {'uncounted': False, 'missing': table}
     lost = [h for h in by_loss(histories) if (h.lost or 0.0) > 0 and h.name in table.rows]
     large = len(table.rows) > MOST_IN_TABLE
     return {
+        'uncounted': False,
         'missing': None,
         'table': None if large else table,
         'picture': matrix_plot(table.shares / 100, table.rows, table.columns) if large else None,
