@@ -106,7 +106,8 @@ def line_plot(
             axes.yaxis.set_major_formatter(lambda value, _: f'{value:g}')
             axes.yaxis.set_minor_formatter(NullFormatter())
         if from_zero and all(y >= 0 for points in lines.values() for _, y in points):
-            axes.set_ylim(bottom=0)
+            # room for the marks of the highest points
+            axes.set_ylim(0, 1.06 * axes.dataLim.y1 if axes.dataLim.y1 > 0 else 1)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         axes.grid(color=_INK, alpha=0.12)
