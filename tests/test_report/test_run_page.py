@@ -1,5 +1,6 @@
 """The page of a run: what it says, and what it says when something is missing."""
 
+import dataclasses
 import json
 import os
 
@@ -8,6 +9,7 @@ from report_runs import Page, make_entry, make_run
 
 from mmcomformer.evaluation.summary import merge_step, write_summary
 from mmcomformer.report import run_page
+from mmcomformer.report.collected import read_evaluation, write_evaluation
 from mmcomformer.report.run_page import write_run_page
 from mmcomformer.scenario import Scenario
 
@@ -218,6 +220,23 @@ def test_another_summary(tmp_path, change):
     with pytest.raises(ValueError, match=r'summary.json: not a summary of a run'):
         write_run_page(tmp_path)
     assert not (tmp_path / 'report.html').exists()
+
+
+def test_a_class_that_no_image_shows(tmp_path):
+    summary = make_run(tmp_path)
+    for entry in summary['steps']:
+        entry['per_class']['class1'] = dict.fromkeys(entry['per_class']['class1'])
+        folder = tmp_path / f'step{entry["step"]}'
+        kept = read_evaluation(folder)
+        kept.confusion[1] = 0
+        write_evaluation(folder, dataclasses.replace(kept, per_class=entry['per_class']))
+    write_summary(tmp_path / 'summary.json', summary)
+    page = page_of(tmp_path)
+    assert page.table('classes')[2] == ['class1', '0', '-', '-', '-']
+    assert 'A dash: not taught yet, or on none of the images.' in page.text
+    assert 'class1' not in page.text.split('Lost most')[1].split('Who took whom')[0]
+    shares = next(row for row in page.table('confusion') if row[0] == 'class1')
+    assert shares == ['class1', *'-----', '0']
 
 
 def test_an_early_summary_without_machine(tmp_path):

@@ -27,6 +27,7 @@ from ...report.collected import (
 )
 from ...report.picture_pool import PicturePool
 from ...tasks import task_of
+from ..console import tell
 from ..pseudo_label_diagnosis import MOST_IMAGES, diagnose
 from .previous_step_hook import unwrap_model
 from .summary_hook import SummaryHook, summary_path
@@ -198,7 +199,7 @@ def _write_page(runner: Runner) -> None:
     # matplotlib and jinja2 are not needed before
     from ...report.run_page import write_run_page
 
-    write_run_page(summary_path(runner).parent)
+    tell(f'page of the run: {write_run_page(summary_path(runner).parent)}')
 
 
 def _show_pictures(runner: Runner) -> None:
