@@ -11,7 +11,9 @@ from .config_files import config_folder
 from .spelling import closest
 
 _FOLDERS = ('.', 'misc', 'dataset_converters', 'model_converters')
-_USAGE = 'usage: python -m mmcomformer COMMAND [ARGUMENT ...]\nEach COMMAND explains itself with --help.'
+_USAGE = (
+    'usage: python -m mmcomformer COMMAND [ARGUMENT ...]\nEach COMMAND explains itself with --help.'
+)
 
 
 def commands() -> dict[str, Path]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..evaluation.groups import GROUPS, mean
 from ..evaluation.summary import FILE_NAME, FOREGROUND, Summary, missing_steps, read_summary
+from ..tables import join_names
 from ..tasks import task_named
 from .collected import (
     Evaluation,
@@ -158,8 +159,12 @@ def _confusion_content(
         'missing': None,
         'table': None if large else table,
         'picture': matrix_plot(table.shares / 100, table.rows, table.columns) if large else None,
-        'takers': [(history, table.takers(history.name)) for history in lost[:MOST_LISTED]],
+        'takers': [(h, _takers(table, h.name)) for h in lost[:MOST_LISTED]],
     }
+
+
+def _takers(table: ConfusionTable, name: str) -> str:
+    return join_names([f'{taker} {share:.1f} %' for taker, share in table.takers(name)])
 
 
 def _picture_content(

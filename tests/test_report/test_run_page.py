@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 
 import pytest
 from report_runs import Page, make_entry, make_run
@@ -262,6 +263,21 @@ def test_names_are_escaped(tmp_path):
     page = Page(path.read_text())
     assert [row[0] for row in page.table('classes')[1:6]] == NAMES
     assert 'A & "B"' in page.text
+
+
+def test_names_with_commas_are_told_apart(tmp_path):
+    make_run(tmp_path, (2, 1), names=['painting, picture', 'sofa', 'tree'], images=0, seed=1)
+    page = page_of(tmp_path)
+    assert [row[9] for row in page.table('run')[1:]] == ['painting, picture; sofa', 'tree']
+    [takers] = [row[2] for row in page.table('confusion') if row[0] == 'sofa' and len(row) == 3]
+    assert re.fullmatch(r'\S.* \d+\.\d %(; \S.* \d+\.\d %)+', takers)
+
+
+@pytest.mark.parametrize('steps', [4, 5])
+def test_many_steps_have_the_width_of_the_page(tmp_path, steps):
+    make_run(tmp_path, (1,) * steps, images=0)
+    section = write_run_page(tmp_path).read_text().split('id="classes"')[1].split('<table')[0]
+    assert ('class="columns"' in section) == (steps == 4)
 
 
 @pytest.mark.parametrize('increments', [(1,), (100, 100)], ids=['1 class', '200 classes'])
