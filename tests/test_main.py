@@ -45,6 +45,8 @@ def test_arguments_are_those_of_the_script(monkeypatch, capsys, tmp_path):
         call(monkeypatch, 'recompute_pq', '--help')
     assert ended.value.code == 0
     assert capsys.readouterr().out.startswith('usage: recompute_pq.py')
+    # where scripts find what they import from beside them
+    assert sys.path[0] == str(TOOLS / 'misc')
 
 
 @pytest.mark.parametrize(
