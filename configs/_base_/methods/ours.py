@@ -1,5 +1,5 @@
-# Mask2Former's masks with the pseudo-labels of BalConpas, a light hand on tokens, and the weights of
-# each step fused with those of its teacher
+# Mask2Former's masks with the pseudo-labels of BalConpas, a light hand on tokens, and the weights
+# of each step fused with those of its teacher
 _base_ = 'balconpas.py'
 custom_hooks = [
     *_base_.custom_hooks[:-1],
