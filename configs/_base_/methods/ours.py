@@ -3,7 +3,7 @@
 _base_ = 'balconpas.py'
 custom_hooks = [
     *_base_.custom_hooks[:-1],
-    dict(type='WeightFusionHook', share=0.2),
+    dict(type='WeightFusionHook', share=0.1),
     dict(type='SummaryHook', method='ours'),
 ]
 method = dict(

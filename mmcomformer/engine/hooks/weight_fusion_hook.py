@@ -21,12 +21,12 @@ class WeightFusionHook(Hook):
     After the last iteration of step t >= 1, before the checkpoint is written and the step is
     evaluated, every weight and running statistic that the teacher has, too, becomes
 
-        ``(1 - f) * student + f * teacher``,  ``f = share * old / seen``,
+        ``(1 - share) * student + share * teacher``
 
-    with the numbers of old and of seen classes. What the step added keeps its values. Both ends lie
-    in one basin, as the step began at the teacher, and what the high learning rate of a short step
-    has shaken evens out (weight fusion: Xiao et al., *Endpoints Weight Fusion for Class Incremental
-    Semantic Segmentation*, CVPR 2023, which has another factor).
+    What the step added keeps its values. Both ends lie in one basin, as the step began at the
+    teacher, and what the high learning rate of a short step has shaken evens out (weight fusion:
+    Xiao et al., *Endpoints Weight Fusion for Class Incremental Semantic Segmentation*, CVPR 2023,
+    whose factor depends on the numbers of classes).
 
     Args:
         share: From 0, which changes nothing, to below 1.
@@ -64,25 +64,23 @@ class WeightFusionHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Fuse the weights after the last iteration."""
-        scenario = scenario_of(runner.cfg)
-        if scenario.step == 0 or runner.iter + 1 < runner.max_iters:
+        if scenario_of(runner.cfg).step == 0 or runner.iter + 1 < runner.max_iters:
             return
         student = unwrap_model(runner.model)
-        factor = self.share * scenario.num_old / scenario.num_seen
-        fuse(student.state_dict(), student.teacher.model.state_dict(), factor)
+        fuse(student.state_dict(), student.teacher.model.state_dict(), self.share)
 
 
 @torch.no_grad()
-def fuse(student: dict[str, Tensor], teacher: dict[str, Tensor], factor: float) -> None:
-    """Replace weights by ``(1 - factor) * student + factor * teacher``, in place.
+def fuse(student: dict[str, Tensor], teacher: dict[str, Tensor], share: float) -> None:
+    """Replace weights by ``(1 - share) * student + share * teacher``, in place.
 
     Args:
         student: Weights by name; those that the teacher lacks, or has in another shape, and those
             that are whole numbers are left as they are.
         teacher: Weights by name.
-        factor: From 0 to 1.
+        share: From 0 to 1.
     """
     for name, weight in student.items():
         other = teacher.get(name)
         if other is not None and other.shape == weight.shape and weight.is_floating_point():
-            weight.lerp_(other.to(weight), factor)
+            weight.lerp_(other.to(weight), share)
