@@ -1,9 +1,13 @@
 """A training step under autocast: what is computed in float32, and how near the losses stay."""
 
+import copy
+
+import every_method
 import pytest
 import tiny
 import torch
 
+from mmcomformer.methods.simcis import heads as simcis_heads
 from mmcomformer.models import FrozenTeacher, MaskPseudoLabels, query_head
 
 SETTINGS = {
@@ -78,6 +82,50 @@ def test_a_step_is_near_that_of_single_precision(monkeypatch, kind, step, dtype)
         if parameter.grad is None or not parameter.grad.isfinite().all()
     ]
     assert without == []
+
+
+def copies_that_agree(student, number, monkeypatch):
+    """Return copies that match, label and select what the first that is asked does."""
+    for module in (query_head, simcis_heads):
+        monkeypatch.setattr(module, 'match', Replay(module.match))
+    copies = [copy.deepcopy(student) for _ in range(number)]
+    of_students = [model.mask_head for model in copies]
+    for heads in (of_students, [student.teacher.model.mask_head] if student.teacher else []):
+        if heads and hasattr(heads[0], '_select'):
+            select = Replay(heads[0]._select)
+            for head in heads:
+                head._select = select
+    labeller = student.pseudo_labeller and Replay(student.pseudo_labeller)
+    for model in copies:
+        model.pseudo_labeller = labeller
+    return copies
+
+
+def losses_of_method(model, samples, dtype):
+    images = torch.randn(len(samples), 3, 64, 64, generator=torch.Generator().manual_seed(4))
+    torch.manual_seed(1)
+    with torch.autocast('cpu', dtype=dtype or torch.bfloat16, enabled=dtype is not None):
+        losses = model.loss(images, samples)
+    return {name: loss for name, loss in losses.items() if 'loss' in name}
+
+
+@pytest.mark.parametrize('step', [0, 1])
+@pytest.mark.parametrize('method', every_method.METHODS)
+def test_every_method_is_near_single_precision(method, step, monkeypatch):
+    student, semantic = every_method.build(method, step, monkeypatch)
+    samples = every_method.batches(semantic)[0]
+    for sample in samples:
+        sample.set_metainfo({'hidden_label': 254})
+    dtypes = (None, torch.float16, torch.bfloat16)
+    expected = None
+    for model, dtype in zip(copies_that_agree(student, 3, monkeypatch), dtypes, strict=True):
+        losses = losses_of_method(model, samples, dtype)
+        expected = expected or losses
+        assert set(losses) == set(expected)
+        for name, loss in losses.items():
+            assert loss.dtype == torch.float32
+            near = pytest.approx(expected[name].item(), rel=0.02, abs=1e-3)
+            assert loss.item() == near, (name, dtype)
 
 
 def test_the_pixel_decoder_computes_in_single_precision():
