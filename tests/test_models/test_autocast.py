@@ -116,16 +116,20 @@ def test_every_method_is_near_single_precision(method, step, monkeypatch):
     samples = every_method.batches(semantic)[0]
     for sample in samples:
         sample.set_metainfo({'hidden_label': 254})
-    dtypes = (None, torch.float16, torch.bfloat16)
-    expected = None
-    for model, dtype in zip(copies_that_agree(student, 3, monkeypatch), dtypes, strict=True):
-        losses = losses_of_method(model, samples, dtype)
-        expected = expected or losses
-        assert set(losses) == set(expected)
-        for name, loss in losses.items():
-            assert loss.dtype == torch.float32
-            near = pytest.approx(expected[name].item(), rel=0.02, abs=1e-3)
-            assert loss.item() == near, (name, dtype)
+    models = copies_that_agree(student, 3, monkeypatch)
+    expected = losses_of_method(models[0], samples, None)
+    # of bfloat16's seven bits a squared difference of tokens loses more
+    for model, dtype, near in zip(
+        models[1:], (torch.float16, torch.bfloat16), (0.02, 0.03), strict=True
+    ):
+        found = losses_of_method(model, samples, dtype)
+        assert {name: loss.dtype for name, loss in found.items()} == dict.fromkeys(
+            expected, torch.float32
+        )
+        values = {name: loss.item() for name, loss in expected.items()}
+        assert {name: loss.item() for name, loss in found.items()} == pytest.approx(
+            values, rel=near, abs=1e-3
+        )
 
 
 def test_the_pixel_decoder_computes_in_single_precision():
