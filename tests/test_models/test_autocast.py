@@ -109,8 +109,15 @@ def losses_of_method(model, samples, dtype):
     return {name: loss for name, loss in losses.items() if 'loss' in name}
 
 
-@pytest.mark.parametrize('step', [0, 1])
-@pytest.mark.parametrize('method', every_method.METHODS)
+# what a method adds is in one of these; CoMFormer's own is tried above
+METHODS = [
+    *(('eclipse', 0), ('per_pixel', 0), ('simcis', 0)),
+    *(('balconpas_replay', 1), ('eclipse', 1), ('mib', 1), ('per_pixel_mib', 1)),
+    *(('per_pixel_plop', 1), ('plop', 1), ('simcis', 1)),
+]
+
+
+@pytest.mark.parametrize(('method', 'step'), METHODS)
 def test_every_method_is_near_single_precision(method, step, monkeypatch):
     student, semantic = every_method.build(method, step, monkeypatch)
     samples = every_method.batches(semantic)[0]
