@@ -97,7 +97,8 @@ class BdistWheel(bdist_wheel):
 
     ``onedl-mim`` 0.5 takes the folder of the first file of an installed distribution for the
     package. Files are sorted, so where distribution and package have one name that is the
-    metadata folder.
+    metadata folder. A console script would come before it, so there is none: the commands are run
+    with ``python -m mmcomformer``.
     """
 
     def write_wheelfile(self, wheelfile_base: str, *args: str) -> None:

@@ -34,3 +34,13 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         return f'| {" | ".join(texts)} |'
 
     return '\n'.join([line(header), f'|{"|".join(rule)}|', *map(line, rows)])
+
+
+def join_names(names: Sequence[str]) -> str:
+    """Return names as a list to read; semicolons part them where one has commas of its own.
+
+    Example:
+        >>> join_names(['cat', 'dog']), join_names(['painting, picture', 'sofa'])
+        ('cat, dog', 'painting, picture; sofa')
+    """
+    return ('; ' if any(',' in name for name in names) else ', ').join(names)

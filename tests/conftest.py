@@ -103,7 +103,11 @@ def finished_run(shapes_root, tmp_path_factory):
         {'type': 'WatchTeacherHook'},
     ]
     threads = torch.get_num_threads()
-    with_report = {**options, 'default_hooks.report.enabled': True}
+    with_report = {
+        **options,
+        'default_hooks.report.enabled': True,
+        'visualizer.vis_backends': [{'type': 'TensorboardVisBackend'}],
+    }
     driver.run(Request(config=CONFIG, work_dir=str(work_dir), cfg_options=with_report))
     torch.set_num_threads(threads)
     return work_dir, list(WatchTeacherHook.records), options

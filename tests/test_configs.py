@@ -58,6 +58,8 @@ NUM_STEPS = {
     'comformer_shapes_instances_6-2.py': 2,
     'finetune_shapes_instances_6-2.py': 2,
     'joint_shapes_instances_6-2.py': 1,
+    'mask2former_shapes_6-3.py': 1,
+    'mask2former_shapes_4-1.py': 1,
     'balconpas_ade_100-50.py': 2,
     'balconpas_ade_100-10.py': 6,
     'balconpas_ade_100-5.py': 11,
@@ -151,6 +153,13 @@ BASELINES = {
 }
 """Configs of methods that differ from CoMFormer's in their method only."""
 NUM_STEPS.update(BASELINES)
+NUM_STEPS.update(
+    {
+        name.replace('balconpas', 'ours', 1): steps
+        for name, steps in NUM_STEPS.items()
+        if name.startswith('balconpas')
+    }
+)
 
 
 def is_semantic(name):
@@ -169,6 +178,9 @@ def method_of(name):
             'comformer',
             'eclipse',
             'joint',
+            'mask2former',
+            'ours_replay',
+            'ours',
             'simcis',
             *_QUERIES,
         )
@@ -309,7 +321,8 @@ def test_hooks(name):
         for hook in (*cfg.custom_hooks, *cfg.default_hooks.values())
     }
     hooks_of = dict.fromkeys(
-        ('balconpas', 'balconpas_replay', 'comformer', 'plop', 'simcis'), 'PseudoLabelHook'
+        ('balconpas', 'balconpas_replay', 'comformer', 'ours', 'ours_replay', 'plop', 'simcis'),
+        'PseudoLabelHook',
     )
     hooks_of['mib'] = 'TeacherHook'
     first = hooks_of.get(method_of(name).removeprefix('per_pixel_'), 'PreviousStepHook')
@@ -545,6 +558,8 @@ def test_semantic_classes_are_those_of_mmseg(name, dataset):
     assert metainfo['reduce_zero_label'] != first
 
 
+_JOINT = ('joint', 'mask2former')
+_SIGMOID = ('balconpas', 'eclipse', 'mask2former', 'ours', 'simcis')
 # what a method may change in its head
 _OF_METHOD = (
     'type', 'scenario', 'mask_activation', 'loss_cls', 'loss_mask', 'loss_dice',
@@ -559,7 +574,7 @@ def test_methods_are_comparable(name):
     """The same network and data for all, and as many iterations in all."""
     ours = f'comformer{name.removeprefix(method_of(name))}'
     reference = {cfg.step: cfg for cfg in steps_of(ours)}
-    if name.startswith('joint'):
+    if name.startswith(_JOINT):
         every = [parse(ours, step) for step in range(NUM_STEPS[ours])]
         total = sum(cfg.train_cfg.max_iters for cfg in every)
         assert parse(name, 0).train_cfg.max_iters == total
@@ -574,11 +589,11 @@ def test_methods_are_comparable(name):
                 model[head_key(name)] = {key: head[key] for key in shared}
                 model.pop('freeze', None)
             del model['extra_losses'], model['train_cfg']
-            if 'balconpas' in name or 'simcis' in name:
+            if name.startswith(('balconpas', 'ours', 'simcis')):
                 # they have thresholds of their own
                 model['test_cfg'] = model['test_cfg'].keys() & {'panoptic_on', 'mode'}
         assert models[0] == models[1]
-        if not name.startswith('joint'):
+        if not name.startswith(_JOINT):
             assert cfg.train_cfg == reference[cfg.step].train_cfg
         assert cfg.train_dataloader.batch_size == reference[0].train_dataloader.batch_size
         assert (
@@ -592,15 +607,16 @@ def test_methods_are_comparable(name):
         assert cfg.train_dataloader.dataset.get('mark_hidden', False) == name.startswith(
             'per_pixel'
         )
-        if not name.startswith(('per_pixel', 'balconpas', 'eclipse', 'simcis')):
+        # sigmoid masks have a matching cost of their own
+        if not name.startswith((*_SIGMOID, 'per_pixel')):
             assert cfg.model.train_cfg == reference[0].model.train_cfg
 
 
-@pytest.mark.parametrize('name', [name for name in LEAVES if name.startswith('joint')])
+@pytest.mark.parametrize('name', [name for name in LEAVES if name.startswith(_JOINT)])
 def test_joint_training_is_scored_as_the_scenario(name):
     """Its groups are those of the steps, though it learns all classes in one."""
     cfg = parse(name, 0)
-    increments = scenario_of(parse(f'comformer{name.removeprefix("joint")}', 0)).increments
+    increments = scenario_of(parse(f'comformer{name.removeprefix(method_of(name))}', 0)).increments
     assert scenario_of(cfg).increments == (sum(increments),)
     base = increments[0]
     assert cfg.val_evaluator.num_base == cfg.test_evaluator.num_base == base
@@ -750,6 +766,15 @@ KINDS = [
     'balconpas_replay_shapes_semantic_6-3.py',
     'balconpas_shapes_6-3.py',
     'balconpas_shapes_semantic_6-3.py',
+    'mask2former_shapes_6-3.py',
+    'ours_ade_100-50.py',
+    'ours_ade_semantic_100-50.py',
+    'ours_replay_ade_100-50.py',
+    'ours_replay_ade_semantic_100-50.py',
+    'ours_replay_shapes_6-3.py',
+    'ours_replay_shapes_semantic_6-3.py',
+    'ours_shapes_6-3.py',
+    'ours_shapes_semantic_6-3.py',
     'simcis_ade_100-5.py',
     'simcis_ade_100-10.py',
     'simcis_ade_semantic_100-5.py',

@@ -207,6 +207,8 @@ class TestTwoProcesses:
     def test_page(self, distributed):
         work_dir, output, _ = distributed
         assert '<h2 id="pseudo-labels">' in (work_dir / 'report.html').read_text()
+        # each step writes it anew
+        assert output.count(f'page of the run: {work_dir}/report.html\n') == 3
         assert 'The run goes on' not in output
         for entry in runs.read_summary(work_dir)['steps']:
             kept = read_evaluation(work_dir / f'step{entry["step"]}')

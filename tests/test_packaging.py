@@ -119,6 +119,10 @@ class TestWheel:
         package, *configs = found.split()
         assert Path(package, '.mim', 'tools', 'train.py').is_file()
         assert len(configs) == 1
+        # so does the command, outside of a checkout
+        command = (sys.executable, '-m', 'mmcomformer')
+        listed = succeed(*command, cwd=tmp_path, PYTHONPATH=str(tmp_path / 'site'))
+        assert '  check_dataset ' in listed
         # and so do the tools themselves, which mim runs with the name as it is
         code = (
             'from mmcomformer.config_files import find_config\n'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 
@@ -61,7 +62,7 @@ def main() -> int:
             device=args.device,
             overwrite=args.overwrite,
         )
-        alone = len(args.images) == 1
+        alone = len(args.images) == 1 and os.path.isfile(args.images[0])
         drawn = run_demo(demo, show)
     return int(any(result.fault for result in drawn))
 

@@ -15,7 +15,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', help='path of the config')
+    parser.add_argument('config', help='path of the config, or its name')
     parser.add_argument('checkpoint', help='path of the checkpoint')
     parser.add_argument(
         '--step', type=int, help='the step of the checkpoint; read from it by default'

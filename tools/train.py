@@ -11,7 +11,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Train and evaluate the steps of a continual scenario, all of them by default.'
     )
-    parser.add_argument('config', help='path of the config')
+    parser.add_argument('config', help='path of the config, or its name')
     parser.add_argument('--step', type=int, help='run this step only (as STEP=... does)')
     parser.add_argument('--work-dir', help='folder for the folders step0, step1, ... of the run')
     parser.add_argument(

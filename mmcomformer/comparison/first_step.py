@@ -9,19 +9,21 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
+from ..engine.hooks import SummaryHook
 from ..engine.hooks.previous_step_hook import find_hooks
 from ..engine.settings import settings_of
-from ..registry import MODELS
+from ..registry import HOOKS, MODELS
 from ..tasks import task_of
 
 
 def first_step_settings(cfg: Config) -> dict[str, Any]:
     """Return what the result of step 0 depends on, but for the seed.
 
-    Left out is what does nothing at step 0: hooks that start from the step before, losses that need
-    a teacher, frozen parts of later steps, how classes of later steps start, a memory, which is
-    empty, and what tells a class loss from the one that it is as long as there are no old classes
-    (its ``at_first_step``).
+    Left out is what does nothing at step 0: hooks that start from the step before or say themselves
+    that they are for later steps (``later_steps_only``), losses that need a teacher, frozen parts
+    of later steps, how classes of later steps start, a memory, which is empty, and what tells a
+    class loss from the one that it is as long as there are no old classes (its
+    ``at_first_step``).
 
     Args:
         cfg: The config of step 0, after :func:`~mmcomformer.engine.launch.prepare_device`.
@@ -31,7 +33,7 @@ def first_step_settings(cfg: Config) -> dict[str, Any]:
     cfg.custom_hooks = [
         hook
         for hook in cfg.get('custom_hooks') or ()
-        if hook not in inert and hook.get('type') != 'SummaryHook'
+        if hook not in inert and not _is_silent(hook['type'])
     ]
     settings = settings_of(cfg)
     settings.pop('randomness')
@@ -50,6 +52,12 @@ def first_step_settings(cfg: Config) -> dict[str, Any]:
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
             model[head]['loss_cls'] = _class_loss(loss)
     return settings
+
+
+def _is_silent(kind: Any) -> bool:
+    """Return whether hooks of a type leave what step 0 trains alone."""
+    found = HOOKS.get(kind) if isinstance(kind, str) else kind
+    return found is SummaryHook or getattr(found, 'later_steps_only', False)
 
 
 def _without_memory(node: Any) -> Any:

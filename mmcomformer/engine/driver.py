@@ -80,9 +80,9 @@ def _run(request: Request, console: Console) -> None:
         for index, plan in enumerate(plans):
             later = [other.cfg for other in plans[index + 1 :] if other.point.state != 'done']
             show = ConsoleHook(console, _count_iters(later))
-            axis = OneAxisHook(
-                _count_iters([*before, *(other.cfg for other in plans[:index])]) or 0
-            )
+            # what is only evaluated has no loop that counts its own
+            done = plans[: index + (plan.point.state == 'evaluate')]
+            axis = OneAxisHook(_count_iters([*before, *(other.cfg for other in done)]) or 0)
             with stopped_by_user(console, Path(plan.cfg.work_dir)) as interrupt:
                 _run_step(plan, begin, console, [show, axis, interrupt])
             gc.collect()

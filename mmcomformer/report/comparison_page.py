@@ -62,12 +62,12 @@ class Group:
         return Spread.of([_mean_of_steps(summary, key) for summary in self.summaries])
 
     def trainable(self) -> str:
-        """Return the trainable parameters of each step, or one number if they are equal."""
+        """Return the trainable parameters of the steps, or one number if they read alike."""
         found = [entry.get('trainable_parameters') for entry in self.first['steps']]
         if not found or None in found:
             return '-'
-        low, high = min(found), max(found)
-        return _millions(low) if low == high else f'{_millions(low)} to {_millions(high)}'
+        low, high = _millions(min(found)), _millions(max(found))
+        return low if low == high else f'{low} to {high}'
 
     def memory(self) -> str:
         """Return the largest peak of memory, and of what it is."""

@@ -70,14 +70,34 @@ def picture_row(
         maps: By caption, the maps to draw; None where one is missing.
         names: Names and colours of the classes.
     """
+    panels = [
+        Panel(caption, '' if drawn is None else _uri(drawn))
+        for caption, drawn in draw_panels(picture, maps, names)
+    ]
+    known = [codes for codes in maps.values() if codes is not None]
+    return PictureRow(picture.name, panels, names.legend(known) if known else [])
+
+
+def draw_panels(
+    picture: KeptPicture, maps: Mapping[str, NDArray[np.int32] | None], names: Names
+) -> list[tuple[str, NDArray[np.uint8] | None]]:
+    """Draw an image, and maps over it, as pictures of one size with their captions.
+
+    Args:
+        picture: The image.
+        maps: By caption, the maps to draw; None where one is missing.
+        names: Names and colours of the classes.
+
+    Returns:
+        Caption and picture, RGB; None in place of a map that is missing or of another size.
+    """
     image = picture.image()
-    panels = [Panel('image', _uri(_plain(image)))]
+    panels: list[tuple[str, NDArray[np.uint8] | None]] = [('image', _plain(image))]
     for caption, codes in maps.items():
         fits = codes is not None and codes.shape == image.shape[:2]
         drawn = _drawn(image, names.segments(codes)) if fits and codes is not None else None
-        panels.append(Panel(caption, '' if drawn is None else _uri(drawn)))
-    known = [codes for codes in maps.values() if codes is not None]
-    return PictureRow(picture.name, panels, names.legend(known) if known else [])
+        panels.append((caption, drawn))
+    return panels
 
 
 def _drawn(image: NDArray[np.uint8], segments: Sequence[Segment]) -> NDArray[np.uint8]:

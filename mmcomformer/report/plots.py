@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
@@ -42,6 +43,7 @@ COLOURS = (
 )  # fmt: skip
 """Colours of lines, readable on white and on nearly black."""
 _SIZE = 6.2, 3.2
+_MOST_WITH_NUMBERS = 40
 _NO_METADATA = {'Date': None, 'Creator': None}
 _DASHES = ('-', '--', ':', '-.')
 
@@ -104,7 +106,8 @@ def line_plot(
             axes.yaxis.set_major_formatter(lambda value, _: f'{value:g}')
             axes.yaxis.set_minor_formatter(NullFormatter())
         if from_zero and all(y >= 0 for points in lines.values() for _, y in points):
-            axes.set_ylim(bottom=0)
+            # room for the marks of the highest points
+            axes.set_ylim(0, 1.06 * axes.dataLim.y1 if axes.dataLim.y1 > 0 else 1)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         axes.grid(color=_INK, alpha=0.12)
@@ -140,6 +143,41 @@ def matrix_plot(values: NDArray[np.float64], rows: Sequence[str], columns: Seque
     return Markup('<img class="matrix" alt="{}" src="{}">').format(
         'confusion of the classes', data_uri(file.getvalue(), 'image/png')
     )
+
+
+def heat_map(
+    values: NDArray[np.float64], rows: Sequence[str], columns: Sequence[str], *, title: str
+) -> NDArray[np.uint8]:
+    """Draw percentages as a picture for programs that show no page, NaN left empty.
+
+    Args:
+        values: 0 to 100, (rows, columns).
+        rows: Names at the left.
+        columns: Names on top.
+        title: What the values are.
+
+    Returns:
+        The picture, RGB, uint8.
+    """
+    large = len(rows) > _MOST_WITH_NUMBERS
+    with rc_context({**_STYLE, 'font.size': 6 if large else 9}):
+        height = (0.1 if large else 0.24) * len(rows) + 1.2
+        figure = Figure(figsize=(2.6 + 0.6 * len(columns), height), layout='constrained', dpi=120)
+        axes = figure.add_subplot()
+        axes.imshow(values, cmap='Blues', vmin=0, vmax=100, interpolation='nearest', aspect='auto')
+        axes.set_xticks(range(len(columns)), columns)
+        axes.xaxis.tick_top()
+        axes.set_yticks(range(len(rows)), [_plain(short(name)) for name in rows])
+        axes.set_title(title)
+        for (row, column), value in np.ndenumerate(values):
+            if not large and not np.isnan(value):
+                colour = 'white' if value > 60 else 'black'
+                axes.text(column, row, f'{value:.1f}', ha='center', va='center', color=colour)
+        canvas = FigureCanvasAgg(figure)
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', 'Glyph .* missing from', UserWarning)
+            canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def short(name: str, longest: int = 22) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..outputs import check_outputs, output_file
-from ..tables import format_value
+from ..tables import format_value, join_names
 from .plots import heat_colour
 
 
@@ -22,7 +22,9 @@ def render(template: str, content: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(value=format_value, minutes=_minutes, count=_count)
+    environment.filters.update(
+        value=format_value, minutes=_minutes, count=_count, listed=join_names
+    )
     environment.globals.update(heat=heat_colour)
     return environment.get_template(template).render(**content)
 

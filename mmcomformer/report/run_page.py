@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from ..evaluation.groups import GROUPS, mean
 from ..evaluation.summary import FILE_NAME, FOREGROUND, Summary, missing_steps, read_summary
+from ..tables import join_names
 from ..tasks import task_named
 from .collected import (
     Evaluation,
+    KeptPicture,
     PseudoLabelQuality,
     read_evaluation,
     read_pseudo_labels,
@@ -155,8 +159,12 @@ def _confusion_content(
         'missing': None,
         'table': None if large else table,
         'picture': matrix_plot(table.shares / 100, table.rows, table.columns) if large else None,
-        'takers': [(history, table.takers(history.name)) for history in lost[:MOST_LISTED]],
+        'takers': [(h, _takers(table, h.name)) for h in lost[:MOST_LISTED]],
     }
+
+
+def _takers(table: ConfusionTable, name: str) -> str:
+    return join_names([f'{taker} {share:.1f} %' for taker, share in table.takers(name)])
 
 
 def _picture_content(
@@ -174,19 +182,31 @@ def picture_rows(
     if not known:
         return []
     last = known[max(known)]
+    names = Names(last.classes, last.palette)
+    return [
+        picture_row(picture, maps, names)
+        for picture, maps in chosen_pictures(known, steps, histories)
+    ]
+
+
+def chosen_pictures(
+    known: Mapping[int, Evaluation], steps: Sequence[int], histories: Sequence[ClassHistory]
+) -> Iterator[tuple[KeptPicture, dict[str, NDArray[np.int32] | None]]]:
+    """Yield the images of a page, each with its maps by caption; None where one was not kept."""
+    last = known[max(known)]
     by_step = {step: {p.name: p for p in e.pictures} for step, e in known.items()}
-    rows = []
     for picture in choose_pictures(last.pictures, rankings(last.classes, histories)):
         found = {step: by_step.get(step, {}).get(picture.name) for step in steps}
-        maps = {
-            'ground truth': picture.maps['truth'],
-            **{
-                f'after step {step}': None if kept is None else kept.maps['prediction']
-                for step, kept in found.items()
+        yield (
+            picture,
+            {
+                'ground truth': picture.maps['truth'],
+                **{
+                    f'after step {step}': None if kept is None else kept.maps['prediction']
+                    for step, kept in found.items()
+                },
             },
-        }
-        rows.append(picture_row(picture, maps, Names(last.classes, last.palette)))
-    return rows
+        )
 
 
 def rankings(classes: Sequence[str], histories: Sequence[ClassHistory]) -> list[list[int]]:

@@ -12,6 +12,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from mmengine.visualization import TensorboardVisBackend
 from small_runs import CONFIG, hash_of, small_options
 
 from mmcomformer.engine import driver
@@ -147,7 +148,18 @@ class TestResume:
             options['default_hooks.checkpoint.rule'] = 'greater'
         last = drop_last_entry(work_dir)
         monkeypatch.setattr(Runner, 'train', None)
+        shown = []
+        monkeypatch.setattr(
+            TensorboardVisBackend,
+            'add_scalars',
+            lambda self, values, step=0, *args: shown.append((step, values.get('continual/PQ'))),
+        )
+        options['visualizer.vis_backends'] = [{'type': 'TensorboardVisBackend'}]
         self.resume(copied_run)
+        # trackers see it where the training of the last of three steps ended
+        entries = json.loads((work_dir / 'summary.json').read_text())['steps']
+        iters = sum(entry['train_iters'] for entry in entries)
+        assert [(step, value is not None) for step, value in shown] == [(iters, True)]
         again = json.loads((work_dir / 'summary.json').read_text())['steps'][-1]
         assert again['metrics'] == last['metrics']
         assert again['train_images'] == last['train_images']

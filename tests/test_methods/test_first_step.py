@@ -10,6 +10,7 @@ from mmcomformer.engine.request import Request, load_config
 from mmcomformer.engine.scenario_config import scenario_of
 
 QUERIES = ['finetune', 'mib', 'plop', 'comformer']
+SIGMOID = ['balconpas', 'ours']
 PIXELS = ['per_pixel', 'per_pixel_mib', 'per_pixel_plop']
 
 
@@ -50,7 +51,12 @@ def weights_after_two_iterations(name):
 
 @pytest.mark.parametrize(
     ('methods', 'scenario'),
-    [(QUERIES, 'shapes_6-3'), (QUERIES, 'shapes_semantic_6-3'), (PIXELS, 'shapes_semantic_6-3')],
+    [
+        (QUERIES, 'shapes_6-3'),
+        (QUERIES, 'shapes_semantic_6-3'),
+        (SIGMOID, 'shapes_6-3'),
+        (PIXELS, 'shapes_semantic_6-3'),
+    ],
 )
 def test_weights_are_the_same_to_the_last_bit(methods, scenario):
     first, *others = [weights_after_two_iterations(f'{name}_{scenario}.py') for name in methods]

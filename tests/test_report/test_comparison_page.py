@@ -33,19 +33,19 @@ def test_sections_and_nothing_missing(folders, tmp_path):
 
 def test_table_has_mean_and_spread_over_seeds(folders, tmp_path):
     page = page_of(folders, tmp_path)
-    header, ours, theirs = page.table('table')
-    assert (ours[:5], theirs[:5]) == (
-        ['Ours', 'toy', '2 + 1 + 1 overlap', '2', '0, 1'],
-        ['Theirs', 'toy', '2 + 1 + 1 overlap', '1', '5'],
-    )
+    header, ours, theirs, *costs = page.table('table')
+    assert (ours[:3], theirs[:3]) == (['Ours', '2', '0, 1'], ['Theirs', '1', '5'])
     found = [figures(make_run(tmp_path / f'again{seed}', seed=seed)) for seed in (0, 1, 5)]
-    for column, cell, single in zip(header[5:11], ours[5:11], theirs[5:11], strict=True):
+    for column, cell, single in zip(header[3:9], ours[3:9], theirs[3:9], strict=True):
         key = column.removeprefix('PQ ')
         values = [of_run[key] for of_run in found]
         mean, sd = statistics.fmean(values[:2]), statistics.stdev(values[:2])
         assert cell == f'{mean:.2f} ± {sd:.2f}'
         assert single == f'{values[2]:.2f}'
-    assert ours[11:] == ['4.00 M', '0.125 ± 0.000', '321 (process)']
+    assert ours[9:] == ['2 + 1 + 1 overlap']
+    assert costs[1] == ['Ours', '4.00 M', '0.125 ± 0.000', '321 (process)']
+    assert costs[2] == ['Theirs', '4.00 M', '0.125', '321 (process)']
+    assert f'Ours: toy, {folders[0]}' in page.text
 
 
 def test_classes_and_differences(folders, tmp_path):
@@ -55,12 +55,19 @@ def test_classes_and_differences(folders, tmp_path):
         for seed in (0, 1, 5)
     ]
     rows = page.table('classes')
-    assert rows[0] == ['class', 'Ours', 'Theirs', 'Theirs − Ours']
-    for name, ours, theirs, difference in rows[1:]:
+    assert [rows[0], rows[5]] == [['class', 'Ours', 'Theirs'], ['class', 'Theirs']]
+    assert 'Difference to Ours (points)' in page.text
+    for (name, ours, theirs), (again, difference) in zip(rows[1:5], rows[6:], strict=True):
         values = [of_run[name]['PQ'] for of_run in finals]
         mean = statistics.fmean(values[:2])
         assert (ours, theirs) == (f'{mean:.2f}', f'{values[2]:.2f}')
-        assert difference == f'{values[2] - mean:+.2f}'
+        assert (again, difference) == (name, f'{values[2] - mean:+.2f}')
+
+
+def test_one_group_has_no_differences(folders, tmp_path):
+    page = page_of(folders[:2], tmp_path)
+    assert 'Difference to' not in page.text
+    assert len(page.table('classes')) == 5
 
 
 def test_the_same_pictures_side_by_side(folders, tmp_path):
@@ -74,7 +81,7 @@ def test_names_that_methods_do_not_tell_apart(tmp_path):
         make_run(tmp_path / name, config=name)
     make_run(tmp_path / 'z', (2, 2), config='y')
     page = page_of([tmp_path / name for name in 'xyz'], tmp_path)
-    assert [row[0] for row in page.table('table')[1:]] == [
+    assert [row[0] for row in page.table('table')[1:4]] == [
         'CoMFormer, x, 2 + 1 + 1 overlap',
         'CoMFormer, y, 2 + 1 + 1 overlap',
         'CoMFormer, y, 2 + 2 overlap',
@@ -95,7 +102,8 @@ def test_run_without_steps_and_unfinished_run(tmp_path):
     page = page_of([tmp_path / 'a', tmp_path / 'b'], tmp_path)
     assert f'{tmp_path}/a: no results of step 2.' in page.text
     assert f'{tmp_path}/b: no results of step 0, 1, 2.' in page.text
-    assert page.table('table')[2][5:] == ['-'] * 9
+    assert page.table('table')[2][3:] == [*['-'] * 6, '2 + 1 + 1 overlap']
+    assert page.table('table')[5][1:] == ['-', '-', '-']
     assert 'None of the runs has results' in page_of([tmp_path / 'b'], tmp_path).text
 
 
@@ -117,7 +125,8 @@ def test_no_common_images(folders, tmp_path):
 def test_joint_training_is_a_point_beside_the_curves(folders, tmp_path):
     make_run(tmp_path / 'joint', (4,), method='Joint')
     page = page_of([folders[0], tmp_path / 'joint'], tmp_path)
-    assert page.table('table')[2][:3] == ['Joint', 'toy', '4 overlap']
+    row = page.table('table')[2]
+    assert (row[0], row[-1]) == ('Joint', '4 overlap')
 
 
 def test_early_summary_without_costs(tmp_path):
@@ -125,15 +134,16 @@ def test_early_summary_without_costs(tmp_path):
     for entry in summary['steps']:
         del entry['machine'], entry['seconds_per_iter'], entry['trainable_parameters']
     write_summary(tmp_path / 'a' / 'summary.json', summary)
-    assert page_of([tmp_path / 'a'], tmp_path).table('table')[1][11:] == ['-', '-', '-']
+    assert page_of([tmp_path / 'a'], tmp_path).table('table')[3][1:] == ['-', '-', '-']
 
 
 def test_parameters_that_grow(tmp_path):
     summary = make_run(tmp_path / 'a')
-    summary['steps'][2]['trainable_parameters'] = 500_000
-    write_summary(tmp_path / 'a' / 'summary.json', summary)
-    row = page_of([tmp_path / 'a'], tmp_path).table('table')[1]
-    assert row[11] == '0.50 M to 4.00 M'
+    # what differs by less than is written is one number
+    for count, shown in ((500_000, '0.50 M to 4.00 M'), (4_000_100, '4.00 M')):
+        summary['steps'][2]['trainable_parameters'] = count
+        write_summary(tmp_path / 'a' / 'summary.json', summary)
+        assert page_of([tmp_path / 'a'], tmp_path).table('table')[3][1] == shown
 
 
 def test_names_are_escaped(tmp_path):
@@ -142,7 +152,7 @@ def test_names_are_escaped(tmp_path):
     path = write_comparison_page([tmp_path / '<i>', tmp_path / 'ä & "b"'], tmp_path / 'c.html')
     assert '<script' not in path.read_text()
     page = Page(path.read_text())
-    assert [row[0] for row in page.table('table')[1:]] == ['<script>x</script>', '🐈 & $y$']
+    assert [row[0] for row in page.table('table')[1:3]] == ['<script>x</script>', '🐈 & $y$']
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,16 @@
 """The page of a run: what it says, and what it says when something is missing."""
 
+import dataclasses
 import json
 import os
+import re
 
 import pytest
 from report_runs import Page, make_entry, make_run
 
 from mmcomformer.evaluation.summary import merge_step, write_summary
 from mmcomformer.report import run_page
+from mmcomformer.report.collected import read_evaluation, write_evaluation
 from mmcomformer.report.run_page import write_run_page
 from mmcomformer.scenario import Scenario
 
@@ -220,6 +223,23 @@ def test_another_summary(tmp_path, change):
     assert not (tmp_path / 'report.html').exists()
 
 
+def test_a_class_that_no_image_shows(tmp_path):
+    summary = make_run(tmp_path)
+    for entry in summary['steps']:
+        entry['per_class']['class1'] = dict.fromkeys(entry['per_class']['class1'])
+        folder = tmp_path / f'step{entry["step"]}'
+        kept = read_evaluation(folder)
+        kept.confusion[1] = 0
+        write_evaluation(folder, dataclasses.replace(kept, per_class=entry['per_class']))
+    write_summary(tmp_path / 'summary.json', summary)
+    page = page_of(tmp_path)
+    assert page.table('classes')[2] == ['class1', '0', '-', '-', '-']
+    assert 'A dash: not taught yet, or on none of the images.' in page.text
+    assert 'class1' not in page.text.split('Lost most')[1].split('Who took whom')[0]
+    shares = next(row for row in page.table('confusion') if row[0] == 'class1')
+    assert shares == ['class1', *'-----', '0']
+
+
 def test_an_early_summary_without_machine(tmp_path):
     summary = make_run(tmp_path, (1, 1))
     for entry in summary['steps']:
@@ -243,6 +263,21 @@ def test_names_are_escaped(tmp_path):
     page = Page(path.read_text())
     assert [row[0] for row in page.table('classes')[1:6]] == NAMES
     assert 'A & "B"' in page.text
+
+
+def test_names_with_commas_are_told_apart(tmp_path):
+    make_run(tmp_path, (2, 1), names=['painting, picture', 'sofa', 'tree'], images=0, seed=1)
+    page = page_of(tmp_path)
+    assert [row[9] for row in page.table('run')[1:]] == ['painting, picture; sofa', 'tree']
+    [takers] = [row[2] for row in page.table('confusion') if row[0] == 'sofa' and len(row) == 3]
+    assert re.fullmatch(r'\S.* \d+\.\d %(; \S.* \d+\.\d %)+', takers)
+
+
+@pytest.mark.parametrize('steps', [4, 5])
+def test_many_steps_have_the_width_of_the_page(tmp_path, steps):
+    make_run(tmp_path, (1,) * steps, images=0)
+    section = write_run_page(tmp_path).read_text().split('id="classes"')[1].split('<table')[0]
+    assert ('class="columns"' in section) == (steps == 4)
 
 
 @pytest.mark.parametrize('increments', [(1,), (100, 100)], ids=['1 class', '200 classes'])

@@ -13,7 +13,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', help='path of the config')
+    parser.add_argument('config', help='path of the config, or its name')
     parser.add_argument('--step', type=int, help='the step (default: STEP, or 0)')
     parser.add_argument('--out-dir', help='write PNG files here; without it, show a window')
     parser.add_argument(

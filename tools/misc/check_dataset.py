@@ -14,7 +14,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', help='path of the config')
+    parser.add_argument('config', help='path of the config, or its name')
     parser.add_argument('--json', metavar='FILE', help='write the whole report into this file')
     parser.add_argument(
         '--overwrite', action='store_true', help='replace a FILE that this tool did not write'

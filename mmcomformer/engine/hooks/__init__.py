@@ -13,6 +13,7 @@ from .report_hook import ReportHook
 from .safe_checkpoint_hook import SafeCheckpointHook
 from .summary_hook import SummaryHook
 from .teacher_hook import TeacherHook
+from .weight_fusion_hook import WeightFusionHook
 
 __all__ = [
     'BroadcastBuffersHook',
@@ -27,4 +28,5 @@ __all__ = [
     'SafeCheckpointHook',
     'SummaryHook',
     'TeacherHook',
+    'WeightFusionHook',
 ]

@@ -14,7 +14,7 @@ from torch import nn
 from ...evaluation.groups import GROUPS
 from ...evaluation.seen_class_metric import SeenClassMetric
 from ...scenario import Scenario
-from ...tables import format_value
+from ...tables import format_value, join_names
 from ..console import Console
 from ..scenario_config import scenario_of
 from .previous_step_hook import PreviousStepHook, unwrap_model
@@ -162,7 +162,8 @@ def describe_step(runner: Runner) -> str:
 
 def _names(classes: Sequence[str]) -> str:
     more = len(classes) - _SHOWN
-    return ', '.join(classes[:_SHOWN]) + (f', and {more} more' if more > 0 else '')
+    shown = [*classes[:_SHOWN], *([f'and {more} more'] if more > 0 else [])]
+    return join_names(shown)
 
 
 def _teacher(hooks: Iterable[Hook]) -> str | None:

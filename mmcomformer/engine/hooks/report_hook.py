@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -26,9 +27,19 @@ from ...report.collected import (
 )
 from ...report.picture_pool import PicturePool
 from ...tasks import task_of
+from ..console import tell
 from ..pseudo_label_diagnosis import MOST_IMAGES, diagnose
 from .previous_step_hook import unwrap_model
 from .summary_hook import SummaryHook, summary_path
+
+_CONSEQUENCES = {
+    'pseudo-labels': 'pseudo-labels were not diagnosed',
+    'pictures': 'pictures were not kept',
+    'evaluation': 'the evaluation was not kept',
+    'page': 'the page of the run was not written',
+    'trackers': 'trackers were not given pictures',
+}
+"""What it means that a part of the work failed."""
 
 
 @HOOKS.register_module()
@@ -39,8 +50,9 @@ class ReportHook(Hook):
     the labels that the step hides (:mod:`..pseudo_label_diagnosis`). The evaluation at the end of a
     step leaves the confusion of the classes, and pictures of the images that
     :class:`~mmcomformer.report.picture_pool.PicturePool` chooses. Both go into the folder of the
-    step. Without a :class:`SummaryHook` nothing is collected. Nothing here can end a run: what
-    fails costs a warning with the reason.
+    step. The heat map of the classes and the pictures also go to the trackers of the visualizer,
+    such as TensorBoard. Without a :class:`SummaryHook` nothing is collected. Nothing here can end a
+    run: what fails costs a warning with the reason. The log says how long it took.
 
     Args:
         enabled: Whether to do anything at all.
@@ -62,6 +74,7 @@ class ReportHook(Hook):
         self.pseudo_label_images = pseudo_label_images
         self._pool: PicturePool | None = None
         self._keeps_pictures = True
+        self._seconds: dict[str, float] = {}
 
     def before_train(self, runner: Runner) -> None:
         """Diagnose the pseudo-labels, unless the step resumes."""
@@ -69,7 +82,7 @@ class ReportHook(Hook):
         makes_some = getattr(model, 'pseudo_labeller', None) is not None
         first = is_main_process() and runner.iter == 0 and self._summary_hook(runner) is not None
         if makes_some and first and self.pseudo_label_images:
-            _try(runner, lambda: self._diagnose(runner, model), 'pseudo-labels were not diagnosed')
+            self._try(runner, 'pseudo-labels', lambda: self._diagnose(runner, model))
 
     def _diagnose(self, runner: Runner, model: Any) -> None:
         dataset = _incremental(runner.train_dataloader.dataset)
@@ -107,7 +120,7 @@ class ReportHook(Hook):
         if self._pool is None or not self._keeps_pictures:
             return
         for sample in outputs or ():
-            if not _try(runner, partial(self._offer, runner, sample), 'pictures were not kept'):
+            if not self._try(runner, 'pictures', partial(self._offer, runner, sample)):
                 # the others would fail too, each with a warning
                 self._keeps_pictures = False
                 return
@@ -134,7 +147,7 @@ class ReportHook(Hook):
         # all processes come here
         pools = all_gather_object(self._pool)
         if is_main_process():
-            _try(runner, lambda: self._write(runner, pools), 'the evaluation was not kept')
+            self._try(runner, 'evaluation', lambda: self._write(runner, pools))
 
     def _write(self, runner: Runner, pools: Sequence[PicturePool]) -> None:
         metric = next(m for m in runner.val_evaluator.metrics if isinstance(m, SeenClassMetric))
@@ -153,10 +166,29 @@ class ReportHook(Hook):
         write_evaluation(runner.work_dir, evaluation)
 
     def after_val(self, runner: Runner) -> None:
-        """Write the page, after the summary."""
+        """Write the page, after the summary, and show its pictures to the trackers."""
         if self._pool is not None and is_main_process():
-            _try(runner, lambda: _write_page(runner), 'the page of the run was not written')
-        self._pool = None
+            # what is wrong with the files of the run is said once
+            if self._try(runner, 'page', lambda: _write_page(runner)):
+                self._try(runner, 'trackers', lambda: _show_pictures(runner))
+            parts = ', '.join(f'{part} {took:.1f}' for part, took in self._seconds.items())
+            total = sum(self._seconds.values())
+            runner.logger.info(f'the page of the run took {total:.1f} s ({parts})')
+        self._pool, self._seconds = None, {}
+
+    def _try(self, runner: Runner, part: str, action: Callable[[], Any]) -> bool:
+        """Do a part of the work that must not end a run; return whether it was done."""
+        begun = time.perf_counter()
+        try:
+            action()
+        except Exception as error:  # noqa: BLE001 - whatever fails, the training is worth more
+            reason = f'{type(error).__name__}: {error}'
+            runner.logger.warning(f'{_CONSEQUENCES[part]}: {reason}. The run goes on')
+            return False
+        finally:
+            took = time.perf_counter() - begun
+            self._seconds[part] = self._seconds.get(part, 0.0) + took
+        return True
 
 
 def _num_classes(runner: Runner) -> int:
@@ -167,7 +199,14 @@ def _write_page(runner: Runner) -> None:
     # matplotlib and jinja2 are not needed before
     from ...report.run_page import write_run_page
 
-    write_run_page(summary_path(runner).parent)
+    tell(f'page of the run: {write_run_page(summary_path(runner).parent)}')
+
+
+def _show_pictures(runner: Runner) -> None:
+    from ...report.tracker_pictures import tracker_pictures
+
+    for name, picture in tracker_pictures(summary_path(runner).parent).items():
+        runner.visualizer.add_image(name, picture, step=runner.iter)
 
 
 def _with_nothing(codes: Any, num_classes: int) -> np.ndarray:
@@ -182,14 +221,3 @@ def _incremental(dataset: Any) -> IncrementalDataset | None:
         return dataset
     inner = [getattr(dataset, 'dataset', None), *getattr(dataset, 'datasets', ())]
     return next((found for d in inner if d is not None and (found := _incremental(d))), None)
-
-
-def _try(runner: Runner, action: Callable[[], Any], consequence: str) -> bool:
-    """Do something that must not end a run; return whether it was done."""
-    try:
-        action()
-    except Exception as error:  # noqa: BLE001 - whatever fails, the training is worth more
-        reason = f'{type(error).__name__}: {error}'
-        runner.logger.warning(f'{consequence}: {reason}. The run goes on')
-        return False
-    return True

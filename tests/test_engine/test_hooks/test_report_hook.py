@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import PixelData
+from report_runs import make_run
 from several import run_two
 from small_runs import CONFIG, hash_of
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mmcomformer.engine import driver
 from mmcomformer.engine.checkpoint import previous_checkpoint, read_checkpoint
@@ -219,11 +222,55 @@ def test_what_cannot_be_written_costs_a_warning(
     def fail(*args):
         raise OSError('disk full')
 
-    monkeypatch.setattr('mmcomformer.engine.hooks.report_hook._write_page', lambda runner: None)
+    for name in ('_write_page', '_show_pictures'):
+        monkeypatch.setattr(f'mmcomformer.engine.hooks.report_hook.{name}', lambda runner: None)
     monkeypatch.setattr(f'mmcomformer.engine.hooks.report_hook.{broken}', fail)
     runner = make_runner(tmp_path)
     evaluate(runner, images, [0, 1, 2]).after_val(runner)
     assert [record.message for record in caplog.records] == [message]
+
+
+def test_trackers_are_shown_the_classes_and_the_pictures(finished_run):
+    """Once per step, at the iteration of the whole run at which the step ended."""
+    work_dir = finished_run[0]
+    summary = json.loads((work_dir / 'summary.json').read_text())
+    ended = 0
+    for entry in summary['steps']:
+        ended += entry['train_iters']
+        [file] = work_dir.glob(f'step{entry["step"]}/*/vis_data/events.out.tfevents.*')
+        events = EventAccumulator(str(file))
+        events.Reload()
+        images = {name: events.Images(name) for name in events.Tags()['images']}
+        assert {name: [image.step for image in shown] for name, shown in images.items()} == {
+            'class_by_step': [ended],
+            'predictions': [ended],
+        }
+        # image, ground truth, and the predictions after the last two steps
+        panels = 2 + min(entry['step'] + 1, 2)
+        width = images['predictions'][0].width
+        assert (width - 10) // panels - 10 == 256
+
+
+def test_trackers_that_fail_cost_a_warning(tmp_path, images, caplog, monkeypatch):
+    make_run(tmp_path)
+
+    def fail(name, picture, step):
+        raise OSError(f'{name}: the server does not answer')
+
+    monkeypatch.setattr('mmcomformer.engine.hooks.report_hook._write_page', lambda runner: None)
+    runner = make_runner(tmp_path)
+    runner.iter, runner.visualizer = 40, SimpleNamespace(add_image=fail)
+    with caplog.at_level(logging.INFO):
+        evaluate(runner, images, [0, 1, 2]).after_val(runner)
+    warning, told = [record.message for record in caplog.records]
+    assert warning == (
+        'trackers were not given pictures: OSError: class_by_step: the server does not answer. '
+        'The run goes on'
+    )
+    assert re.fullmatch(
+        r'the page of the run took \d+\.\d s \(pictures .+, evaluation .+, page .+, trackers .+\)',
+        told,
+    )
 
 
 def test_page_without_summary_costs_a_warning(tmp_path, images, caplog):

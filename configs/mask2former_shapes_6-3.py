@@ -1,0 +1,10 @@
+# upper bound with sigmoid masks for comformer_shapes_6-3.py: all classes at once, as many
+# iterations as its steps have together
+_base_ = ['_base_/shapes_panoptic_tiny.py', '_base_/methods/{{$METHOD:mask2former}}.py']
+from mmcomformer.recipe import complete
+
+scenario = dict(increments=[12])
+schedule = dict(base_iters=2000)
+# the classes that comformer_shapes_6-3.py learns at step 0 count as base
+val_evaluator = test_evaluator = dict(num_base=6)
+complete(globals(), '{{fileBasenameNoExtension}}')

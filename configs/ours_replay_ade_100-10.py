@@ -1,0 +1,5 @@
+_base_ = ['_base_/ade20k_panoptic_r50.py', '_base_/methods/{{$METHOD:ours_replay}}.py']
+from mmcomformer.recipe import complete
+
+scenario = dict(increments=[100] + [10] * 5)
+complete(globals(), '{{fileBasenameNoExtension}}')

@@ -1,0 +1,7 @@
+# ours on the scenario of comformer_shapes_4-1.py
+_base_ = ['_base_/shapes_panoptic_tiny.py', '_base_/methods/{{$METHOD:ours}}.py']
+from mmcomformer.recipe import complete
+
+scenario = dict(increments=[4] + [1] * 8)
+schedule = dict(later_iters=200)
+complete(globals(), '{{fileBasenameNoExtension}}')
