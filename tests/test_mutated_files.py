@@ -39,7 +39,7 @@ from mmcomformer.evaluation.summary_tables import format_per_class, format_summa
 from mmcomformer.model_converters.files import read_detectron2
 from mmcomformer.scenario import Scenario
 
-READERS = 9
+READERS = 8
 TOTAL = int(os.environ.get('FUZZ', '300'))
 PACKAGE = os.path.dirname(mmcomformer.__file__)
 ERRORS = (FileNotFoundError, ValueError, RuntimeError, TypeError)
@@ -459,3 +459,9 @@ def test_huge_pictures(tmp_path):
     assert outcome(lambda path: read_panoptic_png(str(path)), path) is None
     path.write_bytes(with_size(encoded(LABELS), 100_000, 100_000))
     assert outcome(read_label_map, path) is None
+
+
+def test_as_many_inputs_as_asked_for():
+    tests = [value for name, value in globals().items() if name.startswith('test_')]
+    assert sum(hasattr(test, 'hypothesis') for test in tests) == READERS
+    assert READERS * fuzzed.max_examples >= TOTAL

@@ -10,23 +10,17 @@ from typing import Any
 from ..evaluation.summary import FILE_NAME, TIMES
 from .checkpoint import previous_checkpoint, read_checkpoint
 
-_PARTS = (
-    'state_dict',
-    'ema_state_dict',
-    'optimizer',
-    'param_schedulers',
-    'random_states',
-    'data_position',
-)
+# what else a checkpoint holds says when and where it was written
+_PARTLY_COMPARED = ('meta', 'message_hub')
 _TIMES = ('time', 'data_time', 'memory')
 
 
 def compare_runs(expected: Path, found: Path) -> list[str]:
     """Compare two runs bit by bit, times aside.
 
-    Compared are, of each step, weights, optimizer, schedules, random generators, the place in the
-    data and the histories of the losses in its last checkpoint, and every line that a visualizer
-    backend logged into ``scalars.json``; and the summary.
+    Compared are, of each step, all that its last checkpoint holds (weights, optimizer, schedules,
+    random generators, the place in the data, what the method remembers, histories of the losses),
+    and every line that a visualizer backend logged into ``scalars.json``; and the summary.
 
     Args:
         expected: Folder of the undisturbed run.
@@ -56,7 +50,7 @@ def _checkpoint(folder: Path) -> dict[str, Any]:
         if key.startswith('train/') and not key.endswith('time')
     }
     meta = {key: checkpoint['meta'][key] for key in ('iter', 'epoch', 'seed')}
-    parts = {key: checkpoint[key] for key in _PARTS if key in checkpoint}
+    parts = {key: part for key, part in checkpoint.items() if key not in _PARTLY_COMPARED}
     return {**parts, 'meta': meta, 'histories': histories}
 
 

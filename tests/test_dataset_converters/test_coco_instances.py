@@ -1,16 +1,19 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
 from downloads import HEIGHT, WIDTH, annotation_of, as_categories, box, photo, runs, save
 from mmengine.registry import DATASETS
 from pycocotools import mask as coco_mask
+from several import run_together
 
 from mmcomformer.dataset_converters.coco_instances import (
     CocoInstancesSources,
     convert_coco_instances,
 )
 from mmcomformer.datasets.coco_masks import decode_mask, text_runs
+from mmcomformer.outputs import RECORD
 
 CAT, DOG, SKY, SEA = 1, 5, 40, 41
 
@@ -62,6 +65,18 @@ def usual(instances):
     instances.add(7, CAT, [])
     instances.add(3, DOG, [[100, 100, 110, 100, 110, 110]])
     return instances.write()
+
+
+def test_several_processes_at_once(usual):
+    """All end well, and what they leave is what one leaves."""
+    run_together(lambda _: convert(usual), 4)
+    out = usual.root / 'out'
+    left = {path.relative_to(out): path for path in out.rglob('*') if path.is_file()}
+    content = {name: path.read_bytes() for name, path in left.items() if name.name != RECORD}
+    assert not [name for name in left if name.suffix == '.tmp']
+    shutil.rmtree(out)
+    convert(usual)
+    assert {name: (out / name).read_bytes() for name in content} == content
 
 
 def test_every_pixel(usual):

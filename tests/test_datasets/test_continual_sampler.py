@@ -3,12 +3,13 @@
 import itertools
 import pickle
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from mmengine.dataset import BaseDataset, InfiniteSampler, RepeatDataset
-from mmengine.registry import DATA_SAMPLERS
+from mmengine.registry import DATA_SAMPLERS, DefaultScope
 from mmengine.runner import Runner
 from small_runs import CONFIG, small_options
 from torch.utils.data import DataLoader
@@ -186,3 +187,44 @@ def test_pipeline_of_a_config(shapes_root):
     assert torch.equal(*images)
     flips = [sample.flip for batch in drawn for sample in batch['data_samples']]
     assert len(set(flips)) == 2
+
+
+OF_TASKS = {
+    'comformer_shapes_instances_6-2.py': (0, 'panoptic_head'),
+    # their step 1 also shows images from memory
+    'balconpas_replay_shapes_6-3.py': (1, 'panoptic_head'),
+    'balconpas_replay_shapes_semantic_6-3.py': (1, 'decode_head'),
+}
+
+
+@pytest.mark.parametrize('name', OF_TASKS)
+def test_every_task_and_memory(name, shapes_root, processes, monkeypatch):
+    """Two workers, and two processes with half the batch each, load what one process does."""
+    monkeypatch.delenv('METHOD', raising=False)
+    step, head = OF_TASKS[name]
+    request = Request(
+        config=str(Path(CONFIG).with_name(name)),
+        cfg_options=small_options(shapes_root, head=head, **{'train_dataloader.batch_size': 4}),
+    )
+    cfg = load_config(request, step)
+    cfg.train_dataloader.dataset.pipeline.insert(1, {'type': 'SSDColorJitter'})
+
+    def load(batch_size=4, workers=0):
+        loader_cfg = {**cfg.train_dataloader, 'batch_size': batch_size, 'num_workers': workers}
+        with DefaultScope.overwrite_default_scope(cfg.default_scope):
+            loader = Runner.build_dataloader(loader_cfg, seed=0)
+        drawn = list(itertools.islice(iter(loader), 7))
+        return [
+            (sample.img_path, 'from_memory' in sample, image.numpy().tobytes())
+            for batch in drawn
+            for sample, image in zip(batch['data_samples'], batch['inputs'], strict=True)
+        ]
+
+    alone = load()
+    assert load(workers=2) == alone
+    for rank in range(2):
+        processes(rank, 2)
+        assert load(batch_size=2) == alone[rank::2]
+    assert any(from_memory for _, from_memory, _ in alone) == bool(step)
+    # an image that comes again is another one
+    assert len({image for *_, image in alone}) == len(alone) > len({path for path, *_ in alone})

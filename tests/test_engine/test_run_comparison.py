@@ -45,7 +45,17 @@ class TestDifferences:
         assert differences(torch.tensor(float('nan')), torch.tensor(float('nan'))) == []
 
 
-def write_run(folder, *, weight=1.0, loss=(0.5, 0.25), history=0.25, pq=30.0, lines=2, seconds=5.0):
+def write_run(
+    folder,
+    *,
+    weight=1.0,
+    loss=(0.5, 0.25),
+    history=0.25,
+    pq=30.0,
+    lines=2,
+    seconds=5.0,
+    drawn=3,
+):
     """Write what a run of one step leaves, as far as it is compared."""
     step = folder / 'step0'
     log = step / f'at-{seconds}' / 'vis_data'
@@ -53,6 +63,7 @@ def write_run(folder, *, weight=1.0, loss=(0.5, 0.25), history=0.25, pq=30.0, li
     checkpoint = {
         'state_dict': {'weight': torch.tensor([weight])},
         'optimizer': {'lr': 0.1},
+        'method_state': {'head.bank': {'drawn': torch.tensor(drawn)}},
         'meta': {'iter': 2, 'epoch': 0, 'seed': 0, 'time': seconds},
         'message_hub': {
             'log_scalars': {
@@ -84,6 +95,7 @@ def test_equal_but_for_times(tmp_path):
     ('change', 'difference'),
     [
         ({'weight': 1.0 + 2**-23}, 'step0/state_dict.weight'),
+        ({'drawn': 4}, 'step0/method_state.head.bank.drawn'),
         ({'history': 0.5}, 'step0/histories.train/loss._log_history'),
         ({'loss': (0.5, 0.5)}, 'step0: loss logged at 2'),
         ({'lines': 1}, 'step0: nothing logged at 2'),
