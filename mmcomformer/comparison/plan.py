@@ -314,13 +314,16 @@ class Comparison:
                     f'choose another --work-dir'
                 )
         for method, settings in present['methods'].items():
+            if not (path.parent / method).is_dir():
+                # its runs were removed, or never begun
+                continue
             changed = list(differences(found['methods'].get(method, settings), settings))
             if changed:
                 more = f'; and {len(changed) - 3} more' if changed[3:] else ''
                 raise RuntimeError(
                     f'{path.parent}: the runs of {method} had other settings: '
-                    f'{"; ".join(map(str, changed[:3]))}{more}; choose another --work-dir, or set '
-                    f'this back'
+                    f'{"; ".join(map(str, changed[:3]))}{more}; choose another --work-dir, set '
+                    f'this back, or remove {path.parent / method} to train it anew'
                 )
 
 

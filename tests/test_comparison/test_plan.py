@@ -73,6 +73,10 @@ class TestFolder:
 
     def test_of_other_settings(self, make):
         make('a', 'b').check()
+        # nothing is trained yet
+        make('a', width=9).check()
+        make('a', width=8).check()
+        (make('a').folder / 'a').mkdir()
         with pytest.raises(RuntimeError, match=r'runs of a had other .* 0.model.width was 8 and'):
             make('a', width=9).check()
 

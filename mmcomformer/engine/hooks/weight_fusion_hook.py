@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
@@ -23,10 +23,10 @@ class WeightFusionHook(Hook):
 
         ``(1 - share) * student + share * teacher``
 
-    What the step added keeps its values. Both ends lie in one basin, as the step began at the
-    teacher, and what the high learning rate of a short step has shaken evens out (weight fusion:
-    Xiao et al., *Endpoints Weight Fusion for Class Incremental Semantic Segmentation*, CVPR 2023,
-    whose factor depends on the numbers of classes).
+    What the step added keeps its values, and a moving average of the weights is fused alike. Both
+    ends lie in one basin, as the step began at the teacher, and what the high learning rate of a
+    short step has shaken evens out (weight fusion: Xiao et al., *Endpoints Weight Fusion for Class
+    Incremental Semantic Segmentation*, CVPR 2023, whose factor depends on the numbers of classes).
 
     Args:
         share: From 0, which changes nothing, to below 1.
@@ -67,7 +67,12 @@ class WeightFusionHook(Hook):
         if scenario_of(runner.cfg).step == 0 or runner.iter + 1 < runner.max_iters:
             return
         student = unwrap_model(runner.model)
-        fuse(student.state_dict(), student.teacher.model.state_dict(), self.share)
+        teacher = student.teacher.model.state_dict()
+        fuse(student.state_dict(), teacher, self.share)
+        for hook in runner.hooks:
+            if isinstance(hook, EMAHook):
+                # it is what the step is evaluated with
+                fuse(hook.ema_model.module.state_dict(), teacher, self.share)
 
 
 @torch.no_grad()

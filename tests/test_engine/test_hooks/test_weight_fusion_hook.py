@@ -1,10 +1,11 @@
 """After a later step its weights lie between those that it trained and those of its teacher."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from small_runs import CONFIG, small_options
 
 from mmcomformer.engine import driver
@@ -95,6 +96,24 @@ def test_other_shapes_and_whole_numbers_stay():
     assert student['a'].tolist() == [0.75, 0.75]
     assert student['b'].tolist() == [1, 1, 1]
     assert student['n'] == 8
+
+
+def test_a_moving_average_is_fused_too(monkeypatch):
+    monkeypatch.setattr(
+        'mmcomformer.engine.hooks.weight_fusion_hook.scenario_of',
+        lambda cfg: SimpleNamespace(step=1),
+    )
+    student, average, teacher = (torch.nn.Linear(2, 2) for _ in range(3))
+    before = average.weight.detach().clone()
+    student.teacher = SimpleNamespace(model=teacher)
+    ema = EMAHook()
+    ema.ema_model = SimpleNamespace(module=average)
+    runner = SimpleNamespace(cfg=None, model=student, hooks=[ema], iter=0, max_iters=2)
+    WeightFusionHook(0.25).after_train_iter(runner, 0)
+    assert torch.equal(average.weight, before)
+    runner.iter = 1
+    WeightFusionHook(0.25).after_train_iter(runner, 1)
+    torch.testing.assert_close(average.weight, 0.75 * before + 0.25 * teacher.weight)
 
 
 @pytest.mark.parametrize(
