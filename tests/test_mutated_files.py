@@ -365,8 +365,8 @@ def test_summary(folder, data):
     summary = outcome(read_summary, path)
     if summary is not None:
         # what is accepted can be shown
-        format_summary(summary)
-        format_per_class(summary)
+        assert format_summary(summary).count('\n') > len(summary['steps'])
+        assert format_per_class(summary).startswith('|')
 
 
 def saved(content, **options):

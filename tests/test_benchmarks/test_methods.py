@@ -9,7 +9,7 @@ SMALL = ('--batch', 1, '--resolution', 64, '--pseudo', 2, '--queries', 10)
 
 def test_figures(benchmark, monkeypatch, tmp_path):
     # processes of their own, see test_train_step
-    monkeypatch.setattr(methods, 'peak_of', lambda leaf, *_: float(len(leaf.stem)))
+    monkeypatch.setattr(methods, 'peak_of', lambda build, **_: float(len(build.args[0].stem)))
     out = tmp_path / 'figures.json'
     names = ('eclipse', 'simcis', 'balconpas')
     assert benchmark(methods, *names, *SMALL, '--runs', 2, '--json', out) is None

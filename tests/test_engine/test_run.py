@@ -191,9 +191,12 @@ class TestResume:
         assert planted(read_checkpoint(checkpoint_of(first, 1))) == 111.0
 
     def test_resume_in_the_options(self, copied_run, monkeypatch):
+        # nothing is left to do
         monkeypatch.setattr(driver.Runner, 'from_cfg', None)
         copied_run[1]['resume'] = True
+        before = (copied_run[0] / 'summary.json').read_bytes()
         self.resume(copied_run, resume=False)
+        assert (copied_run[0] / 'summary.json').read_bytes() == before
 
     def test_resume_and_load_from(self, finished_run, tmp_path):
         options = {**finished_run[2], 'resume': True, 'load_from': 'some.pth'}

@@ -11,6 +11,7 @@ import argparse
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -18,9 +19,7 @@ from unittest import mock
 from measuring import (
     BenchmarkError,
     clock_of,
-    in_child,
     one_line_errors,
-    peak_megabytes,
     quiet,
     ratios,
     report,
@@ -29,13 +28,14 @@ from measuring import (
 from stepping import (
     SIZES,
     Size,
+    Step,
     add_size_arguments,
     check_memory,
     draw_cells,
     fitting,
     make_samples,
+    peak_of,
     size_of,
-    synchronize,
 )
 
 LEAVES = Path(__file__).parents[2] / 'configs'
@@ -69,7 +69,7 @@ def leaf_of(method: str, model: str) -> Path:
     return LEAVES / name
 
 
-class MethodTraining:
+class MethodTraining(Step):
     """A student of step 1 with what its method gives it, its optimizer, and a batch.
 
     Args:
@@ -125,13 +125,6 @@ class MethodTraining:
                 head = self.student.teacher.model.mask_head
                 self.student.pseudo_labeller = hook.build_labeller(head)
 
-    def step(self, _: int = 0) -> None:
-        """Do one iteration, and wait for it."""
-        losses = self.student.loss(self.images, self.samples)
-        loss, _log = self.student.parse_losses(losses)
-        self.optim_wrapper.update_params(loss)
-        synchronize(self.device)
-
     def trained_share(self) -> float:
         """Return the share of the parameters that are trained, in percent."""
         parameters = list(self.student.parameters())
@@ -139,30 +132,15 @@ class MethodTraining:
         return 100 * trained / sum(p.numel() for p in parameters)
 
 
-def peak_of(leaf: Path, size: Size, device: str, steps: int = 3) -> float:
-    """Return the largest memory of some iterations, in MB; see :func:`stepping.peak_of_steps`."""
-
-    def train() -> float:
-        import torch
-
-        if device == 'cuda':
-            torch.cuda.reset_peak_memory_stats()
-        training = MethodTraining(leaf, size, device)
-        for _ in range(steps):
-            training.step()
-        if device == 'cuda':
-            return torch.cuda.max_memory_allocated() / 2**20
-        return peak_megabytes()
-
-    return train() if device == 'cuda' else in_child(train)
-
-
 def compare(methods: Sequence[str], size: Size, device: str, runs: int) -> dict[str, list[float]]:
     """Return milliseconds, memory and trained share of each method, and ratios to the last one."""
-    leaves = {method: leaf_of(method, size.model) for method in methods}
+    builders = {
+        method: partial(MethodTraining, leaf_of(method, size.model), size, device)
+        for method in methods
+    }
     # first, because forked processes inherit what this one holds
-    peaks = {method: [peak_of(leaf, size, device)] for method, leaf in leaves.items()}
-    trainings = {method: MethodTraining(leaf, size, device) for method, leaf in leaves.items()}
+    peaks = {method: [peak_of(build, device=device)] for method, build in builders.items()}
+    trainings = {method: build() for method, build in builders.items()}
     times = time_in_turn(
         {method: training.step for method, training in trainings.items()},
         runs=runs + 1,

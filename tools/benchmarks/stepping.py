@@ -246,7 +246,32 @@ class PlantedTeacher:
         return replace(output, cls_scores=(self.cls_score,), mask_preds=(self.mask_pred,))
 
 
-class Training:
+class Step:
+    """One iteration of a student with a batch; what derives from it sets these.
+
+    Attributes:
+        device: ``cpu`` or ``cuda``.
+        student: The model.
+        images: The batch, (B, 3, H, W).
+        samples: Its samples.
+        optim_wrapper: The optimizer.
+    """
+
+    device: str
+    student: Any
+    images: Tensor
+    samples: list[Any]
+    optim_wrapper: Any
+
+    def step(self, _: int = 0) -> None:
+        """Do one iteration, and wait for it."""
+        losses = self.student.loss(self.images, self.samples)
+        loss, _log = self.student.parse_losses(losses)
+        self.optim_wrapper.update_params(loss)
+        synchronize(self.device)
+
+
+class Training(Step):
     """A student, its optimizer and a batch, with or without a teacher.
 
     Args:
@@ -284,13 +309,6 @@ class Training:
             counts = [size.truth + count for count in self.pseudo]
             self.samples = make_samples(size, cells, counts, device=device)
         self.optim_wrapper = build_optimizer(self.student)
-
-    def step(self, _: int = 0) -> None:
-        """Do one iteration, and wait for it."""
-        losses = self.student.loss(self.images, self.samples)
-        loss, _log = self.student.parse_losses(losses)
-        self.optim_wrapper.update_params(loss)
-        synchronize(self.device)
 
     def num_targets(self) -> list[int]:
         """Return how many targets each image of the batch has."""
@@ -387,7 +405,14 @@ def time_parts(training: Training) -> dict[str, float]:
 
 
 def peak_of_steps(size: Size, *, device: str, with_teacher: bool, steps: int = 3) -> float:
-    """Return the largest memory of some iterations, in MB.
+    """Return the largest memory of some iterations of a :class:`Training`, see `peak_of`."""
+    return peak_of(
+        lambda: Training(size, device=device, with_teacher=with_teacher), device=device, steps=steps
+    )
+
+
+def peak_of(build: Callable[[], Step], *, device: str, steps: int = 3) -> float:
+    """Return the largest memory of some iterations of a new training, in MB.
 
     On CUDA that which tensors take there; on a CPU the resident set of a process of its own. Call
     it before this process has computed anything: its memory would be inherited.
@@ -398,7 +423,7 @@ def peak_of_steps(size: Size, *, device: str, with_teacher: bool, steps: int = 3
 
         if device == 'cuda':
             torch.cuda.reset_peak_memory_stats()
-        training = Training(size, device=device, with_teacher=with_teacher)
+        training = build()
         for _ in range(steps):
             training.step()
         if device == 'cuda':

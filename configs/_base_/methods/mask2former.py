@@ -1,4 +1,5 @@
-# joint training of Mask2Former: the upper bound of the methods that keep its sigmoid masks
+# joint training of Mask2Former, whose masks are each query's own: the upper bound of the methods
+# that keep them
 _base_ = 'joint.py'
 custom_hooks = [
     *_base_.custom_hooks[:-1],
@@ -8,6 +9,7 @@ method = dict(
     key='{{fileBasenameNoExtension}}',
     head=dict(
         mask_activation=dict(type='QuerySigmoid'),
+        # without images from memory the class loss of Mask2Former
         loss_cls=dict(
             _delete_=True, type='BalancedClassLoss', no_object_weight=0.1, loss_weight=2.0
         ),

@@ -8,6 +8,15 @@ custom_hooks = [
     ),
     dict(type='SummaryHook', method='SimCIS'),
 ]
+_queries = dict(
+    head=dict(
+        type='SimCISHead', loss_cls=dict(_delete_=True, type='ClassFocalLoss', loss_weight=4.0)
+    ),
+    model=dict(
+        train_cfg=dict(match_cost=dict(_delete_=True, type='BoxMatchCost', cls_weight=4.0)),
+    ),
+)
+_thresholds = dict(object_mask_thr=0.3, iou_thr=0.8)
 method = dict(
     key='{{fileBasenameNoExtension}}',
     head=dict(
@@ -29,26 +38,9 @@ method = dict(
             # in some scenarios: decoder=dict(type='DecoderDistillLoss')
         ),
     ),
-    panoptic=dict(
-        head=dict(
-            type='SimCISHead',
-            loss_cls=dict(_delete_=True, type='ClassFocalLoss', loss_weight=4.0),
-        ),
-        model=dict(
-            train_cfg=dict(match_cost=dict(_delete_=True, type='BoxMatchCost', cls_weight=4.0)),
-            test_cfg=dict(object_mask_thr=0.3, iou_thr=0.8),
-        ),
-    ),
+    panoptic=dict(_queries, model=dict(_queries['model'], test_cfg=_thresholds)),
     # scores of instances are plain sigmoids
-    instance=dict(
-        head=dict(
-            type='SimCISHead',
-            loss_cls=dict(_delete_=True, type='ClassFocalLoss', loss_weight=4.0),
-        ),
-        model=dict(
-            train_cfg=dict(match_cost=dict(_delete_=True, type='BoxMatchCost', cls_weight=4.0)),
-        ),
-    ),
+    instance=_queries,
     semantic=dict(
         head=dict(
             type='SimCISSemanticHead',
