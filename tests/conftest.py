@@ -1,8 +1,14 @@
 """Fixtures that several test modules share."""
 
 import importlib.util
+import os
 import random
+import sys
 from pathlib import Path
+
+if 'gpu' not in sys.argv:
+    # all but `-m gpu` is about the CPU's bits, and forks, which CUDA does not survive; before torch
+    os.environ['CUDA_VISIBLE_DEVICES'] = ''
 
 import numpy as np
 import pytest

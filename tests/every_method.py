@@ -1,5 +1,6 @@
 """Students of every method, as the configs of Shapes build them, and batches for them."""
 
+import copy
 from pathlib import Path
 
 import tiny
@@ -9,7 +10,8 @@ from mmengine.registry import HOOKS, DefaultScope
 from mmcomformer.engine.hooks import PseudoLabelHook, TeacherHook
 from mmcomformer.engine.request import Request, load_config
 from mmcomformer.engine.scenario_config import model_at_step
-from mmcomformer.models import FrozenTeacher, MaskPseudoLabels
+from mmcomformer.methods.simcis import heads as simcis_heads
+from mmcomformer.models import FrozenTeacher, MaskPseudoLabels, query_head
 from mmcomformer.registry import MODELS
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
@@ -49,3 +51,46 @@ def batches(semantic):
     shown = full.clone()
     shown[:32], shown[40:] = 0, 1
     return [tiny.label_samples(shown, full), tiny.label_samples(full, full)]
+
+
+class Replay:
+    """Calls a function the first time, and returns the same result ever after.
+
+    An untrained model decides between near equals, which rounding may turn round.
+    """
+
+    def __init__(self, function):
+        self.function, self.result = function, None
+
+    def __call__(self, *args, **kwargs):
+        if self.result is None:
+            self.result = self.function(*args, **kwargs)
+        # what it would have drawn does not count
+        torch.manual_seed(2)
+        return self.result
+
+
+def copies_that_agree(student, number, monkeypatch):
+    """Return copies that match, label and select what the first that is asked does."""
+    for module in (query_head, simcis_heads):
+        monkeypatch.setattr(module, 'match', Replay(module.match))
+    copies = [copy.deepcopy(student) for _ in range(number)]
+    of_students = [model.mask_head for model in copies]
+    for heads in (of_students, [student.teacher.model.mask_head] if student.teacher else []):
+        if heads and hasattr(heads[0], '_select'):
+            select = Replay(heads[0]._select)
+            for head in heads:
+                head._select = select
+    labeller = student.pseudo_labeller and Replay(student.pseudo_labeller)
+    for model in copies:
+        model.pseudo_labeller = labeller
+    return copies
+
+
+def losses(model, samples, device='cpu', dtype=None):
+    """Return the losses of a batch of noise, always at the same random points; under autocast."""
+    images = torch.randn(len(samples), 3, 64, 64, generator=torch.Generator().manual_seed(4))
+    torch.manual_seed(1)
+    with torch.autocast(device, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
+        found = model.loss(images.to(device), [sample.to(device) for sample in samples])
+    return {name: loss for name, loss in found.items() if 'loss' in name}

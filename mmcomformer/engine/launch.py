@@ -15,6 +15,8 @@ from mmengine.logging import print_log
 from mmengine.utils.dl_utils import set_multi_processing
 from torch import distributed
 
+from ..compat.deterministic import enable_determinism
+
 _RANK = {'pytorch': 'RANK', 'slurm': 'SLURM_PROCID', 'mpi': 'OMPI_COMM_WORLD_RANK'}
 """Environment variable in which each launcher says which process this is."""
 
@@ -60,6 +62,8 @@ def prepare_device(cfg: Config, *, launcher: str, amp: bool = False) -> None:
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if device not in _ACCELERATORS:
         _use_float32(cfg, device, launcher)
+    if device == 'cuda' and (cfg.get('randomness') or {}).get('deterministic'):
+        enable_determinism()
     if launcher != 'none':
         _start_processes(cfg, device, launcher)
 

@@ -7,7 +7,7 @@ import pytest
 
 
 @pytest.fixture
-def benchmark(monkeypatch):
+def run_benchmark(monkeypatch):
     """Run the module of a benchmark; returns its exit code or message."""
     for name in ('panopticapi', 'panopticapi.utils'):
         # the stand-in goes away with the test

@@ -20,14 +20,14 @@ class Shifted(COCOeval):
 
 
 @pytest.mark.parametrize(('kind', 'same'), [(COCOeval, True), (Shifted, False)])
-def test_figures(benchmark, monkeypatch, tmp_path, capsys, kind, same):
+def test_figures(run_benchmark, monkeypatch, tmp_path, capsys, kind, same):
     found = {
         'pycocotools': average_precision.Library(COCO, COCOeval),
         'other': average_precision.Library(COCO, kind),
     }
     monkeypatch.setattr(average_precision, 'libraries', lambda: found)
     out = tmp_path / 'figures.json'
-    assert benchmark(average_precision, *SIZE, '--json', out) is None
+    assert run_benchmark(average_precision, *SIZE, '--json', out) is None
     told = 'both give the same bits' if same else 'not equal: precision (by up to 0.001 in '
     assert told in capsys.readouterr().out
     content = json.loads(out.read_text())
@@ -35,7 +35,7 @@ def test_figures(benchmark, monkeypatch, tmp_path, capsys, kind, same):
     assert set(content['figures']) == {'pycocotools, s', 'other, s', 'pycocotools / other'}
 
 
-def test_a_library_that_is_not_there(benchmark, monkeypatch):
+def test_a_library_that_is_not_there(run_benchmark, monkeypatch):
     monkeypatch.setitem(sys.modules, 'faster_coco_eval', None)
     expected = 'error: faster-coco-eval is not installed; pip install faster-coco-eval'
-    assert benchmark(average_precision, *SIZE) == expected
+    assert run_benchmark(average_precision, *SIZE) == expected

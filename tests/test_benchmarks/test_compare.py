@@ -20,10 +20,10 @@ class Worker:
         Worker.closed += 1
 
 
-def test_figures(benchmark, monkeypatch, tmp_path):
+def test_figures(run_benchmark, monkeypatch, tmp_path):
     out = tmp_path / 'figures.json'
     monkeypatch.setattr(compare, 'Worker', Worker)
-    assert benchmark(compare, str(compare.HERE), '--runs', 3, '--json', out) is None
+    assert run_benchmark(compare, str(compare.HERE), '--runs', 3, '--json', out) is None
     figures = json.loads(out.read_text())['figures']
     assert {name: (of['median'], of['runs']) for name, of in figures.items()} == {
         'here, ms': (200, 3),
@@ -54,6 +54,6 @@ def test_worker_that_fails(monkeypatch):
     worker.close()
 
 
-def test_no_checkout(benchmark, tmp_path):
-    message = benchmark(compare, tmp_path)
+def test_no_checkout(run_benchmark, tmp_path):
+    message = run_benchmark(compare, tmp_path)
     assert message == f'error: {tmp_path}: expected a checkout of this repository'

@@ -9,9 +9,9 @@ SIZE = ('--levels', 2, '--queries', 8, '--size', 64, '--points', 200, '--classes
 SIZE += ('--truth', 2, '--pseudo', 3, '--runs', 2)
 
 
-def test_figures(benchmark, tmp_path, capsys):
+def test_figures(run_benchmark, tmp_path, capsys):
     out = tmp_path / 'figures.json'
-    assert benchmark(matching, *SIZE, '--json', out) is None
+    assert run_benchmark(matching, *SIZE, '--json', out) is None
     assert 'both ways give the same assignments' in capsys.readouterr().out
     content = json.loads(out.read_text())
     assert content['benchmark'] == 'matching'
@@ -24,7 +24,7 @@ def test_figures(benchmark, tmp_path, capsys):
     assert all(figure['runs'] == 2 for figure in content['figures'].values())
 
 
-def test_difference(benchmark, monkeypatch, tmp_path):
+def test_difference(run_benchmark, monkeypatch, tmp_path):
     """Two targets of one image are exchanged."""
     match, out = matching.match_at_once, tmp_path / 'figures.json'
 
@@ -35,17 +35,17 @@ def test_difference(benchmark, monkeypatch, tmp_path):
         return assignments
 
     monkeypatch.setattr(matching, 'match_at_once', change)
-    message = benchmark(matching, *SIZE, '--json', out)
+    message = run_benchmark(matching, *SIZE, '--json', out)
     assert message == 'error: ground truth, level 1, image 0: the assignments differ'
     assert not out.exists()
 
 
-def test_more_pseudo_labels_than_queries(benchmark):
-    message = benchmark(matching, '--pseudo', 101)
+def test_more_pseudo_labels_than_queries(run_benchmark):
+    message = run_benchmark(matching, '--pseudo', 101)
     assert message == 'error: --pseudo 101: expected at most the number of queries, 100'
 
 
-def test_size_that_does_not_fit(benchmark):
-    message = benchmark(matching, '--size', 10_000_000)
+def test_size_that_does_not_fit(run_benchmark):
+    message = run_benchmark(matching, '--size', 10_000_000)
     assert message.startswith('error: this size does not fit: about ')
     assert '\n' not in message

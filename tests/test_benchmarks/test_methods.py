@@ -7,12 +7,12 @@ import pytest
 SMALL = ('--batch', 1, '--resolution', 64, '--pseudo', 2, '--queries', 10)
 
 
-def test_figures(benchmark, monkeypatch, tmp_path):
+def test_figures(run_benchmark, monkeypatch, tmp_path):
     # processes of their own, see test_train_step
     monkeypatch.setattr(methods, 'peak_of', lambda build, **_: float(len(build.args[0].stem)))
     out = tmp_path / 'figures.json'
     names = ('eclipse', 'simcis', 'balconpas')
-    assert benchmark(methods, *names, *SMALL, '--runs', 2, '--json', out) is None
+    assert run_benchmark(methods, *names, *SMALL, '--runs', 2, '--json', out) is None
     figures = json.loads(out.read_text())['figures']
     assert figures['eclipse: trained, %']['median'] < 5
     assert figures['balconpas: trained, %']['median'] == 100
@@ -30,5 +30,5 @@ def test_figures(benchmark, monkeypatch, tmp_path):
         (['mib', 'mib'], "methods: expected different ones, got .'mib', 'mib'."),
     ],
 )
-def test_bad_methods(names, message, benchmark):
-    assert re.search(message, benchmark(methods, *names, *SMALL))
+def test_bad_methods(names, message, run_benchmark):
+    assert re.search(message, run_benchmark(methods, *names, *SMALL))

@@ -12,9 +12,9 @@ pytestmark = pytest.mark.families
 SIZE = ('--samples', 3, '--height', 60, '--width', 80, '--crop', 64, '--runs', 2)
 
 
-def test_figures(benchmark, tmp_path, capsys):
+def test_figures(run_benchmark, tmp_path, capsys):
     out = tmp_path / 'figures.json'
-    assert benchmark(pipeline, *SIZE, '--json', out) is None
+    assert run_benchmark(pipeline, *SIZE, '--json', out) is None
     assert 'both pipelines end with the same masks' in capsys.readouterr().out
     content = json.loads(out.read_text())
     assert content['benchmark'] == 'pipeline'
@@ -36,7 +36,7 @@ def test_figures(benchmark, tmp_path, capsys):
 
 
 @pytest.mark.parametrize('kind', ['masks', 'images'])
-def test_difference(benchmark, monkeypatch, tmp_path, kind):
+def test_difference(run_benchmark, monkeypatch, tmp_path, kind):
     """One pixel of one pipeline is changed."""
     apply, out = pipeline.apply, tmp_path / 'figures.json'
 
@@ -50,12 +50,12 @@ def test_difference(benchmark, monkeypatch, tmp_path, kind):
         return packed
 
     monkeypatch.setattr(pipeline, 'apply', change)
-    message = benchmark(pipeline, *SIZE, '--json', out)
+    message = run_benchmark(pipeline, *SIZE, '--json', out)
     assert message == f'error: sample 0: the pipelines end with different {kind}'
     assert not out.exists()
 
 
-def test_samples_through_workers(benchmark, monkeypatch):
+def test_samples_through_workers(run_benchmark, monkeypatch):
     """Every pass takes all samples from worker processes, in the passes' own order."""
     apply, parent, calls = pipeline.apply, os.getpid(), multiprocessing.get_context('fork').Queue()
 
@@ -65,7 +65,7 @@ def test_samples_through_workers(benchmark, monkeypatch):
         return apply(transforms, sample, seed)
 
     monkeypatch.setattr(pipeline, 'apply', record)
-    assert benchmark(pipeline, *SIZE, '--workers', 1) is None
+    assert run_benchmark(pipeline, *SIZE, '--workers', 1) is None
     found = [calls.get(timeout=10) for _ in range(27)]
     with pytest.raises(queue.Empty):
         calls.get(timeout=0.1)
@@ -76,11 +76,11 @@ def test_samples_through_workers(benchmark, monkeypatch):
     assert seeds == {**first, **second}
 
 
-def test_wrong_worker_count(benchmark):
-    assert benchmark(pipeline, '--workers', 0) == 2
+def test_wrong_worker_count(run_benchmark):
+    assert run_benchmark(pipeline, '--workers', 0) == 2
 
 
-def test_size_that_does_not_fit(benchmark):
-    message = benchmark(pipeline, '--crop', 10_000_000)
+def test_size_that_does_not_fit(run_benchmark):
+    message = run_benchmark(pipeline, '--crop', 10_000_000)
     assert message.startswith('error: this size does not fit: about ')
     assert '\n' not in message

@@ -14,14 +14,14 @@ SMALL = (
 )
 
 
-def test_figures(benchmark, monkeypatch, tmp_path):
+def test_figures(run_benchmark, monkeypatch, tmp_path):
     """Everything but the training itself, whose time and memory the next test measures."""
     out = tmp_path / 'figures.json'
     monkeypatch.setattr(scaling, 'peak_of_steps', lambda size, **_: 10**6 + size.batch)
     monkeypatch.setattr(
         scaling, 'Training', lambda size, **_: SimpleNamespace(step=lambda call: None)
     )
-    assert benchmark(scaling, *SMALL, '--json', out) is None
+    assert run_benchmark(scaling, *SMALL, '--json', out) is None
     content = json.loads(out.read_text())
     assert content['benchmark'] == 'scaling'
     expected = {
@@ -62,13 +62,13 @@ def test_same_classes_in_more_steps():
 
 
 @pytest.mark.parametrize('steps', [1, 42])
-def test_steps_that_do_not_fit(benchmark, steps):
-    message = benchmark(scaling, '--classes', 50, '--steps', steps)
+def test_steps_that_do_not_fit(run_benchmark, steps):
+    message = run_benchmark(scaling, '--classes', 50, '--steps', steps)
     assert message == f'error: --steps {steps}: expected 2 to 41 with 50 classes'
 
 
-def test_other_wrong_sizes(benchmark):
-    assert benchmark(scaling, '--resolutions', 70).startswith('error: a side of 70: expected ')
-    message = benchmark(scaling, '--batches', 10**9)
+def test_other_wrong_sizes(run_benchmark):
+    assert run_benchmark(scaling, '--resolutions', 70).startswith('error: a side of 70: expected ')
+    message = run_benchmark(scaling, '--batches', 10**9)
     assert message.startswith('error: this size does not fit: about ')
     assert '\n' not in message

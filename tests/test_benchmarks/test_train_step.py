@@ -21,7 +21,7 @@ def trainings():
     return [stepping.Training(SIZE, device='cpu', with_teacher=teacher) for teacher in (0, 1)]
 
 
-def test_figures(benchmark, monkeypatch, tmp_path, capsys, trainings):
+def test_figures(run_benchmark, monkeypatch, tmp_path, capsys, trainings):
     out = tmp_path / 'figures.json'
     monkeypatch.setattr(
         train_step, 'Training', lambda *_, with_teacher, **__: trainings[with_teacher]
@@ -30,7 +30,7 @@ def test_figures(benchmark, monkeypatch, tmp_path, capsys, trainings):
     monkeypatch.setattr(
         train_step, 'peak_of_steps', lambda *_, with_teacher, **__: 9 + with_teacher
     )
-    assert benchmark(train_step, *SMALL, '--runs', 1, '--json', out) is None
+    assert run_benchmark(train_step, *SMALL, '--runs', 1, '--json', out) is None
     assert '5 ground-truth segments and [4, 4] pseudo-labels' in capsys.readouterr().out
     content = json.loads(out.read_text())
     assert content['benchmark'] == 'train_step'
@@ -109,7 +109,7 @@ def test_peak_of_steps():
     assert not any(child.is_alive() for child in active_children())
 
 
-def test_unequal_targets(benchmark, monkeypatch):
+def test_unequal_targets(run_benchmark, monkeypatch):
     for name in ('measure_memory', 'time_steps'):
         monkeypatch.setattr(train_step, name, lambda *_: {'nothing': [0.0]})
     monkeypatch.setattr(
@@ -119,13 +119,13 @@ def test_unequal_targets(benchmark, monkeypatch):
             num_targets=lambda: [9 - with_teacher], pseudo=[3]
         ),
     )
-    message = benchmark(train_step, *SMALL, '--runs', 1)
+    message = run_benchmark(train_step, *SMALL, '--runs', 1)
     assert message == 'error: the two steps do not have as many targets'
 
 
 @pytest.mark.parametrize('name', ['--batch', '--queries'])
-def test_size_that_does_not_fit(benchmark, name):
-    message = benchmark(train_step, name, 10**9)
+def test_size_that_does_not_fit(run_benchmark, name):
+    message = run_benchmark(train_step, name, 10**9)
     assert message.startswith('error: this size does not fit: about ')
     assert '\n' not in message
 
@@ -139,15 +139,15 @@ def test_want_of_memory():
 
 
 @pytest.mark.parametrize('side', [32, 100])
-def test_side_that_cannot_be_trained(benchmark, side):
-    message = benchmark(train_step, '--resolution', side)
+def test_side_that_cannot_be_trained(run_benchmark, side):
+    message = run_benchmark(train_step, '--resolution', side)
     assert message == f'error: a side of {side}: expected a multiple of 32, at least 64'
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
-def test_cuda(benchmark, tmp_path):
+def test_cuda(run_benchmark, tmp_path):
     out = tmp_path / 'figures.json'
-    assert benchmark(train_step, *SMALL, '--device', 'cuda', '--runs', 1, '--json', out) is None
+    assert run_benchmark(train_step, *SMALL, '--device', 'cuda', '--runs', 1, '--json', out) is None
     figures = json.loads(out.read_text())['figures']
     assert figures['peak of CoMFormer / allowed']['median'] < 1.05

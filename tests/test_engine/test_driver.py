@@ -191,6 +191,18 @@ class TestDevice:
         assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
         assert cfg.optim_wrapper.loss_scale == 'dynamic'
 
+    @pytest.mark.parametrize(('device', 'asked'), [('cuda', 1), ('cpu', 0)])
+    def test_deterministic_training(self, monkeypatch, device, asked):
+        calls = []
+        monkeypatch.setattr('mmcomformer.engine.launch.get_device', lambda: device)
+        monkeypatch.setattr(
+            'mmcomformer.engine.launch.enable_determinism', lambda: calls.append(device)
+        )
+        for wanted in (False, True):
+            cfg = load_config(request_(cfg_options={'randomness.deterministic': wanted}), 0)
+            prepare_device(cfg, launcher='none')
+        assert len(calls) == asked
+
     def test_launcher_without_an_accelerator(self, monkeypatch):
         monkeypatch.setattr('mmcomformer.engine.launch.get_device', lambda: 'cpu')
         with pytest.raises(ValueError, match='--launcher slurm: .*only the pytorch launcher'):

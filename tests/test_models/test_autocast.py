@@ -1,13 +1,11 @@
 """A training step under autocast: what is computed in float32, and how near the losses stay."""
 
-import copy
-
 import every_method
 import pytest
 import tiny
 import torch
+from every_method import Replay, copies_that_agree
 
-from mmcomformer.methods.simcis import heads as simcis_heads
 from mmcomformer.models import FrozenTeacher, MaskPseudoLabels, query_head
 
 SETTINGS = {
@@ -28,23 +26,6 @@ def build(kind, step):
         model.teacher = FrozenTeacher(teacher)
         model.pseudo_labeller = MaskPseudoLabels(teacher.panoptic_head.mask_activation)
     return model
-
-
-class Replay:
-    """Calls a function the first time, and returns the same result ever after.
-
-    An untrained model decides between near equals, which rounding may turn round.
-    """
-
-    def __init__(self, function):
-        self.function, self.result = function, None
-
-    def __call__(self, *args, **kwargs):
-        if self.result is None:
-            self.result = self.function(*args, **kwargs)
-        # what it would have drawn does not count
-        torch.manual_seed(2)
-        return self.result
 
 
 def losses_of(model, dtype):
@@ -84,31 +65,6 @@ def test_a_step_is_near_that_of_single_precision(monkeypatch, kind, step, dtype)
     assert without == []
 
 
-def copies_that_agree(student, number, monkeypatch):
-    """Return copies that match, label and select what the first that is asked does."""
-    for module in (query_head, simcis_heads):
-        monkeypatch.setattr(module, 'match', Replay(module.match))
-    copies = [copy.deepcopy(student) for _ in range(number)]
-    of_students = [model.mask_head for model in copies]
-    for heads in (of_students, [student.teacher.model.mask_head] if student.teacher else []):
-        if heads and hasattr(heads[0], '_select'):
-            select = Replay(heads[0]._select)
-            for head in heads:
-                head._select = select
-    labeller = student.pseudo_labeller and Replay(student.pseudo_labeller)
-    for model in copies:
-        model.pseudo_labeller = labeller
-    return copies
-
-
-def losses_of_method(model, samples, dtype):
-    images = torch.randn(len(samples), 3, 64, 64, generator=torch.Generator().manual_seed(4))
-    torch.manual_seed(1)
-    with torch.autocast('cpu', dtype=dtype or torch.bfloat16, enabled=dtype is not None):
-        losses = model.loss(images, samples)
-    return {name: loss for name, loss in losses.items() if 'loss' in name}
-
-
 # what a method adds is in one of these; CoMFormer's own is tried above
 METHODS = [
     *(('eclipse', 0), ('per_pixel', 0), ('simcis', 0)),
@@ -124,12 +80,12 @@ def test_every_method_is_near_single_precision(method, step, monkeypatch):
     for sample in samples:
         sample.set_metainfo({'hidden_label': 254})
     models = copies_that_agree(student, 3, monkeypatch)
-    expected = losses_of_method(models[0], samples, None)
+    expected = every_method.losses(models[0], samples)
     # bfloat16 has seven bits: 2.2 % of BalConpas' loss of tokens, and pixel scores, which are sums
     # over all queries, move losses of 0.1 by 0.014
     tolerances = ((torch.float16, 0.02, 1e-3), (torch.bfloat16, 0.03, 0.1))
     for model, (dtype, relative, absolute) in zip(models[1:], tolerances, strict=True):
-        found = losses_of_method(model, samples, dtype)
+        found = every_method.losses(model, samples, dtype=dtype)
         assert {name: loss.dtype for name, loss in found.items()} == dict.fromkeys(
             expected, torch.float32
         )

@@ -92,8 +92,7 @@ class MethodTraining(Step):
             cfg = load_config(Request(config=str(leaf)), 1)
         cfg.model.backbone.init_cfg = None
         cfg.model.panoptic_head.num_queries = size.queries
-        # mixed precision is not measured
-        cfg.optim_wrapper.type = 'OptimWrapper'
+        cfg.optim_wrapper.type = 'AmpOptimWrapper' if size.amp else 'OptimWrapper'
         self.device = device
         with DefaultScope.overwrite_default_scope('mmdet'):
             self.student = self._built(MODELS.build(cfg.model))

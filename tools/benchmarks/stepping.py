@@ -51,6 +51,7 @@ class Size:
         increments: Classes of each step; the last step is trained.
         truth: Ground-truth segments of an image.
         pseudo: Cells of an image that only the teacher knows.
+        amp: Whether the step computes in float16 where that is safe.
     """
 
     model: str
@@ -60,6 +61,7 @@ class Size:
     increments: tuple[int, ...]
     truth: int = 5
     pseudo: int = 10
+    amp: bool = False
 
 
 TINY = Size('tiny', batch=4, resolution=128, queries=20, increments=(6, 3))
@@ -83,6 +85,7 @@ def add_size_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         values = ', '.join(f'{key}: {getattr(size, name)}' for key, size in SIZES.items())
         parser.add_argument(f'--{name}', type=positive, default=None, help=f'{text} ({values})')
+    parser.add_argument('--amp', action='store_true', help='mixed precision (float16; cuda only)')
     parser.add_argument('--runs', type=positive, default=5, help='how often everything is measured')
     parser.add_argument('--json', metavar='FILE', help='write the figures into this file')
 
@@ -95,7 +98,9 @@ def size_of(args: argparse.Namespace) -> Size:
     """
     # the memory of a size is checked when the size is known
     require_device(args.device, memory=0)
-    size = SIZES[args.model]
+    if args.amp and args.device != 'cuda':
+        raise BenchmarkError(f'--amp: expected with --device cuda, got {args.device}')
+    size = replace(SIZES[args.model], amp=args.amp)
     for name in ('batch', 'resolution', 'queries', 'pseudo'):
         if getattr(args, name) is None:
             setattr(args, name, getattr(size, name))
@@ -265,7 +270,8 @@ class Step:
 
     def step(self, _: int = 0) -> None:
         """Do one iteration, and wait for it."""
-        losses = self.student.loss(self.images, self.samples)
+        with self.optim_wrapper.optim_context(self.student):
+            losses = self.student.loss(self.images, self.samples)
         loss, _log = self.student.parse_losses(losses)
         self.optim_wrapper.update_params(loss)
         synchronize(self.device)
@@ -308,7 +314,7 @@ class Training(Step):
         else:
             counts = [size.truth + count for count in self.pseudo]
             self.samples = make_samples(size, cells, counts, device=device)
-        self.optim_wrapper = build_optimizer(self.student)
+        self.optim_wrapper = build_optimizer(self.student, amp=size.amp)
 
     def num_targets(self) -> list[int]:
         """Return how many targets each image of the batch has."""
@@ -319,20 +325,26 @@ class Training(Step):
 
     def ask_teacher(self, _: int = 0) -> None:
         """Do the teacher's forward pass alone, and wait for it."""
-        self.student.teacher(self.images, self.samples)
+        with self.optim_wrapper.optim_context(self.student):
+            self.student.teacher(self.images, self.samples)
         synchronize(self.device)
 
 
-def build_optimizer(student: nn.Module) -> Any:
-    """Return the optimizer wrapper of the released recipe: AdamW, gradients clipped."""
+def build_optimizer(student: nn.Module, *, amp: bool = False) -> Any:
+    """Return the optimizer wrapper of the released recipe: AdamW, gradients clipped.
+
+    Args:
+        student: The model.
+        amp: Whether it computes in float16 where that is safe; in float32 otherwise.
+    """
     from mmengine.config import Config
     from mmengine.optim import build_optim_wrapper
 
     recipe = Config.fromfile(CONFIGS / 'schedules' / 'comformer_160k.py')
     config = recipe.optim_wrapper
     config.optimizer.lr = recipe.schedule.base_lr
-    # mixed precision is not measured
-    config.type = 'OptimWrapper'
+    if not amp:
+        config.type = 'OptimWrapper'
     return build_optim_wrapper(student, config)
 
 

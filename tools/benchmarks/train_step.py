@@ -2,16 +2,19 @@
 
 All are done one after another in one process, the fine-tuning step with as many targets as the
 CoMFormer step has once the pseudo-labels are added. Then come the parts of a step, each with the
-device idle before and after it, and the largest memory of both kinds of training.
+device idle before and after it, and the largest memory of both kinds of training. On CUDA the
+CoMFormer step is also done with the operators of `randomness.deterministic=True`.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
+from unittest import mock
 
 from measuring import (
     MEGABYTE,
@@ -37,6 +40,7 @@ from stepping import (
 )
 
 FINE_TUNING, TEACHER, COMFORMER = 'fine-tuning step', 'teacher alone', 'CoMFormer step'
+DETERMINISTIC = 'deterministic CoMFormer step'
 
 
 def parse_args() -> argparse.Namespace:
@@ -65,10 +69,13 @@ def time_steps(fine_tuning: Training, comformer: Training, runs: int) -> dict[st
         'parts of fine-tuning': partial(add_parts, 'fine-tuning', fine_tuning),
         'parts of CoMFormer': partial(add_parts, 'CoMFormer', comformer),
     }
+    if comformer.device == 'cuda':
+        functions[DETERMINISTIC] = partial(deterministically, comformer.step)
     times = time_in_turn(functions, runs=runs + 1, items=1, clock=clock_of(comformer.device))
     steps = {
         f'{name}, ms': [1000 * seconds for seconds in times[name][1:]]
-        for name in (FINE_TUNING, TEACHER, COMFORMER)
+        for name in (FINE_TUNING, TEACHER, COMFORMER, DETERMINISTIC)
+        if name in functions
     }
     return {
         **steps,
@@ -78,16 +85,37 @@ def time_steps(fine_tuning: Training, comformer: Training, runs: int) -> dict[st
 
 
 def ratios_to_parts(steps: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
-    """Return the CoMFormer step over the sum of the other two: of each run, and of medians."""
+    """Return the CoMFormer step over fine-tuning and teacher: of each run, and of medians."""
     fine_tuning, teacher, whole = (
         steps[f'{name}, ms'] for name in (FINE_TUNING, TEACHER, COMFORMER)
     )
     of_runs = [c / (a + b) for a, b, c in zip(fine_tuning, teacher, whole, strict=True)]
     medians = [statistics.median(values) for values in (fine_tuning, teacher, whole)]
-    return {
+    ratios = {
         'ratio of a run': of_runs,
         'ratio of medians': [medians[2] / (medians[0] + medians[1])],
     }
+    if deterministic := steps.get(f'{DETERMINISTIC}, ms'):
+        ratios['deterministic / CoMFormer step'] = [
+            slow / fast for slow, fast in zip(deterministic, whole, strict=True)
+        ]
+    return ratios
+
+
+def deterministically(step: Callable[[], Any], _: int = 0) -> None:
+    """Do something with the operators of a deterministic training, on CUDA."""
+    import torch
+    from mmcv.ops import multi_scale_deform_attn as attention
+
+    from mmcomformer.compat.deterministic import enable_determinism
+
+    with mock.patch.object(attention, 'IS_CUDA_AVAILABLE', attention.IS_CUDA_AVAILABLE):
+        enable_determinism()
+        torch.use_deterministic_algorithms(True)
+        try:
+            step()
+        finally:
+            torch.use_deterministic_algorithms(False)
 
 
 def measure_memory(size: Size, device: str, runs: int) -> dict[str, list[float]]:
@@ -112,6 +140,8 @@ def measure_memory(size: Size, device: str, runs: int) -> dict[str, list[float]]
 
 def run(args: argparse.Namespace) -> None:
     """Measure and report."""
+    # read when the first handle of cuBLAS is made
+    os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
     size = size_of(args)
     check_memory([size, size], args.device)
     with fitting():

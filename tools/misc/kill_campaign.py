@@ -359,7 +359,9 @@ def main() -> int:
     folder = Path(args.work_dir)
     if folder.exists():
         sys.exit(f'error: --work-dir {folder}: expected a new folder')
-    # imported once; each run is a fork
+    # imported once; each run is a fork, which can use CUDA only if this process has not even asked
+    # the driver how many devices there are
+    os.environ.setdefault('PYTORCH_NVML_BASED_CUDA_CHECK', '1')
     import mmcomformer.engine.driver  # noqa: F401
     from mmcomformer.engine.cli import command_errors, parse_options
 

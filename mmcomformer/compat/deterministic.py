@@ -1,0 +1,75 @@
+"""Training on CUDA whose bits do not depend on the order in which threads add."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def enable_determinism() -> None:
+    """Give the operators that CUDA has in no deterministic form another one, in this process.
+
+    ``torch.use_deterministic_algorithms`` refuses the gradient of ``grid_sample``, with which masks
+    are sampled at points and deformable attention reads its maps, and does not know that mmcv's
+    compiled attention adds in no fixed order. Call it before anything is computed on CUDA.
+    """
+    # read when the first handle of cuBLAS is made
+    os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
+    attention: Any = importlib.import_module('mmcv.ops.multi_scale_deform_attn')
+    attention.IS_CUDA_AVAILABLE = False
+    functional.grid_sample = _grid_sample
+
+
+_torch_grid_sample = functional.grid_sample
+
+
+def _grid_sample(
+    input: Tensor,
+    grid: Tensor,
+    mode: str = 'bilinear',
+    padding_mode: str = 'zeros',
+    align_corners: bool | None = None,
+) -> Tensor:
+    """Do what torch's function does, on CUDA in a form with a deterministic gradient."""
+    ours = mode == 'bilinear' and padding_mode == 'zeros' and not align_corners and input.ndim == 4
+    if ours and input.is_cuda and torch.are_deterministic_algorithms_enabled():
+        return gathered_grid_sample(input, grid)
+    return _torch_grid_sample(input, grid, mode, padding_mode, align_corners)
+
+
+def gathered_grid_sample(maps: Tensor, grid: Tensor) -> Tensor:
+    """Sample maps at points, as ``grid_sample`` does by default, by gathering four pixels each.
+
+    The gradient of a gather has a deterministic form on CUDA.
+
+    Args:
+        maps: Shape (B, C, h, w), float.
+        grid: Shape (B, H, W, 2), xy; -1 and 1 are the outer edges of the maps, outside is zero.
+
+    Returns:
+        Shape (B, C, H, W), of the dtype that the product of both has.
+    """
+    batch, channels, height, width = maps.shape
+    # positions in units of pixels, the centre of the first one at 0
+    x = ((grid[..., 0] + 1) * width - 1).flatten(1) / 2
+    y = ((grid[..., 1] + 1) * height - 1).flatten(1) / 2
+    left, top = x.floor(), y.floor()
+    right_share, lower_share = x - left, y - top
+    flat = maps.flatten(2)
+    sampled: Tensor | None = None
+    for down, vertical in ((0, 1 - lower_share), (1, lower_share)):
+        for along, horizontal in ((0, 1 - right_share), (1, right_share)):
+            column, row = left + along, top + down
+            inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+            pixel = torch.where(inside, row * width + column, 0).long()
+            weight = torch.where(inside, vertical * horizontal, 0).unsqueeze(1)
+            # (B, P) -> (B, C, P)
+            values = flat.gather(2, pixel.unsqueeze(1).expand(-1, channels, -1)) * weight
+            sampled = values if sampled is None else sampled + values
+    assert sampled is not None
+    return sampled.view(batch, channels, *grid.shape[1:3])
