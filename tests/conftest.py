@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 if 'gpu' not in sys.argv and 'PYTEST_XDIST_WORKER' not in os.environ:
-    # all but `-m gpu` is about the CPU's bits, and forks, which CUDA does not survive; before torch,
-    # and inherited by the processes among which the tests are divided
+    # all but `-m gpu` is about the CPU's bits, and forks, which CUDA does not survive; before torch
+    # is imported, and inherited by the processes among which the tests are divided
     os.environ['CUDA_VISIBLE_DEVICES'] = ''
 
 import numpy as np
