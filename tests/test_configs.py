@@ -161,7 +161,9 @@ NUM_STEPS.update(
         if name.startswith('balconpas')
     }
 )
-_INSTANCES = ('balconpas', 'balconpas_replay', 'eclipse', 'mib', 'plop', 'simcis')
+_INSTANCES = (
+    *('balconpas', 'balconpas_replay', 'eclipse', 'mib', 'ours', 'ours_replay', 'plop', 'simcis'),
+)
 NUM_STEPS.update({f'{method}_shapes_instances_6-2.py': 2 for method in _INSTANCES})
 
 

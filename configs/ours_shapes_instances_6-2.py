@@ -1,0 +1,6 @@
+# ours on the scenario of comformer_shapes_instances_6-2.py
+_base_ = ['_base_/shapes_instances_tiny.py', '_base_/methods/{{$METHOD:ours}}.py']
+from mmcomformer.recipe import complete
+
+scenario = dict(increments=[6, 2])
+complete(globals(), '{{fileBasenameNoExtension}}')
