@@ -6,6 +6,8 @@ import random
 import sys
 from pathlib import Path
 
+# tests fork, and a child would wait for ever for its parent's threads
+os.environ.setdefault('OMP_NUM_THREADS', '1')
 if 'gpu' not in sys.argv and 'PYTEST_XDIST_WORKER' not in os.environ:
     # all but `-m gpu` is about the CPU's bits, and forks, which CUDA does not survive; before torch
     # is imported, and inherited by the processes among which the tests are divided
