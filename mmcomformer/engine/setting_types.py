@@ -103,6 +103,7 @@ class _TestOptions(TypedDict, total=False):
     max_per_image: int
     object_mask_thr: float
     iou_thr: float
+    split_share: float | None
     filter_low_score: bool
     mode: Literal['whole', 'slide']
     stride: Any

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from ..registry import MODELS
 from ..scenario import Scenario
 from .class_activation import SOFTMAX, ClassActivation
 from .inference_settings import InferenceSetting, check_threshold
+from .parts import split_parts
 from .query_fusion_head import QueryFusionHead
 from .segments import MaskLogits, Masks, assign_pixels
 
@@ -25,6 +27,7 @@ def fuse_panoptic(
     class_activation: ClassActivation = SOFTMAX,
     score_thr: float = 0.0,
     iou_thr: float = 0.0,
+    split_share: float | None = None,
 ) -> Tensor:
     """Turn the queries of an image into a panoptic map; see :func:`fuse_with_scores`."""
     fused = fuse_with_scores(
@@ -34,6 +37,7 @@ def fuse_panoptic(
         class_activation=class_activation,
         score_thr=score_thr,
         iou_thr=iou_thr,
+        split_share=split_share,
     )
     return fused[0]
 
@@ -46,6 +50,7 @@ def fuse_with_scores(
     class_activation: ClassActivation = SOFTMAX,
     score_thr: float = 0.0,
     iou_thr: float = 0.0,
+    split_share: float | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Turn the queries of an image into a panoptic map, without a loop over queries.
 
@@ -58,41 +63,57 @@ def fuse_with_scores(
         score_thr: A query counts when its class probability is larger than this.
         iou_thr: A segment is dropped when the pixels it owns are a smaller share than this of the
             pixels where its mask reaches 0.5.
+        split_share: Things are split into their connected parts, see :func:`.split_parts`, of
+            which E become segments of their own; None splits nothing.
 
     Returns:
         The map, (H, W), int32: label + 1000 * instance for things (instances count from 1), label
-        for stuff, K where there is no segment; and for each query its value in the map, (Q,)
-        int64, and its class probability, (Q,) in [0, 1], which is 0 where it has no segment.
+        for stuff, K where there is no segment; and for each query, then for each part that was
+        split off, its value in the map, (Q + E,) int64, and its class probability, (Q + E,) in
+        [0, 1], which is 0 where it has no segment.
     """
     num_classes = cls_score.shape[-1] - 1
     scores, classes, kept = class_activation.decide(cls_score, score_thr, num_classes)
     owners = assign_pixels(scores, kept, masks)
     valid = owners.segments(kept, iou_thr)
+    owner = owners.restrict(valid)
+    if split_share is not None:
+        owner, parents = split_parts(owner, valid & (classes < num_things), split_share)
+        scores, classes, valid = (torch.cat([x, x[parents]]) for x in (scores, classes, valid))
     is_thing = valid & (classes < num_things)
     instance = is_thing.cumsum(0) * is_thing
     codes = classes + instance * INSTANCE_OFFSET
     # owner -1 reads the last value: no segment
     values = torch.cat([codes, classes.new_full((1,), num_classes)])
-    return values[owners.restrict(valid)].int(), codes, scores * valid
+    return values[owner].int(), codes, scores * valid
+
+
+def _check_share(value: Any) -> float | None:
+    return None if value is None else check_threshold('model.test_cfg.split_share', value)
 
 
 @MODELS.register_module()
 class ContinualFusionHead(QueryFusionHead):
     """Panoptic inference of CoMFormer: masks reach 0.5, thresholds are 0 unless configured.
 
-    Thresholds are read from the model's ``test_cfg``: ``object_mask_thr`` (default 0) and
-    ``iou_thr`` (default 0).
+    Settings are read from the model's ``test_cfg``: ``object_mask_thr`` (default 0), ``iou_thr``
+    (default 0) and ``split_share`` (default None), see :func:`fuse_with_scores`.
 
     Arguments are those of :class:`.QueryFusionHead`.
 
     Raises:
-        ValueError: If ``test_cfg`` asks for instance or semantic results, or the dataset has more
-            classes than mmdet's encoding of a panoptic map can tell apart.
+        TypeError: If ``split_share`` is neither a number nor None.
+        ValueError: If it is not in [0, 1], ``test_cfg`` asks for instance or semantic results, or
+            the dataset has more classes than mmdet's encoding of a panoptic map can tell apart.
     """
 
     results = 'pan_results'
     kind = 'panoptic results'
     other_keys = ('instance_on', 'semantic_on')
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _check_share(self.test_cfg.get('split_share'))
 
     def check_scenario(self, scenario: Scenario) -> None:
         """Check that a panoptic map can hold all classes."""
@@ -103,14 +124,15 @@ class ContinualFusionHead(QueryFusionHead):
             )
 
     def inference_settings(self) -> dict[str, InferenceSetting]:
-        """Return the two thresholds, by name."""
-        return {name: self._threshold(name) for name in ('object_mask_thr', 'iou_thr')}
+        """Return thresholds and the share of parts, by name."""
+        return {name: self._setting(name) for name in ('object_mask_thr', 'iou_thr', 'split_share')}
 
-    def _threshold(self, name: str) -> InferenceSetting:
+    def _setting(self, name: str) -> InferenceSetting:
         key = f'model.test_cfg.{name}'
 
         def assign(value: Any) -> None:
-            self.test_cfg[name] = check_threshold(key, value)
+            check = _check_share if name == 'split_share' else partial(check_threshold, key)
+            self.test_cfg[name] = check(value)
 
         return InferenceSetting(key, assign)
 
@@ -130,8 +152,9 @@ class ContinualFusionHead(QueryFusionHead):
     ) -> PixelData:
         """Return the panoptic map of an image as ``PixelData(sem_seg=(1, H, W) int32)``.
 
-        Its metadata ``segment_scores`` are the value in the map of the segment that each query
-        belongs to, and the query's score, 0 if it belongs to none; both (Q,).
+        Its metadata ``segment_scores`` are the value in the map of the segment that each query, or
+        part of one that was split off, belongs to, and the query's score, 0 if it belongs to none;
+        both (Q + E,).
 
         Args:
             mask_cls: Class logits, (Q, K + 1).
@@ -146,6 +169,7 @@ class ContinualFusionHead(QueryFusionHead):
             class_activation=self.class_activation,
             score_thr=self.test_cfg.get('object_mask_thr', 0.0),
             iou_thr=self.test_cfg.get('iou_thr', 0.0),
+            split_share=self.test_cfg.get('split_share'),
         )
         # on the device: reading them would wait for it
         return PixelData(sem_seg=panoptic[None], metainfo=dict(segment_scores=(codes, scores)))

@@ -11,7 +11,11 @@ from mmdet.structures import DetDataSample
 from mmengine.registry import MODELS
 from torch.nn import functional
 
-from mmcomformer.models.panoptic_fusion import ContinualFusionHead, fuse_panoptic
+from mmcomformer.models.panoptic_fusion import (
+    ContinualFusionHead,
+    fuse_panoptic,
+    fuse_with_scores,
+)
 
 SCENARIO = dict(
     increments=[2, 1],
@@ -114,6 +118,30 @@ def test_segment_is_dropped_when_it_owns_a_smaller_share():
         assert result.tolist() == [[0, 0, second, second]]
 
 
+def test_parts_of_things_are_segments_of_their_own():
+    # a thing in three parts of 4, 3 and 1 pixels, and stuff in two
+    thing = torch.tensor([[1, 1, 0, 1, 1, 1], [1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 1, 0.0]])
+    masks = torch.stack([thing, 1 - thing])
+    for share, second, third in ((None, 1000, 1000), (0.2, 2000, 1000), (0.1, 2000, 3000)):
+        result, codes, scores = fuse_with_scores(
+            logits_of([0, 1], 2), masks, num_things=1, split_share=share
+        )
+        expected = [[1000, 1000, 1, *3 * [second]], [1000, 1000, *4 * [1]], [*4 * [1], third, 1]]
+        assert result.tolist() == expected
+        of_parts = sorted({1000, second, third} - {1000})
+        assert codes.tolist() == [1000, 1, *of_parts]
+        assert scores.tolist() == pytest.approx([1] * len(codes))
+
+
+def test_parts_of_queries_without_a_segment_take_no_number():
+    masks = torch.tensor([[[1, 0, 1, 0, 0.0]], [[0, 0, 0, 0, 0.0]], [[0, 0, 0, 0, 1.0]]])
+    result, codes, scores = fuse_with_scores(
+        logits_of([0, 0, 0], 1), masks, num_things=1, split_share=0
+    )
+    assert result.tolist() == [[1000, 1, 3000, 1, 2000]]
+    assert (codes.tolist(), scores[1].item()) == ([1000, 0, 2000, 3000], 0)
+
+
 def build(**changes):
     cfg = dict(
         type='ContinualFusionHead',
@@ -188,3 +216,21 @@ def test_no_panoptic_map_unless_asked_for():
     sample = DetDataSample(metainfo=dict(img_shape=(1, 4), ori_shape=(1, 4)))
     head = build(test_cfg=dict(panoptic_on=False))
     assert head.predict(logits_of([2, 1, 0, 2], 3)[None], stripes(4)[None], [sample]) == [{}]
+
+
+@pytest.mark.parametrize(('share', 'kind'), [('half', TypeError), (1.5, ValueError)])
+def test_bad_share_of_parts(share, kind):
+    with pytest.raises(kind, match=r'^model.test_cfg.split_share: expected .*0 to 1, got'):
+        build(test_cfg=dict(split_share=share))
+    setting = build().inference_settings()['split_share']
+    with pytest.raises(kind, match=r'^model.test_cfg.split_share: expected .*0 to 1, got'):
+        setting.assign(share)
+
+
+def test_share_of_parts_is_read_and_can_be_swept():
+    head = build(test_cfg=dict(split_share=0.1), mask_activation=dict(type='QuerySigmoid'))
+    logits = 50 * torch.tensor([[[1, -1, 1, -1.0]]])
+    of_one = logits_of([0], 3)
+    assert head.panoptic_postprocess(of_one, logits).sem_seg.tolist() == [[[1000, 3, 2000, 3]]]
+    head.inference_settings()['split_share'].assign(None)
+    assert head.panoptic_postprocess(of_one, logits).sem_seg.tolist() == [[[1000, 3, 1000, 3]]]
