@@ -15,7 +15,6 @@ method = dict(
     model=dict(
         extra_losses=dict(token=dict(type='BacktraceDistillLoss', loss_weight=5.0)),
     ),
-    panoptic=dict(model=dict(test_cfg=dict(object_mask_thr=0.8, iou_thr=0.8))),
     released=dict(
         config=dict(
             schedule=dict(iters_per_class=1000),

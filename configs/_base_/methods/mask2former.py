@@ -17,7 +17,11 @@ method = dict(
         loss_dice=dict(type='SigmoidDiceLoss', loss_weight=5.0),
     ),
     model=dict(train_cfg=dict(match_cost=dict(type='WeightedMatchCost'))),
-    panoptic=dict(head=dict(type='IncrementalQueryHead')),
+    panoptic=dict(
+        head=dict(type='IncrementalQueryHead'),
+        # those of its released program
+        model=dict(test_cfg=dict(object_mask_thr=0.8, iou_thr=0.8)),
+    ),
     instance=dict(head=dict(type='IncrementalQueryHead')),
     semantic=dict(
         head=dict(type='SemanticQueryHead', semantic_fusion=dict(type='ScoreSumFusion')),
