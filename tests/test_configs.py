@@ -594,7 +594,7 @@ def test_methods_are_comparable(name):
                 model[head_key(name)] = {key: head[key] for key in shared}
                 model.pop('freeze', None)
             del model['extra_losses'], model['train_cfg']
-            if name.startswith(('balconpas', 'ours', 'simcis')):
+            if name.startswith(('balconpas', 'mask2former', 'ours', 'simcis')):
                 # they have thresholds of their own
                 model['test_cfg'] = model['test_cfg'].keys() & {'panoptic_on', 'mode'}
         assert models[0] == models[1]
