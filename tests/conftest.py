@@ -1,18 +1,10 @@
 """Fixtures that several test modules share."""
 
 import importlib.util
-import os
 import random
-import sys
 from pathlib import Path
 
-# tests fork, and a child would wait for ever for its parent's threads
-os.environ.setdefault('OMP_NUM_THREADS', '1')
-if 'gpu' not in sys.argv and 'PYTEST_XDIST_WORKER' not in os.environ:
-    # all but `-m gpu` is about the CPU's bits, and forks, which CUDA does not survive; before torch
-    # is imported, and inherited by the processes among which the tests are divided
-    os.environ['CUDA_VISIBLE_DEVICES'] = ''
-
+import environment  # noqa: F401  (before torch)
 import numpy as np
 import pytest
 import torch

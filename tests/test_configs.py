@@ -563,6 +563,24 @@ def test_semantic_classes_are_those_of_mmseg(name, dataset):
     assert metainfo['reduce_zero_label'] != first
 
 
+def test_things_of_shapes_alone_are_split():
+    found = {
+        name: parse(f'{name}.py', 0).model.test_cfg.get('split_share')
+        for name in (
+            'ours_shapes_6-3',
+            'ours_replay_shapes_4-1',
+            'ours_ade_100-50',
+            'balconpas_shapes_6-3',
+        )
+    }
+    assert list(found.values()) == [0.1, 0.1, None, None]
+
+
+def test_thresholds_of_mask2former():
+    rule = parse('mask2former_shapes_6-3.py', 0).model.test_cfg
+    assert (rule.object_mask_thr, rule.iou_thr) == (0.8, 0.8)
+
+
 _JOINT = ('joint', 'mask2former')
 _SIGMOID = ('balconpas', 'eclipse', 'mask2former', 'ours', 'simcis')
 # what a method may change in its head

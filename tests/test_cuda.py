@@ -8,13 +8,14 @@ import pytest
 import runs
 import torch
 from every_method import copies_that_agree
+from mmcv.ops import multi_scale_deform_attn as attention
 from runs import CONFIGS, TOOLS
 
 from mmcomformer.compat import deterministic
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device'),
+    pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device, and -m gpu'),
 ]
 
 KINDS = [
@@ -108,7 +109,7 @@ def test_autocast_is_near_single_precision(method, step, monkeypatch):
 def deterministic_mode(monkeypatch):
     """Let torch refuse what has no deterministic form."""
     monkeypatch.setattr(torch.nn.functional, 'grid_sample', torch.nn.functional.grid_sample)
-    monkeypatch.setenv('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
+    monkeypatch.setattr(attention, 'IS_CUDA_AVAILABLE', attention.IS_CUDA_AVAILABLE)
     deterministic.enable_determinism()
     torch.use_deterministic_algorithms(True)
     monkeypatch.setattr(torch.backends.cudnn, 'deterministic', True)
@@ -131,6 +132,11 @@ def test_the_same_bits_again(method, step, monkeypatch, deterministic_mode):
     assert [name for name, grad in of_first.items() if not grad.equal(of_second[name])] == []
 
 
+def check_device(folder):
+    steps = runs.read_summary(folder)['steps']
+    assert Counter(step['machine']['peak_memory_of'] for step in steps) == {'cuda': 3}
+
+
 def test_killed_runs_have_the_same_bits(shapes_root, tmp_path):
     leaf = tmp_path / 'comformer_shapes_6-3.py'
     leaf.write_text(
@@ -146,6 +152,7 @@ def test_killed_runs_have_the_same_bits(shapes_root, tmp_path):
     arguments = [*command, '--cfg-options', *options]
     output = runs.run(arguments, cwd=tmp_path, env={'CUDA_VISIBLE_DEVICES': '0'}).stdout
     assert f'{len(kills)} kills of 1 runs: 0 runs differ []' in output
+    check_device(tmp_path / 'runs' / 'undisturbed')
 
 
 def test_a_process_group_with_mixed_precision(shapes_root, tmp_path):
@@ -154,8 +161,7 @@ def test_a_process_group_with_mixed_precision(shapes_root, tmp_path):
     command = ['bash', TOOLS / 'dist_train.sh', config, '1', '--amp', '--work-dir', tmp_path]
     env = {'CUDA_VISIBLE_DEVICES': '0', 'PORT': str(runs.free_port())}
     runs.run([*command, '--cfg-options', *options], cwd=tmp_path, env=env)
-    steps = runs.read_summary(tmp_path)['steps']
-    assert Counter(step['machine']['peak_memory_of'] for step in steps) == {'cuda': 3}
+    check_device(tmp_path)
     log = next((tmp_path / 'step1').glob('*/*.log')).read_text()
     assert 'Distributed launcher: pytorch' in log
     assert 'AmpOptimWrapper' in log

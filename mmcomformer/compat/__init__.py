@@ -1,4 +1,4 @@
-"""Everything that depends on which OpenMMLab family and version is installed.
+"""Everything that depends on what the installed libraries can do, and on their family.
 
 Two families have the same import names: stock OpenMMLab and its continuation OneDL. Nothing else
 in the package asks which one is there.

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 
 def enable_determinism() -> None:
-    """Give the operators that CUDA has in no deterministic form another one, in this process.
+    """Replace operators that have no deterministic form on CUDA, in this process.
 
     ``torch.use_deterministic_algorithms`` refuses the gradient of ``grid_sample``, with which masks
     are sampled at points and deformable attention reads its maps, and does not know that mmcv's
@@ -36,10 +36,21 @@ def _grid_sample(
     align_corners: bool | None = None,
 ) -> Tensor:
     """Do what torch's function does, on CUDA in a form with a deterministic gradient."""
-    ours = mode == 'bilinear' and padding_mode == 'zeros' and not align_corners and input.ndim == 4
-    if ours and input.is_cuda and torch.are_deterministic_algorithms_enabled():
+    if (
+        input.is_cuda
+        and torch.are_deterministic_algorithms_enabled()
+        and has_gathered_form(input, mode, padding_mode, align_corners)
+    ):
         return gathered_grid_sample(input, grid)
     return _torch_grid_sample(input, grid, mode, padding_mode, align_corners)
+
+
+def has_gathered_form(
+    maps: Tensor, mode: str, padding_mode: str, align_corners: bool | None
+) -> bool:
+    """Return whether :func:`gathered_grid_sample` does what ``grid_sample`` is asked for."""
+    default = mode == 'bilinear' and padding_mode == 'zeros' and not align_corners
+    return default and maps.ndim == 4
 
 
 def gathered_grid_sample(maps: Tensor, grid: Tensor) -> Tensor:
@@ -49,12 +60,16 @@ def gathered_grid_sample(maps: Tensor, grid: Tensor) -> Tensor:
 
     Args:
         maps: Shape (B, C, h, w), float.
-        grid: Shape (B, H, W, 2), xy; -1 and 1 are the outer edges of the maps, outside is zero.
+        grid: Shape (B, H, W, 2), xy, float; -1 and 1 are the outer edges of the maps, outside is
+            zero.
 
     Returns:
-        Shape (B, C, H, W), of the dtype that the product of both has.
+        Shape (B, C, H, W), of the dtype that both are promoted to.
     """
     batch, channels, height, width = maps.shape
+    dtype = torch.promote_types(maps.dtype, grid.dtype)
+    # half precision does not count the pixels of a row
+    grid = grid.to(torch.promote_types(grid.dtype, torch.float32))
     # positions in units of pixels, the centre of the first one at 0
     x = ((grid[..., 0] + 1) * width - 1).flatten(1) / 2
     y = ((grid[..., 1] + 1) * height - 1).flatten(1) / 2
@@ -66,10 +81,10 @@ def gathered_grid_sample(maps: Tensor, grid: Tensor) -> Tensor:
         for along, horizontal in ((0, 1 - right_share), (1, right_share)):
             column, row = left + along, top + down
             inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-            pixel = torch.where(inside, row * width + column, 0).long()
+            pixel = torch.where(inside, row.long() * width + column.long(), 0)
             weight = torch.where(inside, vertical * horizontal, 0).unsqueeze(1)
             # (B, P) -> (B, C, P)
             values = flat.gather(2, pixel.unsqueeze(1).expand(-1, channels, -1)) * weight
             sampled = values if sampled is None else sampled + values
     assert sampled is not None
-    return sampled.view(batch, channels, *grid.shape[1:3])
+    return sampled.view(batch, channels, *grid.shape[1:3]).to(dtype)

@@ -34,7 +34,8 @@ def prepare_device(cfg: Config, *, launcher: str, amp: bool = False) -> None:
     """Adapt a config to the launcher and to a machine without an accelerator, in place.
 
     mmengine's launchers select a GPU by number, and its DDP wrapper passes device ids; on a CPU
-    both fail. So there the process group is made here, with gloo.
+    both fail. So there the process group is made here, with gloo. On CUDA, operators that a
+    deterministic training needs take the place of others.
 
     Args:
         cfg: The config of a run.

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from mmdet.evaluation.functional import INSTANCE_OFFSET
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -34,8 +33,7 @@ class IncrementalInstanceMetric(SeenClassMetric):
     ``ignore_unseen`` has nothing to ignore.
 
     Raises:
-        ValueError: If ``ignore_unseen`` is set, or there are more classes than the ids of instances
-            in pictures can tell apart.
+        ValueError: If ``ignore_unseen`` is set.
     """
 
     measures = ('AP', 'AP50', 'AP75')
@@ -47,14 +45,6 @@ class IncrementalInstanceMetric(SeenClassMetric):
                 'unseen classes play no part in it; leave it out'
             )
         super().__init__(**kwargs)
-
-    def _check_scenario(self, scenario: Scenario) -> None:
-        # the same ids as those of panoptic segments
-        if scenario.num_classes >= INSTANCE_OFFSET:
-            raise ValueError(
-                f'IncrementalInstanceMetric: expected fewer than {INSTANCE_OFFSET} classes, '
-                f'got {scenario.num_classes}'
-            )
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Encode the predictions and the ground truth of one batch.

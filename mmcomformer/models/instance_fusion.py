@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from mmdet.evaluation.functional import INSTANCE_OFFSET
 from mmdet.structures.mask import mask2bbox
 from mmengine.structures import InstanceData
 from torch import Tensor
@@ -102,7 +103,13 @@ class ContinualInstanceFusionHead(QueryFusionHead):
     other_keys = ('panoptic_on', 'semantic_on')
 
     def check_scenario(self, scenario: Scenario) -> None:
-        """Check that there is no stuff."""
+        """Check that there is no stuff, and that pictures can hold all classes."""
+        if scenario.num_classes >= INSTANCE_OFFSET:
+            raise ValueError(
+                f'scenario: expected fewer than {INSTANCE_OFFSET} classes, because pictures and '
+                f'predictions hold label + {INSTANCE_OFFSET} * instance, got '
+                f'{scenario.num_classes}; leave classes out of the dataset'
+            )
         if scenario.stuff_classes:
             raise ValueError(
                 f'scenario.stuff_classes: instances are of things, got '

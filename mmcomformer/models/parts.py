@@ -32,7 +32,10 @@ def split_parts(owner: Tensor, splittable: Tensor, share: float) -> tuple[Tensor
     for slot in np.unique(slots[slots >= 0]):
         if not may[slot]:
             continue
-        _, parts, stats, _ = cv2.connectedComponentsWithStats((slots == slot).astype(np.uint8))
+        # of its algorithms the one that numbers parts by their first pixels
+        _, parts, stats, _ = cv2.connectedComponentsWithStatsWithAlgorithm(
+            (slots == slot).astype(np.uint8), 8, cv2.CV_32S, cv2.CCL_SAUF
+        )
         # the first one is all else
         areas = stats[1:, cv2.CC_STAT_AREA]
         large = np.flatnonzero(areas >= share * areas.sum())

@@ -60,6 +60,19 @@ def test_ratios():
         'ratio of a run': [1.0, 3.0, 1.25],
         'ratio of medians': [5 / 3],
     }
+    steps['deterministic CoMFormer step, ms'] = [8.0, 9.0, 15.0]
+    ratios = train_step.ratios_to_parts(steps)
+    assert ratios['deterministic / CoMFormer step'] == [2.0, 1.5, 3.0]
+
+
+def test_mixed_precision(run_benchmark):
+    message = run_benchmark(train_step, '--amp')
+    assert message == 'error: --amp: expected with --device cuda, got cpu'
+    student = torch.nn.Linear(2, 2)
+    assert type(stepping.build_optimizer(student)).__name__ == 'OptimWrapper'
+    # which says itself that it needs an accelerator
+    with pytest.raises(AssertionError, match='AmpOptim'):
+        stepping.build_optimizer(student, amp=True)
 
 
 def test_parts_are_those_of_the_step(trainings):
@@ -151,3 +164,4 @@ def test_cuda(run_benchmark, tmp_path):
     assert run_benchmark(train_step, *SMALL, '--device', 'cuda', '--runs', 1, '--json', out) is None
     figures = json.loads(out.read_text())['figures']
     assert figures['peak of CoMFormer / allowed']['median'] < 1.05
+    assert figures['deterministic / CoMFormer step']['median'] > 0

@@ -1,5 +1,7 @@
 """The form of grid_sample whose gradient is deterministic on CUDA."""
 
+import os
+
 import pytest
 import torch
 from mmcv.ops import multi_scale_deform_attn as attention
@@ -33,9 +35,14 @@ def test_values_and_gradients_are_those_of_torch(shape):
 def test_enabled_once_and_only_where_it_is_needed(monkeypatch):
     monkeypatch.setattr(functional, 'grid_sample', functional.grid_sample)
     monkeypatch.setattr(attention, 'IS_CUDA_AVAILABLE', True)
-    monkeypatch.delenv('CUBLAS_WORKSPACE_CONFIG', raising=False)
+    # so that it is removed after the test
+    monkeypatch.setenv('CUBLAS_WORKSPACE_CONFIG', ':0:0')
+    monkeypatch.delenv('CUBLAS_WORKSPACE_CONFIG')
     deterministic.enable_determinism()
+    assert os.environ['CUBLAS_WORKSPACE_CONFIG'] == ':4096:8'
+    monkeypatch.setenv('CUBLAS_WORKSPACE_CONFIG', ':16:8')
     deterministic.enable_determinism()
+    assert os.environ['CUBLAS_WORKSPACE_CONFIG'] == ':16:8'
     assert attention.IS_CUDA_AVAILABLE is False
     assert torch.nn.functional.grid_sample.__module__ == deterministic.__name__
     # on a CPU it stays torch's, with all of its options
@@ -45,3 +52,24 @@ def test_enabled_once_and_only_where_it_is_needed(monkeypatch):
         options = {'align_corners': False, **changed}
         expected = deterministic._torch_grid_sample(maps, grid, **options)
         assert functional.grid_sample(maps, grid, **options).equal(expected)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_half_precision_reads_the_right_pixels(dtype):
+    """A row of 160 pixels has more places than half precision can count."""
+    torch.manual_seed(0)
+    maps, grid = torch.randn(1, 2, 160, 160).to(dtype), (2 * torch.rand(1, 5, 7, 2) - 1).to(dtype)
+    found = gathered_grid_sample(maps, grid)
+    assert found.dtype == dtype
+    expected = functional.grid_sample(maps.float(), grid.float(), align_corners=False)
+    torch.testing.assert_close(found.float(), expected, rtol=1e-2, atol=1e-2)
+
+
+def test_what_has_a_gathered_form():
+    asked = dict(mode='bilinear', padding_mode='zeros', align_corners=False)
+    maps = torch.zeros(1, 1, 2, 2)
+    assert deterministic.has_gathered_form(maps, **asked)
+    assert deterministic.has_gathered_form(maps, **{**asked, 'align_corners': None})
+    for other in (dict(mode='nearest'), dict(padding_mode='border'), dict(align_corners=True)):
+        assert not deterministic.has_gathered_form(maps, **{**asked, **other})
+    assert not deterministic.has_gathered_form(maps[None], **asked)

@@ -182,14 +182,6 @@ def test_bad_samples():
         evaluate([{**good, 'ori_shape': (20, 31)}])
 
 
-def test_too_many_classes_for_pictures():
-    names = [f'c{i}' for i in range(1000)]
-    scenario = Scenario([1000], names, [])
-    metric = IncrementalInstanceMetric()
-    with pytest.raises(ValueError, match='Instance.*: expected fewer than 1000 classes, got 1000'):
-        metric.dataset_meta = {'classes': scenario.classes, 'scenario': scenario.to_dict()}
-
-
 def test_nothing_to_ignore():
     with pytest.raises(ValueError, match='IncrementalInstanceMetric.ignore_unseen: AP is computed'):
         IncrementalInstanceMetric(ignore_unseen=True)

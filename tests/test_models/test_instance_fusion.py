@@ -108,6 +108,16 @@ def test_head_resizes_and_boxes():
             {'scenario': {**SCENARIO, 'stuff_classes': ['sky'], 'increments': [2, 2]}},
             r"scenario.stuff_classes: instances are of things, got \['sky'\]",
         ),
+        (
+            {
+                'scenario': dict(
+                    increments=[1000],
+                    thing_classes=[f'c{i}' for i in range(1000)],
+                    stuff_classes=[],
+                )
+            },
+            'expected fewer than 1000 classes, because pictures .*got 1000; leave classes out',
+        ),
     ],
 )
 def test_bad_settings(change, message):

@@ -27,8 +27,8 @@ def flooded(slots, slot):
 def test_equals_a_flood_fill(share):
     rng = np.random.default_rng(0)
     seen = set()
-    for _ in range(40):
-        slots = rng.integers(-1, 4, (5, 6)).repeat(2, axis=0)
+    for _ in range(80):
+        slots = rng.integers(-1, 4, rng.integers(2, 9, 2))
         may = rng.random(4) < 0.7
         owner, parents = split_parts(torch.from_numpy(slots), torch.from_numpy(may), share)
         assert owner.dtype == parents.dtype == torch.int64
