@@ -54,7 +54,7 @@ def has_gathered_form(
 
 
 def gathered_grid_sample(maps: Tensor, grid: Tensor) -> Tensor:
-    """Sample maps at points, as ``grid_sample`` does by default, by gathering four pixels each.
+    """Sample maps at points, as ``grid_sample`` does by default, by mmcv's gather of four pixels.
 
     The gradient of a gather has a deterministic form on CUDA.
 
@@ -66,25 +66,9 @@ def gathered_grid_sample(maps: Tensor, grid: Tensor) -> Tensor:
     Returns:
         Shape (B, C, H, W), of the dtype that both are promoted to.
     """
-    batch, channels, height, width = maps.shape
+    from mmcv.ops.point_sample import bilinear_grid_sample
+
     dtype = torch.promote_types(maps.dtype, grid.dtype)
     # half precision does not count the pixels of a row
     grid = grid.to(torch.promote_types(grid.dtype, torch.float32))
-    # positions in units of pixels, the centre of the first one at 0
-    x = ((grid[..., 0] + 1) * width - 1).flatten(1) / 2
-    y = ((grid[..., 1] + 1) * height - 1).flatten(1) / 2
-    left, top = x.floor(), y.floor()
-    right_share, lower_share = x - left, y - top
-    flat = maps.flatten(2)
-    sampled: Tensor | None = None
-    for down, vertical in ((0, 1 - lower_share), (1, lower_share)):
-        for along, horizontal in ((0, 1 - right_share), (1, right_share)):
-            column, row = left + along, top + down
-            inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-            pixel = torch.where(inside, row.long() * width + column.long(), 0)
-            weight = torch.where(inside, vertical * horizontal, 0).unsqueeze(1)
-            # (B, P) -> (B, C, P)
-            values = flat.gather(2, pixel.unsqueeze(1).expand(-1, channels, -1)) * weight
-            sampled = values if sampled is None else sampled + values
-    assert sampled is not None
-    return sampled.view(batch, channels, *grid.shape[1:3]).to(dtype)
+    return bilinear_grid_sample(maps, grid).to(dtype)
