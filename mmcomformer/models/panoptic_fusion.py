@@ -88,8 +88,8 @@ def fuse_with_scores(
     return values[owner].int(), codes, scores * valid
 
 
-def _check_share(value: Any) -> float | None:
-    return None if value is None else check_threshold('model.test_cfg.split_share', value)
+def _check_share(key: str, value: Any) -> float | None:
+    return None if value is None else check_threshold(key, value)
 
 
 @MODELS.register_module()
@@ -113,7 +113,7 @@ class ContinualFusionHead(QueryFusionHead):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _check_share(self.test_cfg.get('split_share'))
+        _check_share('model.test_cfg.split_share', self.test_cfg.get('split_share'))
 
     def check_scenario(self, scenario: Scenario) -> None:
         """Check that a panoptic map can hold all classes."""
@@ -125,16 +125,14 @@ class ContinualFusionHead(QueryFusionHead):
 
     def inference_settings(self) -> dict[str, InferenceSetting]:
         """Return thresholds and the share of parts, by name."""
-        return {name: self._setting(name) for name in ('object_mask_thr', 'iou_thr', 'split_share')}
+        return {
+            name: InferenceSetting(f'model.test_cfg.{name}', partial(self._assign, name))
+            for name in ('object_mask_thr', 'iou_thr', 'split_share')
+        }
 
-    def _setting(self, name: str) -> InferenceSetting:
-        key = f'model.test_cfg.{name}'
-
-        def assign(value: Any) -> None:
-            check = _check_share if name == 'split_share' else partial(check_threshold, key)
-            self.test_cfg[name] = check(value)
-
-        return InferenceSetting(key, assign)
+    def _assign(self, name: str, value: Any) -> None:
+        check = _check_share if name == 'split_share' else check_threshold
+        self.test_cfg[name] = check(f'model.test_cfg.{name}', value)
 
     def predict(self, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
         """Return the panoptic maps of a batch, or nothing for each image if they are off."""
