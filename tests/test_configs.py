@@ -934,3 +934,13 @@ def test_crop_and_padding_agree(name):
     width, height = pipeline['RandomCrop'].crop_size
     assert pipeline['Pad'].size == (width, height)
     assert cfg.model.data_preprocessor.batch_augments[0].size == (height, width)
+
+
+@pytest.mark.parametrize('name', sorted(name for name in LEAVES if '_instances' in name))
+def test_instances_do_not_compete_for_pixels(name):
+    model = load(name, 0).model
+    head = model.panoptic_head
+    found = (head.mask_activation.type, head.loss_mask.type, head.loss_dice.type)
+    assert found == ('QuerySigmoid', 'SigmoidMaskLoss', 'SigmoidDiceLoss')
+    # which reads softmax masks
+    assert model.train_cfg.match_cost.type != 'HarmonicMatchCost'

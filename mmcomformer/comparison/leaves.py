@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..config_files import config_folder
+
 _ANCHOR = 'comformer'
 """The method that has a config for every scenario."""
 
@@ -24,8 +26,10 @@ def methods_of(configs: Path, scenario: str) -> list[str]:
     return sorted(method for method in found if method in bases)
 
 
-def _methods(configs: Path) -> Sequence[Path]:
-    return sorted((configs / '_base_' / 'methods').glob('*.py'))
+def _methods(configs: Path) -> set[Path]:
+    # a folder of one's own may inherit them from the package
+    folders = (configs, config_folder())
+    return {path for folder in folders for path in (folder / '_base_' / 'methods').glob('*.py')}
 
 
 def find_leaves(configs: Path, scenario: str, methods: Sequence[str]) -> dict[str, Path]:

@@ -80,6 +80,14 @@ class TestLeaves:
         assert methods_of(CONFIGS, '100-50') == []
         assert 'shapes_6-3' in scenarios_of(CONFIGS)
 
+    def test_folder_of_ones_own(self, tmp_path):
+        for name in ('comformer_pets', 'balconpas_pets', 'notes_pets', 'mine_pets'):
+            (tmp_path / f'{name}.py').touch()
+        assert methods_of(tmp_path, 'pets') == ['balconpas', 'comformer']
+        (tmp_path / '_base_' / 'methods').mkdir(parents=True)
+        (tmp_path / '_base_' / 'methods' / 'mine.py').touch()
+        assert methods_of(tmp_path, 'pets') == ['balconpas', 'comformer', 'mine']
+
     def test_unknown_scenario(self):
         with pytest.raises(ValueError, match="scenario 'shapes_9-9': .* one of .*shapes_6-3"):
             find_leaves(CONFIGS, 'shapes_9-9', ['comformer'])
