@@ -1,5 +1,5 @@
-# comformer_r50.py for instances. Masks are each query's own, as Mask2Former's: instances may overlap,
-# and without stuff nothing competes for the background (docs/tasks.md).
+# comformer_r50.py for instances. Masks are each query's own, as Mask2Former's: instances may
+# overlap, and without stuff nothing competes for the background (docs/tasks.md).
 _base_ = 'comformer_r50.py'
 model = dict(
     panoptic_head=dict(
