@@ -104,7 +104,6 @@ class _TestOptions(TypedDict, total=False):
     object_mask_thr: float
     iou_thr: float
     split_share: float | None
-    filter_low_score: bool
     mode: Literal['whole', 'slide']
     stride: Any
     crop_size: Any

@@ -52,15 +52,23 @@ def _settings(model: nn.Module) -> Iterator[tuple[str, InferenceSetting]]:
             yield from module.inference_settings().items()
 
 
-def check_threshold(key: str, value: Any) -> float:
+def check_threshold(key: str, value: Any, *, optional: bool = False) -> float | None:
     """Return a threshold.
+
+    Args:
+        key: Its key in the config.
+        value: What was given.
+        optional: Whether it may be None.
 
     Raises:
         TypeError: If it is no number.
         ValueError: If it is not in [0, 1].
     """
+    if value is None and optional:
+        return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f'{key}: expected a number from 0 to 1, got {value!r}')
+        or_none = ' or None' if optional else ''
+        raise TypeError(f'{key}: expected a number from 0 to 1{or_none}, got {value!r}')
     if not 0 <= value <= 1:
         raise ValueError(f'{key}: expected 0 to 1, got {value}')
     return float(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from mmdet.evaluation.functional import INSTANCE_OFFSET
@@ -94,13 +94,24 @@ class ContinualInstanceFusionHead(QueryFusionHead):
     Arguments are those of :class:`.QueryFusionHead`; all classes of the scenario are things.
 
     Raises:
-        ValueError: If ``test_cfg`` asks for panoptic or semantic results, or the scenario has
-            stuff.
+        TypeError: If ``test_cfg`` has a key that nothing reads, or ``max_per_image`` is no number.
+        ValueError: If ``test_cfg`` asks for panoptic or semantic results, ``max_per_image`` is
+            below 1, or the scenario has stuff.
     """
 
     results = 'ins_results'
     kind = 'instances'
+    own_keys = ('instance_on', 'max_per_image')
     other_keys = ('panoptic_on', 'semantic_on')
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        limit = self.test_cfg.get('max_per_image', 100)
+        if isinstance(limit, bool) or not isinstance(limit, int):
+            raise TypeError(f'model.test_cfg.max_per_image: expected a number, got {limit!r}')
+        if limit < 1:
+            raise ValueError(f'model.test_cfg.max_per_image: expected at least 1, got {limit}')
+        self.max_per_image = limit
 
     def check_scenario(self, scenario: Scenario) -> None:
         """Check that there is no stuff, and that pictures can hold all classes."""
@@ -137,6 +148,6 @@ class ContinualInstanceFusionHead(QueryFusionHead):
             mask_cls,
             MaskLogits(mask_pred, self.mask_activation, (height, width)),
             class_activation=self.class_activation,
-            max_per_image=self.test_cfg.get('max_per_image', 100),
+            max_per_image=self.max_per_image,
         )
         return InstanceData(scores=scores, labels=labels, masks=masks, bboxes=mask2bbox(masks))

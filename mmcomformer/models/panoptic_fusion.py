@@ -88,8 +88,7 @@ def fuse_with_scores(
     return values[owner].int(), codes, scores * valid
 
 
-def _check_share(key: str, value: Any) -> float | None:
-    return None if value is None else check_threshold(key, value)
+_THRESHOLDS = ('object_mask_thr', 'iou_thr', 'split_share')
 
 
 @MODELS.register_module()
@@ -102,18 +101,22 @@ class ContinualFusionHead(QueryFusionHead):
     Arguments are those of :class:`.QueryFusionHead`.
 
     Raises:
-        TypeError: If ``split_share`` is neither a number nor None.
-        ValueError: If it is not in [0, 1], ``test_cfg`` asks for instance or semantic results, or
-            the dataset has more classes than mmdet's encoding of a panoptic map can tell apart.
+        TypeError: If a threshold is no number, or ``test_cfg`` has a key that nothing reads.
+        ValueError: If a threshold is not in [0, 1], ``test_cfg`` asks for instance or semantic
+            results, or the dataset has more classes than mmdet's encoding of a panoptic map can
+            tell apart.
     """
 
     results = 'pan_results'
     kind = 'panoptic results'
+    own_keys = ('panoptic_on', *_THRESHOLDS)
     other_keys = ('instance_on', 'semantic_on')
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _check_share('model.test_cfg.split_share', self.test_cfg.get('split_share'))
+        for name in _THRESHOLDS:
+            if name in self.test_cfg:
+                self._assign(name, self.test_cfg[name])
 
     def check_scenario(self, scenario: Scenario) -> None:
         """Check that a panoptic map can hold all classes."""
@@ -127,12 +130,12 @@ class ContinualFusionHead(QueryFusionHead):
         """Return thresholds and the share of parts, by name."""
         return {
             name: InferenceSetting(f'model.test_cfg.{name}', partial(self._assign, name))
-            for name in ('object_mask_thr', 'iou_thr', 'split_share')
+            for name in _THRESHOLDS
         }
 
     def _assign(self, name: str, value: Any) -> None:
-        check = _check_share if name == 'split_share' else check_threshold
-        self.test_cfg[name] = check(f'model.test_cfg.{name}', value)
+        optional = name == 'split_share'
+        self.test_cfg[name] = check_threshold(f'model.test_cfg.{name}', value, optional=optional)
 
     def predict(self, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
         """Return the panoptic maps of a batch, or nothing for each image if they are off."""

@@ -27,13 +27,16 @@ class QueryFusionHead(MaskFormerFusionHead):
         test_cfg: The model's test settings.
 
     Raises:
-        ValueError: If ``test_cfg`` asks for results of another kind.
+        TypeError: If ``test_cfg`` has a key that nothing reads.
+        ValueError: If it asks for results of another kind.
     """
 
     results: ClassVar[str]
     """Key of its results, as mmdet's detector reads them."""
     kind: ClassVar[str]
     """What it gives, in words."""
+    own_keys: ClassVar[tuple[str, ...]]
+    """Keys of ``test_cfg`` that it reads."""
     other_keys: ClassVar[tuple[str, ...]]
     """Keys of ``test_cfg`` that ask for other results."""
 
@@ -55,6 +58,12 @@ class QueryFusionHead(MaskFormerFusionHead):
                     f'model.test_cfg.{key}: {type(self).__name__} gives {self.kind} only; set '
                     f'model.panoptic_fusion_head too, as the models of configs/_base_ do'
                 )
+        unread = sorted(set(self.test_cfg) - {*self.own_keys, *self.other_keys})
+        if unread:
+            raise TypeError(
+                f'model.test_cfg: {type(self).__name__}, which gives {self.kind}, does not read '
+                f'{unread}; it reads {sorted(self.own_keys)}'
+            )
         self.check_scenario(scenario)
 
     @abstractmethod

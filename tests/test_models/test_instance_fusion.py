@@ -104,6 +104,7 @@ def test_head_resizes_and_boxes():
             'gives instances only; set model.panoptic_fus',
         ),
         ({'test_cfg': {'semantic_on': True}}, 'model.test_cfg.semantic_on'),
+        ({'test_cfg': {'max_per_image': 0}}, 'max_per_image: expected at least 1, got 0'),
         (
             {'scenario': {**SCENARIO, 'stuff_classes': ['sky'], 'increments': [2, 2]}},
             r"scenario.stuff_classes: instances are of things, got \['sky'\]",
@@ -124,3 +125,25 @@ def test_bad_settings(change, message):
     settings = {'scenario': SCENARIO, 'mask_activation': {'type': 'QuerySigmoid'}, **change}
     with pytest.raises(ValueError, match=message):
         ContinualInstanceFusionHead(**settings)
+
+
+@pytest.mark.parametrize(
+    ('test_cfg', 'message'),
+    [
+        ({'split_share': 0.1}, r"does not read \['split_share'\]; it reads .*'max_per_image'\]"),
+        ({'iou_thr': 0.8, 'max_per_image': 9}, r"gives instances, does not read \['iou_thr'\]"),
+        ({'max_per_image': True}, 'model.test_cfg.max_per_image: expected a number, got True'),
+        ({'max_per_image': '9'}, 'model.test_cfg.max_per_image: expected a number, got .9'),
+    ],
+)
+def test_settings_that_nothing_reads(test_cfg, message):
+    with pytest.raises(TypeError, match=message):
+        ContinualInstanceFusionHead(SCENARIO, {'type': 'QuerySigmoid'}, test_cfg=test_cfg)
+
+
+def test_number_of_instances():
+    head = ContinualInstanceFusionHead(
+        SCENARIO, {'type': 'QuerySigmoid'}, test_cfg={'max_per_image': 3}
+    )
+    found = head.instance_postprocess(torch.zeros(2, 4), torch.full((2, 4, 4), 9.0))
+    assert found.masks.shape == (3, 4, 4)

@@ -191,6 +191,20 @@ def test_other_results_are_refused(key):
         build(test_cfg={key: True})
 
 
+@pytest.mark.parametrize('key', ['max_per_image', 'filter_low_score', 'iou_threshold'])
+def test_keys_that_nothing_reads(key):
+    found = rf"does not read \['{key}'\]; it reads \['iou_thr', .*'split_share'\]"
+    with pytest.raises(TypeError, match=f'^model.test_cfg: ContinualFusionHead, .*{found}'):
+        build(test_cfg={key: 1})
+
+
+@pytest.mark.parametrize('key', ['object_mask_thr', 'iou_thr'])
+def test_bad_threshold(key):
+    for value, kind in ((None, TypeError), (True, TypeError), (1.1, ValueError)):
+        with pytest.raises(kind, match=rf'^model.test_cfg.{key}: expected .*0 to 1, got'):
+            build(test_cfg={key: value})
+
+
 def test_too_many_classes():
     names = [str(i) for i in range(1000)]
     scenario = dict(increments=[1000], thing_classes=names, stuff_classes=[])
@@ -220,10 +234,14 @@ def test_no_panoptic_map_unless_asked_for():
 
 @pytest.mark.parametrize(('share', 'kind'), [('half', TypeError), (1.5, ValueError)])
 def test_bad_share_of_parts(share, kind):
-    with pytest.raises(kind, match=r'^model.test_cfg.split_share: expected .*0 to 1, got'):
+    with pytest.raises(
+        kind, match=r'^model.test_cfg.split_share: expected .*0 to 1( or None)?, got'
+    ):
         build(test_cfg=dict(split_share=share))
     setting = build().inference_settings()['split_share']
-    with pytest.raises(kind, match=r'^model.test_cfg.split_share: expected .*0 to 1, got'):
+    with pytest.raises(
+        kind, match=r'^model.test_cfg.split_share: expected .*0 to 1( or None)?, got'
+    ):
         setting.assign(share)
 
 
