@@ -1,6 +1,5 @@
-"""Real commands on a semantic config: all steps, killed, by two processes, mmseg's script, mim."""
+"""Real commands on a semantic config: all steps, killed; mmseg's script."""
 
-import importlib.metadata
 import importlib.util
 import sys
 from collections import Counter
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import runs
-from runs import CONFIGS, ROOT, TOOLS, timeless
+from runs import CONFIGS, timeless
 
 from mmcomformer.engine.checkpoint import file_sha256, previous_checkpoint
 
@@ -90,25 +89,6 @@ class TestKilledAndResumed:
         assert 'mIoU avg over steps' in output
 
 
-def test_two_processes(shapes_root, tmp_path):
-    record = tmp_path / 'record'
-    command = ['bash', TOOLS / 'dist_train.sh', CONFIG, 2, '--work-dir', tmp_path / 'run']
-    of_run = options(shapes_root, record, iters=2)
-    output = runs.run(
-        [*command, '--step', '0', '--cfg-options', *of_run],
-        cwd=tmp_path,
-        env={'PORT': str(runs.free_port())},
-    ).stdout
-    assert 'Traceback' not in output
-    first, second = (runs.read_records(Path(f'{record}{suffix}')) for suffix in ('', '.rank1'))
-    assert trained(first, 0).keys() == trained(second, 0).keys() == {0, 1}
-    assert not set(sum(trained(first, 0).values(), [])) & set(sum(trained(second, 0).values(), []))
-    images = evaluated(first, 0) + evaluated(second, 0)
-    assert len(images) == NUM_VAL
-    assert set(images.values()) == {1}
-    assert [entry['step'] for entry in runs.read_summary(tmp_path / 'run')['steps']] == [0]
-
-
 def test_stock_train_script(interrupted, shapes_root, tmp_path):
     """mmseg's own tools/train.py with STEP does the same."""
     script = Path(importlib.util.find_spec('mmseg').origin).parent / '.mim' / 'tools' / 'train.py'
@@ -123,26 +103,3 @@ def test_stock_train_script(interrupted, shapes_root, tmp_path):
     (entry,) = runs.read_summary(tmp_path / 'work_dirs' / CONFIG.stem)['steps']
     expected = runs.read_summary(interrupted[0])['steps'][0]
     assert timeless(entry) == timeless(expected)
-
-
-def is_installed(distribution):
-    try:
-        importlib.metadata.distribution(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-def test_mim_train(shapes_root, tmp_path):
-    if not is_installed('mmcomformer'):
-        pytest.skip('mim finds installed distributions only, and mmcomformer is not installed')
-    of_run = runs.shapes_options(shapes_root, iters=2)
-    command = ['mim', 'train', 'mmcomformer', f'configs/{CONFIG.name}', '--step', '0']
-    output = runs.run(
-        [*command, '--work-dir', tmp_path, '--cfg-options', *of_run],
-        cwd=ROOT,
-        # openmim finds an editable installation there only, onedl-mim anywhere but there
-        env={'PYTHONPATH': str(ROOT) if is_installed('openmim') else ''},
-    ).stdout
-    assert 'Traceback' not in output
-    assert [entry['step'] for entry in runs.read_summary(tmp_path)['steps']] == [0]
