@@ -1,10 +1,6 @@
-# upper bound for comformer_shapes_6-3.py: all classes at once, as many
-# iterations as its steps have together
+# upper bound for comformer_shapes_6-3.py
 _base_ = ['_base_/shapes_panoptic_tiny.py', '_base_/methods/{{$METHOD:joint}}.py']
 from mmcomformer.recipe import complete
 
-scenario = dict(increments=[12])
-schedule = dict(base_iters=2000)
-# the classes that comformer_shapes_6-3.py learns at step 0 count as base
-val_evaluator = test_evaluator = dict(num_base=6)
+scenario = dict(increments=[6, 3, 3])
 complete(globals(), '{{fileBasenameNoExtension}}')

@@ -8,6 +8,7 @@ A base of a backbone or method names what it changes without knowing the task or
         model=dict(extra_losses=dict(distill=None)),  # merged into the model
         config=dict(crop_size=(512, 512)),  # merged into the top level
         scaled_by_classes=['extra_losses.feature.loss_weight'],
+        at_once=True,  # the steps of the scenario are one, as in joint training
         panoptic=dict(head=..., model=...),  # for this task alone; also semantic and instance
         released=dict(head=..., model=..., config=dict(schedule=dict(later_lr=5e-5))),
     )
@@ -33,7 +34,7 @@ PARTS = ('backbone', 'method')
 RECIPES = ('released', 'fair')
 """The first one is the default."""
 _SETTINGS = ('head', 'model', 'config', 'scaled_by_classes')
-_KEYS = ('key', *_SETTINGS, 'released', *TASKS)
+_KEYS = ('key', 'at_once', *_SETTINGS, 'released', *TASKS)
 
 
 def recipe_of(config: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ Pure Python but for the merging of configs: no torch.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping, MutableMapping
+from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -155,6 +155,8 @@ def derive(config: dict[str, Any], record: Mapping[str, Any], name: str) -> None
         ValueError: If there is an ``image_size`` that nothing reads.
     """
     values = _Values(config, record)
+    if config.get('method', {}).get('at_once'):
+        _merge_steps(config, values)
     scenario = config['scenario']
     if 'method' in config:
         config['recipe'] = recipe_of(config)
@@ -184,6 +186,21 @@ def derive(config: dict[str, Any], record: Mapping[str, Any], name: str) -> None
     values.record['suffix'] = suffix
     values.put('work_dir', f'./work_dirs/{name}{suffix}/step{step}')
     config['derived'] = values.record
+
+
+def _merge_steps(config: dict[str, Any], values: _Values) -> None:
+    """Make one step of those of the scenario; the first one's classes go on counting as base."""
+    _, increments = step_of(config)
+    steps = values.former.get('at_once', increments)
+    if increments != [sum(steps)]:
+        steps = increments
+    values.record['at_once'] = list(steps)
+    config['scenario'] = {**config['scenario'], 'increments': [sum(steps)]}
+    num_base = steps[0] if len(steps) > 1 else None
+    for evaluator in ('val_evaluator', 'test_evaluator'):
+        key = f'{evaluator}.num_base'
+        if isinstance(config.get(evaluator), dict) and (num_base or key in values.former):
+            values.put(key, num_base)
 
 
 class _Values:
@@ -304,10 +321,9 @@ def _derive_schedule(config: dict[str, Any], values: _Values) -> None:
     schedule = config['schedule']
     _check_schedule(schedule)
     step, increments = step_of(config)
-    later = schedule.get('later_iters')
-    if later is None:
-        later = schedule.get('iters_per_class', 0) * increments[step]
-    iters = later if step else schedule['base_iters']
+    iters = _iterations(schedule, step, increments)
+    merged_steps = values.record.get('at_once', [])
+    iters += sum(_iterations(schedule, k, merged_steps) for k in range(1, len(merged_steps)))
     rate = schedule.get('later_lr') if step else None
     values.put('optim_wrapper.optimizer.lr', schedule['base_lr'] if rate is None else rate)
     if not str(config['train_cfg'].get('type', '')).endswith('IterBasedTrainLoop'):
@@ -319,6 +335,13 @@ def _derive_schedule(config: dict[str, Any], values: _Values) -> None:
         if not scheduler.get('by_epoch', True):
             values.put(key, iters + schedule.get('end_offset', 0))
     _derive_drops(config, values, iters, 'later_drops' if step else 'base_drops')
+
+
+def _iterations(schedule: Mapping[str, Any], step: int, increments: Sequence[int]) -> int:
+    if step == 0:
+        return schedule['base_iters']
+    later = schedule.get('later_iters')
+    return schedule.get('iters_per_class', 0) * increments[step] if later is None else later
 
 
 def _derive_drops(config: Mapping[str, Any], values: _Values, iters: int, name: str) -> None:

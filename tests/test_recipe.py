@@ -643,3 +643,51 @@ class TestMemory:
     def test_wrong(self, options, message):
         with pytest.raises((ValueError, TypeError), match=message):
             load(SHAPES, 1, **options)
+
+
+class TestAllAtOnce:
+    """Joint training: one step with the classes and the iterations of all."""
+
+    @pytest.mark.parametrize('method', ['joint', 'mask2former'])
+    def test_chosen_for_any_config(self, monkeypatch, method):
+        monkeypatch.setenv('METHOD', method)
+        cfg = load(SHAPES)
+        scenario = scenario_of(cfg)
+        assert scenario.increments == (12,)
+        assert all(tuple(found.increments) == (12,) for _, found in find_scenarios(cfg))
+        assert iterations(cfg) == (2000, 2000, 2000)
+        assert cfg.val_evaluator.num_base == cfg.test_evaluator.num_base == 6
+        assert cfg.work_dir == f'./work_dirs/comformer_shapes_6-3_{method}/step0'
+        check_derived(cfg)
+        with pytest.raises(ValueError, match='step'):
+            load(SHAPES, step=1)
+
+    def test_iterations_per_class(self, monkeypatch):
+        monkeypatch.setenv('METHOD', 'joint')
+        cfg = load(CONFIGS / 'comformer_ade_instances_50-10.py')
+        assert cfg.train_cfg.max_iters == 160000 + 50 * 400
+        assert cfg.val_evaluator.num_base == 50
+
+    def test_what_changes_later(self, mine):
+        joint = CONFIGS / 'joint_shapes_6-3.py'
+        options = {'schedule.base_iters': 100, 'schedule.later_iters': 20}
+        assert iterations(load(joint, **options))[0] == 140
+        cfg = mine('scenario = dict(increments=[4] + [1] * 8)', base=joint)
+        assert (cfg.scenario.increments, cfg.val_evaluator.num_base) == ([12], 4)
+        assert cfg.train_cfg.max_iters == 1000 + 8 * 500
+        cfg = load(joint, **{'scenario.increments': [12], 'val_evaluator.num_base': 2})
+        assert iterations(cfg)[0] == 2000
+        assert (cfg.val_evaluator.num_base, cfg.test_evaluator.num_base) == (2, 6)
+
+    def test_one_step_to_begin_with(self, mine):
+        text = 'scenario = dict(increments=[12])'
+        cfg = mine(text, base=CONFIGS / 'joint_shapes_6-3.py')
+        # the steps of the config that was inherited, in one
+        assert (cfg.train_cfg.max_iters, cfg.val_evaluator.num_base) == (2000, 6)
+
+    @pytest.mark.parametrize(
+        'method', ['balconpas_replay', 'eclipse', 'finetune', 'ours_replay', 'simcis']
+    )
+    def test_other_methods_keep_their_steps(self, monkeypatch, method):
+        monkeypatch.setenv('METHOD', method)
+        assert scenario_of(load(SHAPES)).increments == (6, 3, 3)

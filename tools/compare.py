@@ -23,7 +23,11 @@ METHODS = 'finetune,mib,plop,comformer,joint'
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('scenario', help='such as shapes_6-3: METHOD_shapes_6-3.py is its config')
+    parser.add_argument(
+        'scenario',
+        help='such as shapes_6-3: the config of a method is METHOD_shapes_6-3.py, or else '
+        'comformer_shapes_6-3.py with METHOD set',
+    )
     parser.add_argument(
         '--methods',
         default=METHODS,
@@ -166,7 +170,8 @@ def print_commands(comparison: Comparison) -> None:
         print(f'# {run.name}{after}')
         train = ROOT / 'tools' / 'train.py'
         commands = [shlex.join(job.command(train, resolve=False)) for job in jobs]
-        print(' && '.join(f'{environment} {command}' for command in commands))
+        of_run = f'METHOD={run.entry.method} {environment}'
+        print(' && '.join(f'{of_run} {command}' for command in commands))
 
 
 def compare(comparison: Comparison, args: argparse.Namespace) -> int:

@@ -101,7 +101,11 @@ class JobRunner:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **dict.fromkeys(names, threads)},
+            env={
+                **os.environ,
+                **dict.fromkeys(names, threads),
+                'METHOD': job.run.entry.method,
+            },
             preexec_fn=_end_with_parent if sys.platform == 'linux' else None,
         )
 

@@ -18,12 +18,15 @@ def scenarios_of(configs: Path) -> list[str]:
 
 
 def methods_of(configs: Path, scenario: str) -> list[str]:
-    """Return the methods that have a config for a scenario."""
-    suffix = f'_{scenario}.py'
-    found = [path.name.removesuffix(suffix) for path in configs.glob(f'*{suffix}')]
-    # shapes_semantic_6-3 does not end in shapes_6-3, but order-b_100-50 could end in 100-50
-    bases = {path.stem.removesuffix('_semantic') for path in _methods(configs)}
-    return sorted(method for method in found if method in bases)
+    """Return the methods that have a config for a scenario, or can be chosen with METHOD."""
+    if not _anchor(configs, scenario).is_file():
+        return []
+    suffix = '_semantic'
+    return sorted({path.stem for path in _methods(configs) if not path.stem.endswith(suffix)})
+
+
+def _anchor(configs: Path, scenario: str) -> Path:
+    return configs / f'{_ANCHOR}_{scenario}.py'
 
 
 def _methods(configs: Path) -> set[Path]:
@@ -33,7 +36,7 @@ def _methods(configs: Path) -> set[Path]:
 
 
 def find_leaves(configs: Path, scenario: str, methods: Sequence[str]) -> dict[str, Path]:
-    """Return the config of each method.
+    """Return the config of each method: its own, or the one in which METHOD chooses it.
 
     Args:
         configs: Folder of the configs.
@@ -41,21 +44,21 @@ def find_leaves(configs: Path, scenario: str, methods: Sequence[str]) -> dict[st
         methods: Such as ``['finetune', 'comformer']``.
 
     Raises:
-        ValueError: If the scenario has no configs, or a method is given twice or has no config for
-            it; the message lists those that exist.
+        ValueError: If the scenario has no configs, or a method is given twice or does not exist;
+            the message lists those that do.
     """
-    known = methods_of(configs, scenario)
+    anchor, known = _anchor(configs, scenario), methods_of(configs, scenario)
     if not known:
         raise ValueError(
-            f'scenario {scenario!r}: {configs} has no {_ANCHOR}_{scenario}.py; expected one of '
+            f'scenario {scenario!r}: {configs} has no {anchor.name}; expected one of '
             f'{", ".join(scenarios_of(configs))}'
         )
     unknown = [method for method in methods if method not in known]
     if unknown:
         raise ValueError(
-            f'--methods {",".join(unknown)}: no config for the scenario {scenario}; there are '
-            f'{", ".join(known)}'
+            f'--methods {",".join(unknown)}: no such method; expected some of {", ".join(known)}'
         )
     if len(set(methods)) < len(methods):
         raise ValueError(f'--methods {",".join(methods)}: a method is given twice')
-    return {method: configs / f'{method}_{scenario}.py' for method in methods}
+    own = {method: configs / f'{method}_{scenario}.py' for method in methods}
+    return {method: path if path.is_file() else anchor for method, path in own.items()}

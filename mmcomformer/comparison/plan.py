@@ -16,7 +16,7 @@ from mmengine.config import Config
 from ..atomic import replaced_file
 from ..engine.checkpoint import previous_checkpoint
 from ..engine.launch import prepare_device
-from ..engine.request import Request, load_config
+from ..engine.request import Request, environment, load_config
 from ..engine.scenario_config import scenario_of
 from ..engine.settings import differences, settings_of
 from ..engine.state import checkpoints_in
@@ -32,7 +32,7 @@ RECORD = 'comparison.json'
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """A method of a comparison, as its configs describe it.
+    """A method of a comparison, as its config describes it where METHOD names the method.
 
     Attributes:
         method: Such as ``comformer``.
@@ -63,11 +63,18 @@ def read_entry(method: str, config: Path, options: Mapping[str, Any]) -> Entry:
 
     Raises:
         TypeError: If a config has a value of a wrong type.
-        ValueError: If a config contradicts itself.
+        ValueError: If a config contradicts itself, or is of another method.
     """
     request = Request(config=str(config), cfg_options=options)
-    steps = scenario_of(load_config(request, 0)).num_steps
-    configs = [_prepared(request, step) for step in range(steps)]
+    with environment(METHOD=method):
+        steps = scenario_of(load_config(request, 0)).num_steps
+        configs = [_prepared(request, step) for step in range(steps)]
+    found = configs[0].get('method', {}).get('key', method)
+    if found != method:
+        raise ValueError(
+            f'config {config}: its method is {found} whatever METHOD says; write '
+            f'_base_/methods/{{{{$METHOD:{found}}}}}.py in its _base_, or a config for {method}'
+        )
     settings = {f'step {step}': _seedless(configs[step]) for step in sorted({0, steps - 1})}
     return Entry(
         method=method,

@@ -153,7 +153,7 @@ def _parse(path: str, step: int) -> Config:
     logger = MMLogger.get_current_instance()
     logger.addFilter(_is_warning)
     try:
-        with environment_step(step):
+        with environment(STEP=str(step)):
             return Config.fromfile(path)
     except FileNotFoundError as error:
         raise ValueError(f'config {path}: it cannot be read ({error}){_methods()}') from error
@@ -178,17 +178,18 @@ def _is_warning(record: logging.LogRecord) -> bool:
 
 
 @contextmanager
-def environment_step(step: int) -> Iterator[None]:
-    """Set STEP, which ``{{'$STEP:0'}}`` in a config reads, and restore it."""
-    before = os.environ.get('STEP')
-    os.environ['STEP'] = str(step)
+def environment(**values: str) -> Iterator[None]:
+    """Set variables that configs read, such as STEP for ``{{'$STEP:0'}}``, and restore them."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ['STEP']
-        else:
-            os.environ['STEP'] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def name_run(cfg: Config, request: Request, step: int) -> None:

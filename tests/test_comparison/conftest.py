@@ -12,13 +12,15 @@ from mmcomformer.scenario import Scenario
 SCENARIO = Scenario([2, 1], ['cat', 'dog'], ['sky'])
 
 TRAIN = """
-import json, sys, time
+import json, os, sys, time
 from pathlib import Path
 
 args = sys.argv[1:]
 step = int(args[args.index('--step') + 1])
 run = Path(args[args.index('--work-dir') + 1])
 method = Path(args[0]).stem
+if os.environ.get('METHOD') != method:
+    sys.exit('error: METHOD is another')
 with open(run.parents[1] / 'trained.txt', 'a') as file:
     file.write(json.dumps(args) + chr(10))
 if method == 'broken' and step:

@@ -62,7 +62,7 @@ def test_commands(call):
     comments = [line for line in out.splitlines() if line.startswith('#')]
     assert comments[1] == '# mib, seed 0, after step 0 of finetune, seed 0'
     run = out.splitlines()[3]
-    assert run.startswith('RECIPE=released SETTING=disjoint python ')
+    assert run.startswith('METHOD=mib RECIPE=released SETTING=disjoint python ')
     assert run.count(' && ') == 1
     assert '--teacher work_dirs/compare/shapes_6-3_disjoint_released/finetune/seed0/step0/' in run
     # an option that nothing reads is found before anything is printed
@@ -75,7 +75,7 @@ def test_commands(call):
     ('args', 'message'),
     [
         (['shapes_9'], "error: scenario 'shapes_9': "),
-        (['shapes_6-3', '--methods', 'mip'], 'error: --methods mip: no config for the scenario'),
+        (['shapes_6-3', '--methods', 'mip'], 'error: --methods mip: no such method; expected'),
         (
             ['shapes_6-3', '--setting', 'open'],
             'error: scenario.setting: expected one of ',

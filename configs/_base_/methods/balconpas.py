@@ -12,6 +12,7 @@ custom_hooks = [
 ]
 method = dict(
     key='{{fileBasenameNoExtension}}',
+    at_once=False,
     model=dict(
         extra_losses=dict(token=dict(type='BacktraceDistillLoss', loss_weight=5.0)),
     ),
