@@ -39,9 +39,7 @@ def figures(summary: Summary) -> Figures:
     """Return the figures of a run, in percent, and its costs; None where one does not exist."""
     last = summary['steps'][-1]
     known = {**last, **last.get('machine', {})}
-    found = {**run_figures(summary), **{name: known.get(key) for name, key in COSTS.items()}}
-    # a run of one step has base classes by name only
-    return found if len(summary['steps']) > 1 else {**found, COLUMNS[0]: None}
+    return {**run_figures(summary), **{name: known.get(key) for name, key in COSTS.items()}}
 
 
 def collect(comparison: Comparison) -> list[dict[str, Any]]:

@@ -18,10 +18,14 @@ Figures = dict[str, float | None]
 
 
 def figures(summary: Summary) -> Figures:
-    """Return what a comparison shows of a run, in percent; None where it does not exist."""
+    """Return what a comparison shows of a run, in percent; None where it does not exist.
+
+    A scenario of one step has base classes by name only: nothing comes after its step 0.
+    """
     metric = task_named(summary['task']).measures[0]
     first = summary['steps'][0] if summary['steps'] else None
-    known = first is not None and first['step'] == 0
+    several = len(summary.get('increments') or (0, 0)) > 1
+    known = first is not None and first['step'] == 0 and several
     base_then = first['metrics'][metric]['base'] if first and known else None
     final = summary['final'][metric]
     return {COLUMNS[0]: base_then, **{column: final[column] for column in COLUMNS[1:]}}

@@ -48,6 +48,16 @@ def test_table_has_mean_and_spread_over_seeds(folders, tmp_path):
     assert f'Ours: toy, {folders[0]}' in page.text
 
 
+def test_nothing_comes_after_the_only_step(tmp_path):
+    several = make_run(tmp_path / 'run')
+    first = several['steps'][0]['metrics']['PQ']['base']
+    assert figures(several)['base after step 0'] == first
+    # as joint training; what counts as base is still there
+    found = figures({**several, 'increments': [4]})
+    assert found['base after step 0'] is None
+    assert found['base'] == several['final']['PQ']['base']
+
+
 def test_classes_and_differences(folders, tmp_path):
     page = page_of(folders, tmp_path)
     finals = [
