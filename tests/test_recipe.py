@@ -684,6 +684,10 @@ class TestAllAtOnce:
         cfg = mine(text, base=CONFIGS / 'joint_shapes_6-3.py')
         # the steps of the config that was inherited, in one
         assert (cfg.train_cfg.max_iters, cfg.val_evaluator.num_base) == (2000, 6)
+        # other classes, which are one step of their own
+        text = 'scenario = dict(class_order=_base_.scenario.class_order[:10], increments=[10])'
+        cfg = mine(text, base=CONFIGS / 'joint_shapes_6-3.py')
+        assert (cfg.train_cfg.max_iters, cfg.val_evaluator.num_base) == (1000, None)
 
     @pytest.mark.parametrize(
         'method', ['balconpas_replay', 'eclipse', 'finetune', 'ours_replay', 'simcis']
