@@ -58,7 +58,7 @@ def weighted_cost(class_prob, logits, targets, cls=2.0, mask=5.0, dice_weight=5.
     return cost
 
 
-def owners_of_pixels(prob, masks, score_thr, covered=None, seen=None):
+def owners_of_pixels(prob, masks, score_thr, covered=None, seen=None, truth=()):
     """Return the kept queries, their class, and the owner of each pixel (-1: nobody).
 
     Args:
@@ -67,6 +67,8 @@ def owners_of_pixels(prob, masks, score_thr, covered=None, seen=None):
         score_thr: A query is kept above this score.
         covered: Pixels under ground truth (H, W).
         seen: A Counter of the branches taken.
+        truth: In place of it objects, each a class and a mask (H, W), which may overlap: one keeps
+            a pixel from the queries of its class only.
     """
     seen = Counter() if seen is None else seen
     no_object = prob.shape[1] - 1
@@ -87,29 +89,42 @@ def owners_of_pixels(prob, masks, score_thr, covered=None, seen=None):
         strength = scores * masks[(kept, *pixel)]
         best = int(strength.argmax())
         seen['tie'] += (strength == strength[best]).sum() > 1
-        owner[pixel] = kept[best]
+        above = [label for label, mask in truth if mask[pixel]]
+        if classes[kept[best]] in above:
+            seen['under an object of its class'] += 1
+        else:
+            seen['under an object of another class'] += bool(above)
+            owner[pixel] = kept[best]
     seen['nobody kept'] += not kept
     return kept, classes, owner
 
 
-def pseudo_labels(prob, masks, covered, score_thr=0.0, overlap_thr=0.5, seen=None):
-    """Return the pseudo-labels of an image: a list of (query, class, mask)."""
+def pseudo_labels(
+    prob, masks, covered, score_thr=0.0, overlap_thr=0.5, seen=None, truth=(), share='owned'
+):
+    """Return the pseudo-labels of an image: a list of (query, class, mask).
+
+    All pixels that a query owns count towards ``overlap_thr``, or the ``strong`` ones only: those
+    where its mask reaches 0.5. See :func:`owners_of_pixels` for the others.
+    """
     seen = Counter() if seen is None else seen
-    kept, classes, owner = owners_of_pixels(prob, masks, score_thr, covered, seen)
+    kept, classes, owner = owners_of_pixels(prob, masks, score_thr, covered, seen, truth)
     found = []
     for i in kept:
         area = int((owner == i).sum())
         original = int((masks[i] >= 0.5).sum())
         mask = (owner == i) & (masks[i] >= 0.5)
+        counted = area if share == 'owned' else int(mask.sum())
         if area == 0:
             seen['owns nothing'] += 1
         elif original == 0:
             seen['never reaches 0.5'] += 1
         elif not mask.any():
             seen['reaches 0.5 only elsewhere'] += 1
-        elif not area > overlap_thr * original:
+        elif not counted > overlap_thr * original:
             seen['owns too little'] += 1
-            seen['owns exactly the threshold'] += area == overlap_thr * original
+            seen['only weak pixels are too many'] += area > overlap_thr * original
+            seen['owns exactly the threshold'] += counted == overlap_thr * original
         else:
             seen['pseudo-label'] += 1
             seen['exactly 0.5'] += bool((masks[i][owner == i] == 0.5).any())
@@ -172,6 +187,15 @@ def random_queries(rng, kind):
         cls_score[:] = cls_score[rng.integers(0, num_queries, num_queries)]
     covered = rng.random(size) < rng.choice([0, 0.2, 0.6, 1], p=[0.3, 0.3, 0.3, 0.1])
     return cls_score.astype(np.float32), masks.astype(np.float32), covered
+
+
+def random_truth(rng, num_classes, size):
+    """Draw objects, each a class and a mask (H, W), that lie over each other."""
+    share = rng.choice([0.2, 0.6, 1])
+    return [
+        (int(rng.integers(0, num_classes)), rng.random(size) < share)
+        for _ in range(int(rng.integers(0, 4)))
+    ]
 
 
 def masks_of(target):

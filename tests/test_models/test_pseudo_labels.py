@@ -51,6 +51,33 @@ def test_equals_a_loop_over_queries(kind, score_thr, overlap_thr):
     assert branches - {branch for branch, count in seen.items() if count} == set()
 
 
+@pytest.mark.parametrize('share', ['owned', 'strong'])
+@pytest.mark.parametrize('kind', oracles.KINDS)
+def test_over_truth_equals_a_loop_over_queries(kind, share):
+    """Objects of the ground truth lie over each other, and over pseudo-labels of other classes."""
+    rng, seen = np.random.default_rng(2), Counter()
+    for _ in range(100):
+        cls_score, masks, _ = oracles.random_queries(rng, kind)
+        objects = oracles.random_truth(rng, cls_score.shape[1] - 1, masks.shape[1:])
+        truth = ImageTargets.from_masks(
+            torch.tensor([label for label, _ in objects], dtype=torch.int64),
+            torch.from_numpy(np.array([mask for _, mask in objects]).reshape(-1, *masks.shape[1:])),
+        )
+        result = mask_pseudo_labels(
+            torch.from_numpy(cls_score), torch.from_numpy(masks), truth, share=share
+        )
+        prob = torch.from_numpy(cls_score).softmax(-1).numpy()
+        expected = oracles.pseudo_labels(prob, masks, None, seen=seen, truth=objects, share=share)
+        found = as_masks(*result)
+        assert [x[:2] for x in found] == [x[:2] for x in expected]
+        for (_, _, mask), (_, _, other) in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(mask, other)
+    branches = {f'under an object of {whose} class' for whose in ('its', 'another')}
+    branches |= {'pseudo-label', 'owns nothing', 'owns too little'}
+    branches |= {'only weak pixels are too many'} if share == 'strong' else set()
+    assert branches - {branch for branch, count in seen.items() if count} == set()
+
+
 GOLDEN = golden.Golden('pseudo_labels')
 
 

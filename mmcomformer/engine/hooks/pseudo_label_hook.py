@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 
 from ...models.continual_model import PseudoLabeller
 from ...registry import HOOKS, TASK_UTILS
@@ -52,7 +52,12 @@ class PseudoLabelHook(TeacherHook):
         self.labeller = labeller or dict(type='MaskPseudoLabels', **given)
 
     def build_labeller(self, teacher_head: Any) -> PseudoLabeller:
-        """Return the maker of pseudo-labels for a teacher with this head."""
+        """Return the maker of pseudo-labels for a teacher with this head.
+
+        Raises:
+            ValueError: If the labeller has a wrong value, or lets pseudo-labels lie over ground
+                truth that is one map.
+        """
         settings = {
             'mask_activation': teacher_head.mask_activation,
             'class_activation': teacher_head.class_activation,
@@ -60,7 +65,25 @@ class PseudoLabelHook(TeacherHook):
         }
         if teacher_head.targets_overlap:
             settings['over_truth'] = True
-        return TASK_UTILS.build(self.labeller, default_args=settings)
+        labeller: PseudoLabeller = TASK_UTILS.build(self.labeller, default_args=settings)
+        if getattr(labeller, 'over_truth', False) and not teacher_head.targets_overlap:
+            raise ValueError(
+                f'{type(self).__name__}.labeller.over_truth: expected False, because the ground '
+                f'truth of this model is one map, in which a pixel belongs to one target only, got '
+                f'True; leave it out, or train on instance masks (model.test_cfg.instance_on)'
+            )
+        return labeller
+
+    def before_run(self, runner: Runner) -> None:
+        """Also check, at any step, that pseudo-labels can be made in the later ones.
+
+        Raises:
+            ValueError: If the labeller has a wrong value, or does not fit the model.
+        """
+        super().before_run(runner)
+        if isinstance(runner._train_loop, BaseLoop) and self.scenario.num_steps > 1:
+            # that of the teacher is built from the same config
+            self.build_labeller(unwrap_model(runner.model).mask_head)
 
     def before_train(self, runner: Runner) -> None:
         """Set the teacher and the maker of pseudo-labels."""

@@ -3,9 +3,12 @@
 from types import SimpleNamespace
 
 import pytest
+import small_runs
 import torch
 
+from mmcomformer.engine import driver
 from mmcomformer.engine.hooks import PseudoLabelHook
+from mmcomformer.engine.request import Request
 from mmcomformer.models.class_activation import SOFTMAX
 from mmcomformer.models.mask_activation import QuerySoftmax
 from mmcomformer.models.query_output import QueryOutput
@@ -54,6 +57,23 @@ def test_pseudo_labels_of_instances_may_lie_over_ground_truth():
         (instances, {**kind, 'over_truth': False}, False),
     ):
         assert PseudoLabelHook(labeller=config).build_labeller(head).over_truth == expected
+
+
+def test_one_map_cannot_be_shared():
+    hook = PseudoLabelHook(labeller={'type': 'MaskPseudoLabels', 'over_truth': True})
+    with pytest.raises(ValueError, match='PseudoLabelHook.labeller.over_truth: expected False, be'):
+        hook.build_labeller(HEAD)
+
+
+@pytest.mark.families
+def test_a_labeller_that_cannot_be_is_found_at_step_0(shapes_root, tmp_path):
+    """Not at step 1, which is the first that has pseudo-labels, after step 0 was trained."""
+    hook = {'type': 'PseudoLabelHook', 'labeller': {'type': 'MaskPseudoLabels', 'over_truth': True}}
+    options = small_runs.small_options(shapes_root, custom_hooks=[hook])
+    asked = Request(config=small_runs.CONFIG, work_dir=str(tmp_path), cfg_options=options)
+    with pytest.raises(ValueError, match='labeller.over_truth: expected False, because the ground'):
+        driver.run(asked)
+    assert not list(tmp_path.rglob('*.pth'))
 
 
 @pytest.mark.parametrize('memory', [None, True, False])
