@@ -4,7 +4,8 @@ Pure Python and file access. The schema, with percent for every metric and null 
 such classes or a step is unknown::
 
     {
-        "config": str, "method": str, "task": "panoptic" | "semantic", "setting": str,
+        "config": str, "method": str, "task": "panoptic" | "semantic" | "instance",
+        "setting": str,
         "class_order": [class names], "increments": [int], "partition_seed": int,
         "steps": [{
             "step": int, "classes": [names of the classes that the step teaches],
@@ -22,7 +23,8 @@ such classes or a step is unknown::
 
 ``memory_images``, images of earlier steps that were shown again besides the ``train_images`` of the
 step, is there only if the data had a memory; ``partition_seed`` only in the setting partitioned.
-The semantic task has mIoU and mAcc in place of PQ, SQ and RQ; where there is a background class,
+The semantic task has mIoU and mAcc in place of PQ, SQ and RQ, the task instance AP, AP50 and AP75;
+in a semantic one where there is a background class,
 ``metrics`` also holds mIoU_foreground and mAcc_foreground, the groups without it. ``increments``,
 ``seed`` and what follows ``per_class`` may be missing; unknown keys are kept.
 """
