@@ -163,7 +163,9 @@ def _check_instances(files: InstanceFiles) -> ImageReport:
             findings.append(Finding('mask of an instance', path, str(error), id_))
         else:
             if count == 0:
-                message = 'this instance has no pixel, and is left out, in training and in evaluation'
+                message = (
+                    'this instance has no pixel, and is left out, in training and in evaluation'
+                )
                 findings.append(Finding('empty mask', path, message, id_, is_fault=False))
         pixels.append(count)
     return ImageReport(digest, size, tuple(pixels), tuple(findings))

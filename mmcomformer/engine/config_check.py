@@ -25,7 +25,6 @@ from mmengine.runner import Priority
 from torch.utils.data import DataLoader
 
 from ..config_tree import MISSING, look_up
-from ..datasets.incremental_dataset import SOURCES, IncrementalDataset, source_of
 from ..recipe import find_scenarios
 from ..spelling import closest
 from ..tasks import TASKS, Task, task_of
@@ -222,6 +221,9 @@ def _metric_faults(cfg: Mapping[str, Any]) -> Iterator[_Fault]:
 
 def _source_faults(cfg: Mapping[str, Any]) -> Iterator[_Fault]:
     """Yield the datasets whose labels are of another task than the model."""
+    # not at the top: a command that reads no model starts without mmdet and mmseg
+    from ..datasets.incremental_dataset import SOURCES, source_of
+
     task = _task(cfg)
     # a task of another package may read what one of ours reads
     if task is None or task.name not in {kind.task for kind in SOURCES}:
@@ -245,6 +247,8 @@ def _source_faults(cfg: Mapping[str, Any]) -> Iterator[_Fault]:
 
 def _incremental(node: Any, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the ``IncrementalDataset`` within a dataset, and its key."""
+    from ..datasets.incremental_dataset import IncrementalDataset
+
     if not _is_dict(node):
         return
     kind = _find(node.get('type'), registries.DATASETS)
