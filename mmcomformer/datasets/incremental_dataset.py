@@ -84,16 +84,20 @@ def source_of(inner: type[BaseDataset]) -> type[_Source]:
 
 @DATASETS.register_module()
 class IncrementalDataset(BaseDataset):
-    """Show one step of a scenario on a panoptic or semantic dataset.
+    """Show one step of a scenario on a panoptic, instance or semantic dataset.
 
     For training it keeps the images that the scenario's setting gives to the step, and hides the
     labels that the step must not see. For evaluation (``test_mode``) it keeps every image and
     every label. The inner dataset gives the classes, the palette and the paths; its type decides
-    what the pipeline receives per image besides ``img_path``, ``img_id`` and ``seg_map_path``:
+    what the pipeline receives per image besides ``img_path``, ``img_id`` and, where there are
+    files with labels, ``seg_map_path``:
 
     - panoptic: ``height``, ``width`` and ``segments``, a list of dicts with ``id`` (in the PNG),
       ``label`` (dataset label), ``iscrowd`` and ``visible``. In training, crowds are not visible;
       see :class:`~mmcomformer.datasets.panoptic_images.PanopticImages`.
+    - instance, mmdet's ``CocoDataset`` and classes derived from it: ``height``, ``width`` and
+      ``segments`` as above, with ``segmentation`` (polygons or run lengths) in place of a PNG; see
+      :class:`~mmcomformer.datasets.instance_images.InstanceImages`.
     - semantic, mmseg's ``BaseSegDataset`` and classes derived from it: ``reduce_zero_label``,
       ``label_map``, a dict from each label in the map to its dataset label, or to 255 if it is
       hidden (``hidden_label``, see ``mark_hidden``), and ``seg_fields``, as mmseg's own transforms
@@ -118,8 +122,8 @@ class IncrementalDataset(BaseDataset):
         held_out: Share in [0, 1) of the images that training never sees, to choose settings of
             inference by (``tools/test.py --sweep-on train``); with ``test_mode`` those alone are
             used. Which ones they are depends on their names, not on the step. 0 holds out none.
-        category_aliases: Class name of each category that the annotation file of a panoptic
-            dataset spells differently.
+        category_aliases: Class name of each category that the annotation file of a panoptic or
+            instance dataset spells differently.
         index_cache: File (``.npz``) that keeps which classes the label maps of a semantic dataset
             hold; by default one in the hidden folder ``.mmcomformer`` of the dataset's
             ``data_root``. A file that cannot be written costs a warning.
