@@ -473,7 +473,7 @@ def _describe_evaluation(
     empty += _without_pixels(found, counts, scenario.order)
     if empty and part.images:
         crowds = sum(counts['classes'][name]['crowds'] for name in empty)
-        note = f' ({crowds} crowds of them are not scored)' if crowds else ''
+        note = f' (crowds, which are not scored: {crowds})' if crowds else ''
         message = f'no image of {split} shows {_some(empty)}{note}; they cannot be scored'
         report.add('class without images', part.ann_file, message, is_fault=False)
 

@@ -335,6 +335,8 @@ def test_check(build, content, tmp_path):
 def test_check_of_what_no_mask_shows_and_of_ids(build, content, tmp_path):
     content['annotations'][2].update(segmentation=[[1, 1, 1, 1, 1, 1]], id=1)
     del content['annotations'][4]['id']
+    crowd = {'id': 9, 'image_id': 'd', 'category_id': IDS['fox'], 'iscrowd': 1}
+    content['annotations'].append({**crowd, 'segmentation': runs(1, 1)})
     build(lazy_init=True)
     steps = [config(tmp_path, step) for step in range(2)]
     report = check_scenario(steps, {'val': config(tmp_path, 0, test_mode=True)}, workers=1)
@@ -342,10 +344,13 @@ def test_check_of_what_no_mask_shows_and_of_ids(build, content, tmp_path):
     assert fault.kind == 'class without pixels'
     assert fault.message.startswith('step 1 teaches fox, but none of their segments has a pixel')
     (warning,) = (item for item in report.warnings if item.kind == 'class without images')
-    assert warning.message == 'no image of val shows fox; they cannot be scored'
+    assert (
+        warning.message
+        == 'no image of val shows fox (crowds, which are not scored: 1); they cannot be scored'
+    )
     ids = [item.message for item in report.warnings if item.kind == 'annotation ids']
     assert [message.split(', ')[0] for message in ids] == [
-        '1 of 6 annotations have the id 0',
-        '1 of 6 annotations have the id of another one',
-        '1 of 6 annotations have no id',
+        '1 of 7 annotations have the id 0',
+        '1 of 7 annotations have the id of another one',
+        '1 of 7 annotations have no id',
     ]
