@@ -190,6 +190,14 @@ class TestMethod:
         assert panoptic.panoptic_head.type == 'IncrementalQueryHead'
         assert 'semantic_fusion' not in panoptic.panoptic_head
 
+    def test_former_base_of_another_task(self, monkeypatch):
+        monkeypatch.setenv('METHOD', 'mib_semantic')
+        chosen = load(CONFIGS / 'comformer_shapes_semantic_6-3.py', 1)
+        assert chosen.work_dir == './work_dirs/comformer_shapes_semantic_6-3_mib/step1'
+        for name in ('comformer_shapes_6-3.py', 'comformer_shapes_instances_6-2.py'):
+            with pytest.raises(ValueError, match="has task 'semantic', .*methods/mib.py, which"):
+                load(CONFIGS / name)
+
     def test_keeps_its_folder_in_the_config_of_a_run(self, tmp_path, monkeypatch):
         monkeypatch.setenv('METHOD', 'mib')
         load(SHAPES, 1).dump(tmp_path / SHAPES.name)

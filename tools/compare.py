@@ -31,7 +31,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--methods',
         default=METHODS,
-        type=lambda text: [word for word in text.split(',') if word],
+        type=parse_methods,
         metavar='A,B,...',
         help=f'the methods, in the order of the table (default: {METHODS})',
     )
@@ -71,7 +71,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--print-commands',
         action='store_true',
-        help='print the command of each training, as for a cluster, and train nothing',
+        help='print the command of each training, as for a cluster, and train nothing; the same '
+        'command without this option then writes the table',
     )
     parser.add_argument('--debug', action='store_true', help='show where an error was raised')
     return parser.parse_args(argv)
@@ -84,13 +85,22 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def parse_methods(text: str) -> list[str]:
+    """Return the words of a list such as ``finetune, mib``."""
+    words = [word.strip() for word in text.split(',') if word.strip()]
+    if not words:
+        raise argparse.ArgumentTypeError(f'expected methods such as finetune,mib, got {text!r}')
+    return words
+
+
 def parse_seeds(text: str) -> list[int]:
     """Return the seeds: ``3`` is 0, 1, 2; ``3,`` and ``5,7`` are seeds themselves."""
     try:
         numbers = [int(word) for word in text.split(',') if word]
     except ValueError:
         numbers = []
-    if not numbers or min(numbers) < 0 or (',' not in text and numbers == [0]):
+    twice = len(set(numbers)) < len(numbers)
+    if not numbers or min(numbers) < 0 or twice or (',' not in text and numbers == [0]):
         raise argparse.ArgumentTypeError(
             f'expected a number of seeds such as 3, or seeds such as 0,5, got {text!r}'
         )
@@ -105,9 +115,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     with command_errors(debug=args.debug):
         comparison = make_comparison(args)
         if args.print_commands:
+            # what these commands train is of this comparison
+            comparison.begin()
             print_commands(comparison)
             return 0
         if args.dry_run:
+            comparison.check()
             print_plan(comparison)
             return 0
         return compare(comparison, args)
@@ -124,8 +137,7 @@ def make_comparison(args: argparse.Namespace) -> Comparison:
     from mmcomformer.comparison.plan import Comparison, choose, read_entry
     from mmcomformer.engine.cli import parse_options
 
-    methods = args.methods if isinstance(args.methods, list) else args.methods.split(',')
-    leaves = find_leaves(args.configs, args.scenario, methods)
+    leaves = find_leaves(args.configs, args.scenario, args.methods)
     choose(args.recipe, args.setting)
     options = parse_options(args.cfg_options)
     entries = [read_entry(method, path, options) for method, path in leaves.items()]
@@ -133,6 +145,18 @@ def make_comparison(args: argparse.Namespace) -> Comparison:
     name = f'{args.scenario}_{setting}_{args.recipe}'
     folder = args.work_dir or Path('work_dirs') / 'compare' / name
     return Comparison(args.scenario, folder, entries, args.seeds, args.recipe, args.cfg_options)
+
+
+def all_of_folder(comparison: Comparison, args: argparse.Namespace) -> Comparison:
+    """Return the comparison with the other methods and seeds of its folder, for the table."""
+    from mmcomformer.comparison.leaves import find_leaves, methods_of
+    from mmcomformer.comparison.plan import read_entry
+    from mmcomformer.engine.cli import parse_options
+
+    known, options = methods_of(args.configs, args.scenario), parse_options(args.cfg_options)
+    noted = [name for name in comparison.noted_methods() if name not in args.methods]
+    leaves = find_leaves(args.configs, args.scenario, [name for name in noted if name in known])
+    return comparison.with_others([read_entry(*leaf, options) for leaf in leaves.items()])
 
 
 def print_plan(comparison: Comparison) -> None:
@@ -184,19 +208,20 @@ def compare(comparison: Comparison, args: argparse.Namespace) -> int:
         print(line, flush=True)
 
     with owned_run(comparison.folder), stopped_by_user(report):
-        comparison.check()
+        comparison.begin()
+        shown = all_of_folder(comparison, args)
         runner = JobRunner(
             comparison.jobs,
             ROOT / 'tools' / 'train.py',
             at_a_time=args.jobs,
             threads=args.threads,
             report=report,
-            finished=lambda: write_results(comparison),
+            finished=lambda: write_results(shown),
         )
         complete = runner.run()
-        print(f'\n{write_results(comparison)}\nwritten to {comparison.folder}', flush=True)
+        print(f'\n{write_results(shown)}\nwritten to {comparison.folder}', flush=True)
         try:
-            write_page(comparison)
+            write_page(shown)
         except (OSError, ValueError) as error:
             print(f'without a page: {error}', file=sys.stderr)
     return int(not complete)

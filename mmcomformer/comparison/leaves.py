@@ -49,9 +49,10 @@ def find_leaves(configs: Path, scenario: str, methods: Sequence[str]) -> dict[st
     """
     anchor, known = _anchor(configs, scenario), methods_of(configs, scenario)
     if not known:
+        there = ', '.join(scenarios_of(configs))
+        expected = f'one of {there}' if there else f'a folder with configs {_ANCHOR}_SCENARIO.py'
         raise ValueError(
-            f'scenario {scenario!r}: {configs} has no {anchor.name}; expected one of '
-            f'{", ".join(scenarios_of(configs))}'
+            f'scenario {scenario!r}: {configs} has no {anchor.name}; expected {expected}'
         )
     unknown = [method for method in methods if method not in known]
     if unknown:

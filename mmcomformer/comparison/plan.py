@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -66,9 +66,15 @@ def read_entry(method: str, config: Path, options: Mapping[str, Any]) -> Entry:
         ValueError: If a config contradicts itself, or is of another method.
     """
     request = Request(config=str(config), cfg_options=options)
-    with environment(METHOD=method):
-        steps = scenario_of(load_config(request, 0)).num_steps
-        configs = [_prepared(request, step) for step in range(steps)]
+    try:
+        with environment(METHOD=method):
+            steps = scenario_of(load_config(request, 0)).num_steps
+            configs = [_prepared(request, step) for step in range(steps)]
+    except (TypeError, ValueError) as error:
+        if config.name.startswith(f'{method}_'):
+            raise
+        # the config is right for another method
+        raise type(error)(f'METHOD={method}: {error}') from error
     found = configs[0].get('method', {}).get('key', method)
     if found != method:
         raise ValueError(
@@ -265,41 +271,68 @@ class Comparison:
         return sorted(jobs, key=lambda job: (job.run.seed, job.step))
 
     def check(self) -> None:
-        """Check that what is in the folder is of this comparison, and note what this one is.
+        """Check that what is in the folder is of this comparison.
 
         Raises:
             RuntimeError: If it is of another scenario, setting, recipe, or of a method with other
-                settings.
+                settings; or no folder.
         """
-        path = self.folder / RECORD
-        present = self._record()
-        found = self._read(path)
+        if self.folder.exists() and not self.folder.is_dir():
+            raise RuntimeError(f'--work-dir {self.folder}: expected a folder, and this is a file')
+        found = self._read()
         if found is None and any(self.folder.glob('*/seed*/step*')):
             raise RuntimeError(
                 f'{self.folder}: it has runs, but no {RECORD} that says of what; choose another '
                 f'--work-dir'
             )
         if found is not None:
-            self._check_same(path, found, present)
+            self._check_same(found, self._record())
+
+    def begin(self) -> None:
+        """Check the folder, and note in it what this comparison is.
+
+        Raises:
+            RuntimeError: As :meth:`check`.
+        """
+        self.check()
+        present, found = self._record(), self._read()
+        if found is not None:
             present['methods'] = {**found['methods'], **present['methods']}
         self.folder.mkdir(parents=True, exist_ok=True)
-        with replaced_file(path) as temporary:
+        with replaced_file(self.folder / RECORD) as temporary:
             temporary.write_text(f'{json.dumps(present, indent=1)}\n', encoding='utf-8')
 
-    def _record(self) -> dict[str, Any]:
-        scenario = self.entries[0].scenario
-        return json.loads(
-            json.dumps(
-                {
-                    'scenario': self.scenario,
-                    'recipe': self.recipe,
-                    'setting': scenario.setting,
-                    'methods': {entry.method: entry.settings for entry in self.entries},
-                }
-            )
-        )
+    def noted_methods(self) -> list[str]:
+        """Return the methods of which the folder has, or may have, runs."""
+        found = self._read()
+        return list(found['methods']) if found else []
 
-    def _read(self, path: Path) -> dict[str, Any] | None:
+    def with_others(self, entries: Sequence[Entry]) -> Comparison:
+        """Return this comparison with more methods and with all seeds that the folder has.
+
+        Args:
+            entries: The other methods. One whose runs had other settings is left out.
+        """
+        found = self._read() or {'methods': {}}
+        others = [
+            entry
+            for entry in entries
+            if not list(differences(found['methods'].get(entry.method, {}), _plain(entry.settings)))
+        ]
+        names = (path.name.removeprefix('seed') for path in self.folder.glob('*/seed*'))
+        seeds = {int(name) for name in names if name.isdecimal()}
+        return replace(self, entries=[*self.entries, *others], seeds=sorted({*self.seeds, *seeds}))
+
+    def _record(self) -> dict[str, Any]:
+        return {
+            'scenario': self.scenario,
+            'recipe': self.recipe,
+            'setting': self.entries[0].scenario.setting,
+            'methods': {entry.method: _plain(entry.settings) for entry in self.entries},
+        }
+
+    def _read(self) -> dict[str, Any] | None:
+        path = self.folder / RECORD
         if not path.is_file():
             return None
         try:
@@ -313,25 +346,30 @@ class Comparison:
             ) from error
         return found
 
-    def _check_same(self, path: Path, found: Mapping[str, Any], present: Mapping[str, Any]) -> None:
+    def _check_same(self, found: Mapping[str, Any], present: Mapping[str, Any]) -> None:
         for key in ('scenario', 'setting', 'recipe'):
             if found.get(key) != present[key]:
                 raise RuntimeError(
-                    f'{path.parent}: its runs have the {key} {found.get(key)}, not {present[key]}; '
+                    f'{self.folder}: its runs have the {key} {found.get(key)}, not {present[key]}; '
                     f'choose another --work-dir'
                 )
         for method, settings in present['methods'].items():
-            if not (path.parent / method).is_dir():
+            if not (self.folder / method).is_dir():
                 # its runs were removed, or never begun
                 continue
             changed = list(differences(found['methods'].get(method, settings), settings))
             if changed:
                 more = f'; and {len(changed) - 3} more' if changed[3:] else ''
                 raise RuntimeError(
-                    f'{path.parent}: the runs of {method} had other settings: '
+                    f'{self.folder}: the runs of {method} had other settings: '
                     f'{"; ".join(map(str, changed[:3]))}{more}; choose another --work-dir, set '
-                    f'this back, or remove {path.parent / method} to train it anew'
+                    f'this back, or remove {self.folder / method} to train it anew'
                 )
+
+
+def _plain(settings: Mapping[str, Any]) -> Any:
+    """Return settings as JSON gives them back."""
+    return json.loads(json.dumps(settings))
 
 
 def choose(recipe: str | None, setting: str | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,9 @@ COSTS = {
     'peak memory (MB)': 'peak_memory_mb',
 }
 """What the last step of a run cost, by heading, and its key in the summary."""
-_DIGITS = {'trained parameters': 0, 'seconds per iteration': 3, 'peak memory (MB)': 0}
+_DIGITS = {'seconds per iteration': 3, 'peak memory (MB)': 0}
+_COSTS_SHOWN = tuple(_DIGITS)
+_PER_STEP = ('images of each step', 'trained parameters of each step')
 TABLE, NUMBERS, SHEET = 'table.md', 'results.json', 'results.csv'
 PAGE = 'comparison.html'
 
@@ -78,14 +81,40 @@ def _row(entry: Entry, runs: Sequence[tuple[Run, Summary]]) -> dict[str, Any]:
     }
 
 
+def per_step(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the steps of a row's first run saw and trained, as text, by heading.
+
+    Example:
+        >>> per_step(
+        ...     {
+        ...         'images': [9, 5, 5],
+        ...         'images_from_memory': [0, 2, 2],
+        ...         'trained_parameters': [30, 4, 4],
+        ...     }
+        ... )['images of each step']
+        '9, 5 + 2 (2 x)'
+    """
+    pairs = zip(row['images'], row['images_from_memory'], strict=True)
+    images = [f'{own} + {memory}' if memory else str(own) for own, memory in pairs]
+    trained = ['-' if value is None else str(value) for value in row['trained_parameters']]
+    return dict(zip(_PER_STEP, map(_listed, (images, trained)), strict=True))
+
+
+def _listed(values: Sequence[str]) -> str:
+    runs = [(value, len(list(equal))) for value, equal in itertools.groupby(values)]
+    return ', '.join(f'{value} ({k} x)' if k > 1 else value for value, k in runs) or '-'
+
+
 def format_results(comparison: Comparison, rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the table as Markdown: mean, and ± the standard deviation where there are seeds."""
-    header = ['method', 'seeds', *COLUMNS, *COSTS]
+    header = ['method', 'seeds', *COLUMNS, *_PER_STEP, *_COSTS_SHOWN]
     cells = [
         [
             row['name'],
             ', '.join(map(str, row['seeds'])) or '-',
-            *(_cell(row, name, digits=_DIGITS.get(name, 1)) for name in (*COLUMNS, *COSTS)),
+            *(_cell(row, name, digits=1) for name in COLUMNS),
+            *per_step(row).values(),
+            *(_cell(row, name, digits=_DIGITS[name]) for name in _COSTS_SHOWN),
         ]
         for row in rows
     ]
@@ -138,11 +167,12 @@ def write_results(comparison: Comparison) -> str:
 def _sheet(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return a line per run: method, seed, figures."""
     target = io.StringIO()
-    writer = csv.DictWriter(target, ['method', 'seed', *COLUMNS, *COSTS], lineterminator='\n')
+    header = ['method', 'seed', *COLUMNS, *COSTS, *_PER_STEP]
+    writer = csv.DictWriter(target, header, lineterminator='\n')
     writer.writeheader()
     for row in rows:
         for run in row['runs']:
-            writer.writerow({'method': row['method'], **run})
+            writer.writerow({'method': row['method'], **run, **per_step(row)})
     return target.getvalue()
 
 

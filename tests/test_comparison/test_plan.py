@@ -57,28 +57,42 @@ def test_commands_can_be_printed_before_anything_is_trained(make, train):
 
 class TestFolder:
     def test_methods_and_seeds_can_be_added(self, make):
-        make('a').check()
-        make('b', seeds=(0, 1)).check()
+        make('a').begin()
+        make('b', seeds=(0, 1)).begin()
         record = json.loads((make('a').folder / RECORD).read_text())
         assert list(record['methods']) == ['a', 'b']
 
     @pytest.mark.parametrize('key', ['scenario', 'setting', 'recipe'])
     def test_of_another_comparison(self, make, key):
         comparison = make('a')
-        comparison.check()
+        comparison.begin()
         path = comparison.folder / RECORD
         path.write_text(json.dumps({**json.loads(path.read_text()), key: 'another'}))
         with pytest.raises(RuntimeError, match=f'runs: its runs have the {key} another, not '):
             comparison.check()
 
     def test_of_other_settings(self, make):
-        make('a', 'b').check()
+        make('a', 'b').begin()
         # nothing is trained yet
-        make('a', width=9).check()
-        make('a', width=8).check()
+        make('a', width=9).begin()
+        make('a', width=8).begin()
         (make('a').folder / 'a').mkdir()
         with pytest.raises(RuntimeError, match=r'runs of a had other .* 0.model.width was 8 and'):
             make('a', width=9).check()
+
+    def test_looking_writes_nothing(self, make):
+        make('a').check()
+        assert not make('a').folder.exists()
+        make('a').begin()
+        before = (make('a').folder / RECORD).read_text()
+        make('a', 'b').check()
+        assert (make('a').folder / RECORD).read_text() == before
+        assert make('b').noted_methods() == ['a']
+
+    def test_a_file(self, make):
+        make('a').folder.write_text('mine')
+        with pytest.raises(RuntimeError, match='runs: expected a folder, and this is a file'):
+            make('a').check()
 
     def test_of_unknown_runs(self, make):
         comparison = make('a')

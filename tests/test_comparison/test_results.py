@@ -5,7 +5,15 @@ import json
 
 import pytest
 
-from mmcomformer.comparison.results import NUMBERS, SHEET, TABLE, collect, write_page, write_results
+from mmcomformer.comparison.results import (
+    NUMBERS,
+    SHEET,
+    TABLE,
+    collect,
+    per_step,
+    write_page,
+    write_results,
+)
 
 from .conftest import summary_at
 
@@ -72,6 +80,10 @@ def test_files(comparison):
         '62.0 ± 2.8',
         '52.0 ± 2.8',
     ]
+    header = text.splitlines()[2].split('|')
+    cells = dict(zip(map(str.strip, header), map(str.strip, row.split('|')), strict=True))
+    assert cells['images of each step'] == '7, 8'
+    assert cells['trained parameters of each step'] == '1000, 999'
     assert (comparison.folder / TABLE).read_text() == text
     numbers = json.loads((comparison.folder / NUMBERS).read_text())
     assert [row['method'] for row in numbers['methods']] == ['a', 'b', 'own']
@@ -82,3 +94,28 @@ def test_files(comparison):
         ('a', '1', '54.0'),
         ('b', '0', '60.0'),
     ]
+    assert lines[0]['images of each step'] == '7, 8'
+    assert lines[0]['trained parameters'] == '999'
+
+
+@pytest.mark.parametrize(
+    ('images', 'memory', 'trained', 'expected'),
+    [
+        ([9, 5, 5], [0, 2, 2], [30, 4, 4], ('9, 5 + 2 (2 x)', '30, 4 (2 x)')),
+        ([9, 5, 9], [0, 0, 0], [30, 30, None], ('9, 5, 9', '30 (2 x), -')),
+        ([], [], [], ('-', '-')),
+    ],
+)
+def test_figures_of_each_step(images, memory, trained, expected):
+    row = {'images': images, 'images_from_memory': memory, 'trained_parameters': trained}
+    assert tuple(per_step(row).values()) == expected
+
+
+def test_a_table_keeps_methods_and_seeds_that_were_not_asked_for(comparison, make):
+    comparison.begin()
+    asked = make('own', seeds=(0,))
+    shown = asked.with_others(make('a', 'b').entries)
+    assert [row['seeds'] for row in collect(shown)] == [[], [0, 1], [0]]
+    # and leaves those of other settings out
+    shown = asked.with_others([*make('a', width=9).entries, *make('b').entries])
+    assert [row['method'] for row in collect(shown)] == ['own', 'b']

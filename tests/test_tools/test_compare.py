@@ -55,7 +55,7 @@ def test_dry_run(call, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_commands(call):
+def test_commands(call, tmp_path):
     options = ('--setting', 'disjoint', '--recipe', 'released', '--cfg-options', 'a.b=1')
     code, out = call('shapes_6-3', '--seeds', '1', '--print-commands', *options[:4])
     assert code == 0
@@ -65,6 +65,11 @@ def test_commands(call):
     assert run.startswith('METHOD=mib RECIPE=released SETTING=disjoint python ')
     assert run.count(' && ') == 1
     assert '--teacher work_dirs/compare/shapes_6-3_disjoint_released/finetune/seed0/step0/' in run
+    # what they leave is taken for what it is
+    folder = tmp_path / 'work_dirs' / 'compare' / 'shapes_6-3_disjoint_released'
+    assert [path.name for path in folder.iterdir()] == ['comparison.json']
+    (folder / 'finetune' / 'seed0' / 'step0').mkdir(parents=True)
+    assert call('shapes_6-3', '--seeds', '1', '--dry-run', *options[:4])[0] == 0
     # an option that nothing reads is found before anything is printed
     code, out = call('shapes_6-3', '--seeds', '1', '--print-commands', *options)
     assert 'nothing reads' in code
@@ -76,6 +81,14 @@ def test_commands(call):
     [
         (['shapes_9'], "error: scenario 'shapes_9': "),
         (['shapes_6-3', '--methods', 'mip'], 'error: --methods mip: no such method; expected'),
+        (
+            ['shapes_6-3', '--methods', 'mib, per_pixel_mib', '--dry-run'],
+            'error: METHOD=per_pixel_mib: model.panoptic_head: it cannot be built',
+        ),
+        (
+            ['shapes_6-3', '--configs', 'none'],
+            "error: scenario 'shapes_6-3': none has no comformer_shapes_6-3.py; expected a folder",
+        ),
         (
             ['shapes_6-3', '--setting', 'open'],
             'error: scenario.setting: expected one of ',
@@ -93,7 +106,12 @@ def test_numbers_that_are_none(call, option):
     assert call('shapes_6-3', option)[0] == 2
 
 
-@pytest.mark.parametrize('seeds', ['0', '-1', 'x', '', ',', '1,-2'])
+@pytest.mark.parametrize('methods', ['', ' , '])
+def test_methods_that_are_none(call, methods):
+    assert call('shapes_6-3', f'--methods={methods}')[0] == 2
+
+
+@pytest.mark.parametrize('seeds', ['0', '-1', 'x', '', ',', '1,-2', '1,1'])
 def test_seeds_that_are_none(call, seeds):
     assert call('shapes_6-3', f'--seeds={seeds}')[0] == 2
 
@@ -105,11 +123,13 @@ def test_seeds(compare, text, seeds):
     assert compare.parse_seeds(text) == seeds
 
 
-def test_folder_of_another_scenario(call, tmp_path):
+@pytest.mark.parametrize('how', [[], ['--dry-run'], ['--print-commands']])
+def test_folder_of_another_scenario(call, tmp_path, how):
     folder = tmp_path / 'runs'
     folder.mkdir()
     record = {'scenario': 'shapes_4-1', 'setting': 'overlap', 'recipe': 'fair', 'methods': {}}
     (folder / 'comparison.json').write_text(json.dumps(record))
-    code, _ = call('shapes_6-3', '--work-dir', str(folder), '--seeds', '1')
+    code, out = call('shapes_6-3', '--work-dir', str(folder), '--seeds', '1', *how)
+    assert out == ''
     assert 'its runs have the scenario shapes_4-1, not shapes_6-3' in code
     assert [path.name for path in folder.iterdir()] == ['comparison.json']
