@@ -78,7 +78,7 @@ SOURCES: tuple[type[_Source], ...] = (SemanticImages, InstanceImages, PanopticIm
 
 @DATASETS.register_module()
 class IncrementalDataset(BaseDataset):
-    """Show one step of a scenario on a panoptic or semantic dataset.
+    """Show one step of a scenario on a panoptic, semantic or instance dataset.
 
     For training it keeps the images that the scenario's setting gives to the step, and hides the
     labels that the step must not see. For evaluation (``test_mode``) it keeps every image and
