@@ -10,7 +10,7 @@ per_method = dict(
     ),
     simcis=dict(
         head=dict(num_virtual=3, sampling_power=0.5),
-        model=dict(extra_losses=dict(decoder=dict(type='DecoderDistillLoss', temperature=1.0))),
+        model=dict(extra_losses=dict(decoder=dict(type='DecoderDistillLoss', temperature=2.0))),
         # its batch norms are frozen
         released=dict(
             model=dict(
