@@ -45,8 +45,6 @@ NUM_STEPS = {
     'balconpas_voc_15-5.py': 2,
     'balconpas_replay_voc_15-1.py': 6,
     'balconpas_replay_voc_15-5.py': 2,
-    'ours_replay_voc_15-1.py': 6,
-    'ours_replay_voc_15-5.py': 2,
     'eclipse_shapes_4-1.py': 9,
     'eclipse_shapes_semantic_4-1.py': 9,
     'eclipse_voc_15-1.py': 6,
