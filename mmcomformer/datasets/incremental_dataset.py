@@ -84,7 +84,7 @@ def source_of(inner: type[BaseDataset]) -> type[_Source]:
 
 @DATASETS.register_module()
 class IncrementalDataset(BaseDataset):
-    """Show one step of a scenario on a panoptic, instance or semantic dataset.
+    """Show one step of a scenario on a panoptic, semantic or instance dataset.
 
     For training it keeps the images that the scenario's setting gives to the step, and hides the
     labels that the step must not see. For evaluation (``test_mode``) it keeps every image and
