@@ -1,4 +1,8 @@
-_base_ = ['_base_/ade20k_semantic_r101.py', '_base_/methods/{{$METHOD:balconpas}}.py']
+_base_ = [
+    '_base_/ade20k_semantic_r101.py',
+    '_base_/scenarios/ade_semantic_100-50_methods.py',
+    '_base_/methods/{{$METHOD:balconpas}}.py',
+]
 from mmcomformer.recipe import complete
 
 scenario = dict(increments=[100, 50])

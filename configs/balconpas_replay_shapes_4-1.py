@@ -4,6 +4,4 @@ from mmcomformer.recipe import complete
 
 scenario = dict(increments=[4] + [1] * 8)
 schedule = dict(later_iters=200)
-_memory = dict(memory=dict(size=0.05))
-per_method = dict(balconpas_replay=dict(config=_memory))
 complete(globals(), '{{fileBasenameNoExtension}}')

@@ -3,6 +3,4 @@ _base_ = ['_base_/shapes_panoptic_tiny.py', '_base_/methods/{{$METHOD:balconpas_
 from mmcomformer.recipe import complete
 
 scenario = dict(increments=[6, 3, 3])
-_memory = dict(memory=dict(size=0.05))
-per_method = dict(balconpas_replay=dict(config=_memory))
 complete(globals(), '{{fileBasenameNoExtension}}')

@@ -3,6 +3,4 @@ _base_ = ['_base_/shapes_instances_tiny.py', '_base_/methods/{{$METHOD:balconpas
 from mmcomformer.recipe import complete
 
 scenario = dict(increments=[6, 2])
-_memory = dict(memory=dict(size=0.05))
-per_method = dict(balconpas_replay=dict(config=_memory))
 complete(globals(), '{{fileBasenameNoExtension}}')

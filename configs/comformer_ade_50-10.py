@@ -1,4 +1,8 @@
-_base_ = ['_base_/ade20k_panoptic_r50.py', '_base_/methods/{{$METHOD:comformer}}.py']
+_base_ = [
+    '_base_/ade20k_panoptic_r50.py',
+    '_base_/scenarios/ade_50-10_methods.py',
+    '_base_/methods/{{$METHOD:comformer}}.py',
+]
 from mmcomformer.recipe import complete
 
 scenario = dict(increments=[50] + [10] * 10)

@@ -1,7 +1,9 @@
-_base_ = ['_base_/ade20k_semantic_r101.py', '_base_/methods/{{$METHOD:comformer}}.py']
+_base_ = [
+    '_base_/ade20k_semantic_r101.py',
+    '_base_/scenarios/ade_semantic_100-50_methods.py',
+    '_base_/methods/{{$METHOD:comformer}}.py',
+]
 from mmcomformer.recipe import complete
 
 scenario = dict(increments=[100, 50])
-_distill = dict(loss_weight=0.5)
-per_method = dict(comformer=dict(model=dict(extra_losses=dict(distill=_distill))))
 complete(globals(), '{{fileBasenameNoExtension}}')

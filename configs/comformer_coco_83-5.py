@@ -1,4 +1,8 @@
-_base_ = ['_base_/coco_panoptic_r50.py', '_base_/methods/{{$METHOD:comformer}}.py']
+_base_ = [
+    '_base_/coco_panoptic_r50.py',
+    '_base_/scenarios/coco_83-5_methods.py',
+    '_base_/methods/{{$METHOD:comformer}}.py',
+]
 from mmcomformer.recipe import complete
 
 scenario = dict(increments=[83] + [5] * 10)

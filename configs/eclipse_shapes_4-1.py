@@ -4,7 +4,4 @@ from mmcomformer.recipe import complete
 
 scenario = dict(increments=[4] + [1] * 8)
 schedule = dict(later_iters=200)
-# that of the other methods on Shapes
-_released = dict(config=dict(schedule=dict(later_lr=1e-3)))
-per_method = dict(eclipse=dict(released=_released))
 complete(globals(), '{{fileBasenameNoExtension}}')

@@ -1,5 +1,9 @@
 # upper bound for comformer_ade_100-50.py
-_base_ = ['_base_/ade20k_panoptic_r50.py', '_base_/methods/{{$METHOD:joint}}.py']
+_base_ = [
+    '_base_/ade20k_panoptic_r50.py',
+    '_base_/scenarios/ade_100-50_methods.py',
+    '_base_/methods/{{$METHOD:joint}}.py',
+]
 from mmcomformer.recipe import complete
 
 scenario = dict(increments=[100, 50])

@@ -1,4 +1,8 @@
-_base_ = ['_base_/ade20k_semantic_r101.py', '_base_/methods/{{$METHOD:per_pixel}}.py']
+_base_ = [
+    '_base_/ade20k_semantic_r101.py',
+    '_base_/scenarios/ade_semantic_100-10_methods.py',
+    '_base_/methods/{{$METHOD:per_pixel}}.py',
+]
 from mmcomformer.recipe import complete
 
 scenario = dict(increments=[100] + [10] * 5)

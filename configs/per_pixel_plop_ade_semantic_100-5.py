@@ -1,4 +1,8 @@
-_base_ = ['_base_/ade20k_semantic_r101.py', '_base_/methods/{{$METHOD:per_pixel_plop}}.py']
+_base_ = [
+    '_base_/ade20k_semantic_r101.py',
+    '_base_/scenarios/ade_semantic_100-5_methods.py',
+    '_base_/methods/{{$METHOD:per_pixel_plop}}.py',
+]
 from mmcomformer.recipe import complete
 
 scenario = dict(increments=[100] + [5] * 10)

@@ -1,10 +1,10 @@
 # SimCIS on the scenario of comformer_ade_100-5.py
-_base_ = ['_base_/ade20k_panoptic_r50.py', '_base_/methods/{{$METHOD:simcis}}.py']
+_base_ = [
+    '_base_/ade20k_panoptic_r50.py',
+    '_base_/scenarios/ade_100-5_methods.py',
+    '_base_/methods/{{$METHOD:simcis}}.py',
+]
 from mmcomformer.recipe import complete
 
 scenario = dict(increments=[100] + [5] * 10)
-_decoder = dict(type='DecoderDistillLoss', temperature=1.0)
-_head = dict(num_virtual=5, sampling_power=0.5)
-_model = dict(test_cfg=dict(object_mask_thr=0.25), extra_losses=dict(decoder=_decoder))
-per_method = dict(simcis=dict(head=_head, model=_model))
 complete(globals(), '{{fileBasenameNoExtension}}')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -60,20 +61,36 @@ def write_commands(app: Sphinx) -> None:
     parts = ['# Commands', '', 'Each command says this of itself with `--help`.', '']
     for path, text in zip(tools, texts, strict=True):
         parts += [f'## {path.relative_to(ROOT).as_posix()}', '', '```text', text.strip(), '```', '']
-    content = '\n'.join(parts)
-    page = DOCS / 'commands.md'
-    if not page.exists() or page.read_text(encoding='utf-8') != content:
-        page.write_text(content, encoding='utf-8')
+    _write(DOCS / 'commands.md', '\n'.join(parts))
 
 
 def write_methods(app: Sphinx) -> None:
-    """Write a page for each method, which shows the README of its folder."""
+    """Write a page for each method, which is the README of its folder with links to pages."""
     folder = DOCS / 'methods'
     folder.mkdir(exist_ok=True)
     for readme in sorted((ROOT / 'mmcomformer' / 'methods').glob('*/README.md')):
-        page = folder / f'{readme.parent.name}.md'
-        source = os.path.relpath(readme, folder)
-        page.write_text(f'```{{include}} {source}\n```\n', encoding='utf-8')
+        _write(folder / f'{readme.parent.name}.md', links_of_method(readme.read_text('utf-8')))
+
+
+def links_of_method(text: str) -> str:
+    """Return the README of a method with links to pages of the site in place of files."""
+    text = re.sub(r'\]\(\.\./(\w+)/README\.md', r'](\1.md', text)
+    return text.replace('](../../../docs/', '](../')
+
+
+def links_of_page(text: str) -> str:
+    """Return a page with links to the pages of methods in place of their READMEs."""
+    return re.sub(r'\]\(\.\./mmcomformer/methods/(\w+)/README\.md', r'](methods/\1.md', text)
+
+
+def link_methods(app: Sphinx, page: str, source: list[str]) -> None:
+    """Link the pages of methods, where a page of the repository links their READMEs."""
+    source[0] = links_of_page(source[0])
+
+
+def _write(page: Path, content: str) -> None:
+    if not page.exists() or page.read_text(encoding='utf-8') != content:
+        page.write_text(content, encoding='utf-8')
 
 
 def _help_of(path: Path) -> str:
@@ -100,4 +117,5 @@ def setup(app: Sphinx) -> None:
     """Register what is written before the pages are read, and what they leave out."""
     app.connect('builder-inited', write_commands)
     app.connect('builder-inited', write_methods)
+    app.connect('source-read', link_methods)
     app.connect('autodoc-skip-member', skip_copies)

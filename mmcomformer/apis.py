@@ -26,8 +26,9 @@ from .datasets.png import decoded_picture
 from .engine.checkpoint import continual_meta, read_checkpoint
 from .engine.checkpoint_fit import check_fit
 from .engine.devices import check_device
-from .engine.predictions import Prediction, Segment, segments_of
+from .engine.predictions import Prediction, Segment, instances_of, segments_of
 from .engine.request import Request, load_config
+from .models.inference_settings import check_threshold
 from .tasks import task_of
 
 __all__ = ['Image', 'Prediction', 'Segment', 'load_model', 'predict', 'read_image']
@@ -70,35 +71,59 @@ def load_model(
     return task_of(cfg.model).load_model(cfg, checkpoint, device or get_device())
 
 
-@overload
-def predict(model: Any, images: Image) -> Prediction: ...
+SCORE_THR = 0.5
+"""Instances are returned if their score is higher."""
 
 
 @overload
-def predict(model: Any, images: Sequence[Image]) -> list[Prediction]: ...
+def predict(model: Any, images: Image, *, score_thr: float | None = None) -> Prediction: ...
 
 
-def predict(model: Any, images: Image | Sequence[Image]) -> Prediction | list[Prediction]:
+@overload
+def predict(
+    model: Any, images: Sequence[Image], *, score_thr: float | None = None
+) -> list[Prediction]: ...
+
+
+def predict(
+    model: Any, images: Image | Sequence[Image], *, score_thr: float | None = None
+) -> Prediction | list[Prediction]:
     """Segment images.
 
     Args:
         model: From :func:`load_model`.
         images: One image, or a list or tuple of them.
+        score_thr: Of a model of instances: they are returned if their score is higher, 0.5 if
+            None. The data sample has all of them.
 
     Returns:
         What was found in the image, or a list of that.
 
     Raises:
         FileNotFoundError: If an image is missing.
-        TypeError: If an image is neither a path nor an array.
-        ValueError: If one cannot be read, or an array has another shape or type.
+        TypeError: If an image is neither a path nor an array, or ``score_thr`` is no number.
+        ValueError: If one cannot be read, or an array has another shape or type; if ``score_thr``
+            is not in [0, 1], or the model is one of another task.
     """
+    threshold = _score_threshold(model, score_thr)
     if isinstance(images, (list, tuple)):
         for image in images:
             _check_image(image)
-        return [_predict(model, image) for image in images]
+        return [_predict(model, image, threshold) for image in images]
     _check_image(images)
-    return _predict(model, cast(Image, images))
+    return _predict(model, cast(Image, images), threshold)
+
+
+def _score_threshold(model: Any, score_thr: float | None) -> float:
+    if score_thr is None:
+        return SCORE_THR
+    task = task_of(model.cfg.model).name
+    if task != 'instance':
+        raise ValueError(
+            f'score_thr: {task} segmentation has no threshold of scores here, got {score_thr}; '
+            f'leave it out'
+        )
+    return check_threshold('score_thr', score_thr)
 
 
 def _check_image(image: Any) -> None:
@@ -131,17 +156,20 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     return pixels
 
 
-def _predict(model: Any, image: Image) -> Prediction:
+def _predict(model: Any, image: Image, score_thr: float) -> Prediction:
     task = task_of(model.cfg.model)
     if isinstance(image, np.ndarray):
         with _kept_config(model):
             sample = task.predict(model, image).cpu()
     else:
         sample = task.predict(model, os.fspath(image)).cpu()
-    codes = task.segment_map(sample)[0].numpy()
+    names, found = model.dataset_meta['classes'], task.instances(sample, score_thr)
+    if found is not None:
+        masks, labels, scores = found.masks.numpy(), found.labels.tolist(), found.scores.tolist()
+        return instances_of(masks, labels, scores, names=names, data_sample=sample)
     return segments_of(
-        codes,
-        names=model.dataset_meta['classes'],
+        task.segment_map(sample)[0].numpy(),
+        names=names,
         num_things=model.mask_head.scenario.num_things,
         scores=task.segment_scores(sample),
         data_sample=sample,

@@ -80,12 +80,19 @@ def part_settings(config: Mapping[str, Any], part: str) -> dict[str, Any]:
 
     Raises:
         TypeError: If the part has keys that are not read.
-        ValueError: If there is no such recipe.
+        ValueError: If there is no such recipe, or the method is written for another task.
     """
     settings, task = _settings_of(config, part), task_of(config['model'])
     model = {**settings.get('model', {}), task.head: settings.get('head', {})}
     result: dict[str, Any] = {**settings.get('config', {}), 'model': model}
     if part == 'method' and config.get('custom_hooks'):
+        for hook in config['custom_hooks']:
+            if hook.get('type') == 'SummaryHook' and hook.get('task', task.name) != task.name:
+                raise ValueError(
+                    f'custom_hooks: a SummaryHook has task {hook["task"]!r}, and the model is one '
+                    f'of {task.name} segmentation; inherit _base_/methods/'
+                    f'{config.get("method", {}).get("key")}.py, which serves all tasks'
+                )
         result['custom_hooks'] = [
             {**hook, 'task': task.name} if hook.get('type') == 'SummaryHook' else hook
             for hook in config['custom_hooks']

@@ -372,7 +372,8 @@ def _check_schedule(schedule: Mapping[str, Any]) -> None:
 def _suffix(config: Mapping[str, Any], name: str) -> str:
     """Return what tells the folder of a chosen method or recipe from that of the config."""
     key, recipe = config.get('method', {}).get('key'), config.get('recipe', RECIPES[0])
-    chosen = key is not None and os.environ.get('METHOD') == key
+    # the former bases of semantic segmentation are those of the methods
+    chosen = key is not None and os.environ.get('METHOD', '').removesuffix('_semantic') == key
     method = f'_{key}' if chosen and f'_{key}_' not in f'_{name}_' else ''
     other = recipe != RECIPES[0] and recipe not in name.split('_')
     return f'{method}_{recipe}' if other else method

@@ -164,6 +164,11 @@ class TestPredict:
         assert sum(segment.area for segment in found.segments) == (codes != 12).sum()
         assert (found.ids == 0).sum() == (codes == 12).sum()
 
+    def test_threshold_of_scores_is_of_instances(self, model, image):
+        message = 'score_thr: panoptic segmentation has no threshold of scores here, got 0.3'
+        with pytest.raises(ValueError, match=message):
+            predict(model, image, score_thr=0.3)
+
     def test_path_array_and_list(self, model, image):
         by_path = predict(model, Path(image))
         by_array = predict(model, cv2.imread(image))

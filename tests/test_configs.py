@@ -3,6 +3,7 @@
 import copy
 import functools
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,8 @@ NUM_STEPS = {
     'balconpas_shapes_semantic_4-1.py': 9,
     'balconpas_voc_15-1.py': 6,
     'balconpas_voc_15-5.py': 2,
+    'balconpas_replay_voc_15-1.py': 6,
+    'balconpas_replay_voc_15-5.py': 2,
     'eclipse_shapes_4-1.py': 9,
     'eclipse_shapes_semantic_4-1.py': 9,
     'eclipse_voc_15-1.py': 6,
@@ -276,6 +279,17 @@ def test_leaves_are_short(name):
     assert len([line for line in lines if line.strip() and not line.startswith('#')]) <= 12
 
 
+@pytest.mark.parametrize('name', [name for name in LEAVES if method_of(name) != 'comformer'])
+def test_leaves_of_a_scenario_differ_in_their_method_only(name):
+    """So METHOD chooses the same in all of them, with the same numbers."""
+    method = method_of(name)
+    text, other = (
+        re.sub(r'^#.*\n', '', (CONFIGS / file).read_text(), flags=re.MULTILINE)
+        for file in (name, f'comformer{name.removeprefix(method)}')
+    )
+    assert text == other.replace('$METHOD:comformer', f'$METHOD:{method}')
+
+
 @pytest.mark.parametrize('name', LEAVES)
 def test_every_step(name):
     found = {scenario_of(cfg).step: cfg for cfg in steps_of(name)}
@@ -380,7 +394,7 @@ def test_balconpas_recipe(task, scenario, recipe, monkeypatch):
         ('100-5', 5, 0.5, 1, 0.25, [4_250, 4_750]),
         ('100-10', 1, 0.5, None, 0.3, [8_500, 9_500]),
         ('100-50', 0, 0.25, None, 0.2, [40_000, 45_000]),
-        ('semantic_100-5', 3, 0.5, 1, 0.4, [4_250, 4_750]),
+        ('semantic_100-5', 3, 0.5, 2, 0.4, [4_250, 4_750]),
         ('semantic_100-10', 1, 0.5, 4, 0.4, [8_500, 9_500]),
         ('semantic_100-50', 1, 0.25, None, 0.4, [42_500, 47_500]),
     ],
@@ -646,20 +660,27 @@ def test_joint_training_is_scored_as_the_scenario(name):
 
 
 @pytest.mark.parametrize(
-    ('name', 'prompts', 'iters', 'rate', 'deltas'),
+    ('name', 'base', 'prompts', 'iters', 'rate', 'deltas'),
     [
-        ('100-50', 50, 80_000, 5e-4, [-0.4, -0.6]),
-        ('100-10', 10, 16_000, 5e-4, [0.4, 0.5]),
-        ('100-5', 10, 12_000, 5e-4, [0.4, 0.6]),
-        ('semantic_100-50', 50, 120_000, 1e-3, [0.0, -0.1]),
-        ('semantic_100-10', 10, 24_000, 1e-3, [0.1, 0.7]),
-        ('semantic_100-5', 5, 12_000, 1e-3, [0.1, 0.8]),
+        ('ade_100-50', (100, 160_000), 50, 80_000, 5e-4, [-0.4, -0.6]),
+        ('ade_100-10', (100, 160_000), 10, 16_000, 5e-4, [0.4, 0.5]),
+        ('ade_100-5', (100, 160_000), 10, 12_000, 5e-4, [0.4, 0.6]),
+        ('ade_50-50', (50, 80_000), 50, 120_000, 5e-4, [0.5, -0.4, -0.4]),
+        ('ade_50-20', (50, 80_000), 20, 32_000, 5e-4, [0.4, 0.5]),
+        ('ade_50-10', (50, 80_000), 10, 24_000, 5e-4, [0.4, 0.5]),
+        ('ade_semantic_100-50', (100, 160_000), 50, 120_000, 1e-3, [0.0, -0.1]),
+        ('ade_semantic_100-10', (100, 160_000), 10, 24_000, 1e-3, [0.1, 0.7]),
+        ('ade_semantic_100-5', (100, 160_000), 5, 12_000, 1e-3, [0.1, 0.8]),
+        ('coco_83-5', (100, 240_000), 10, 8_000, 5e-4, [0.5, 0.6]),
+        ('coco_83-10', (100, 240_000), 10, 32_000, 5e-4, [0.5, 0.6]),
     ],
 )
-def test_eclipse_recipe(name, prompts, iters, rate, deltas, monkeypatch):
-    name = f'eclipse_ade_{name}.py'
+def test_eclipse_recipe(name, base, prompts, iters, rate, deltas, monkeypatch):
+    """Those of its table, though some scenarios have no config of ECLIPSE's own."""
+    monkeypatch.setenv('METHOD', 'eclipse')
+    name = f'comformer_{name}.py'
     for step in (0, 1):
-        cfg = load(name, step)
+        cfg = load_config(Request(config=str(CONFIGS / name)), step)
         head = cfg.model[head_key(name)]
         assert (head.num_prompts, head.deltas, head.class_weights) == (prompts, deltas, (2, 10))
         assert (head.loss_cls.type, head.loss_cls.alpha, head.loss_cls.gamma) == (
@@ -667,13 +688,13 @@ def test_eclipse_recipe(name, prompts, iters, rate, deltas, monkeypatch):
             5,
             1,
         )
-        assert cfg.train_cfg.max_iters == (iters if step else 160_000)
+        assert (head.num_queries, cfg.train_cfg.max_iters) == (base[0], iters if step else base[1])
         assert cfg.optim_wrapper.optimizer.lr == (rate if step else 1e-4)
         assert cfg.model.extra_losses.distill is None
     monkeypatch.setenv('RECIPE', 'fair')
     fair = load_config(Request(config=str(CONFIGS / name)), 1)
     head = fair.model[head_key(name)]
-    assert (head.num_prompts, head.deltas) == (prompts, 0.5)
+    assert (head.num_queries, head.num_prompts, head.deltas) == (100, prompts, 0.5)
     new_classes = len(scenario_of(fair).current_classes)
     assert fair.train_cfg.max_iters == 400 * new_classes
 
@@ -877,7 +898,7 @@ def test_a_checkpoint_of_step_0_serves_all_scenarios_with_its_classes():
 def test_the_setting_is_chosen_by_one_variable(setting, monkeypatch):
     # one for each base
     names = COMFORMER
-    names = [*{(CONFIGS / name).read_text().split("',")[0]: name for name in names}.values()]
+    names = [*{(CONFIGS / name).read_text().split("'")[1]: name for name in names}.values()]
     names = [name for name in names if not is_disjoint(name) and 'swin' not in name]
     assert len(names) == 14
     assert {scenario_of(parse(name, 0)).setting for name in names} == {'overlap'}

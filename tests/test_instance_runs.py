@@ -205,8 +205,19 @@ def test_programs_of_mmdet(options, bold, shapes_root, tmp_path, monkeypatch):
     pictures = [cv2.imread(str(path)) for path in (tmp_path / 'vis' / '000000.jpg', Path(image))]
     assert np.abs(pictures[0].astype(int) - pictures[1]).max() > 50
     assert list((tmp_path / 'preds').glob('*.json'))
-    # what the package itself predicts is what stands on top
-    prediction = predict(model, image)
-    shown = int((found.scores >= 0.5).sum())
-    assert len(prediction.segments) <= shown
-    assert all(segment.is_thing and segment.score >= 0.5 for segment in prediction.segments)
+    # what the package itself predicts are the same, however they overlap
+    thr = float(found.scores.sort(descending=True).values[9])
+    prediction = predict(model, image, score_thr=thr)
+    better = found[found.scores > thr]
+    assert len(prediction.segments) == len(better) > 1
+    order = better.scores.sort(descending=True).indices.tolist()
+    segments = sorted(prediction.segments, key=lambda segment: -segment.score)
+    for segment, index in zip(segments, order, strict=True):
+        assert segment.score == float(better.scores[index])
+        assert segment.area == int(better.masks[index].sum())
+        assert np.array_equal(prediction.mask(segment), better.masks[index])
+    usual = predict(model, image).segments
+    assert len(usual) == int((found.scores > 0.5).sum())
+    for value, error in ((1.5, ValueError), ('0.3', TypeError), (True, TypeError)):
+        with pytest.raises(error, match='score_thr: expected '):
+            predict(model, image, score_thr=value)

@@ -15,6 +15,7 @@ import time
 import traceback
 import zlib
 from collections import OrderedDict
+from pathlib import Path
 
 import downloads
 import numpy as np
@@ -29,7 +30,9 @@ from mmcomformer.dataset_converters.coco_instances import (
     CocoInstancesSources,
     convert_coco_instances,
 )
+from mmcomformer.datasets import LoadInstanceMasks
 from mmcomformer.datasets.class_index import ClassIndex
+from mmcomformer.datasets.instance_annotations import read_instance_annotations
 from mmcomformer.datasets.label_maps import read_label_map
 from mmcomformer.datasets.panoptic_annotations import read_panoptic_annotations
 from mmcomformer.datasets.panoptic_png import ids_to_rgb, read_panoptic_png
@@ -39,7 +42,7 @@ from mmcomformer.evaluation.summary_tables import format_per_class, format_summa
 from mmcomformer.model_converters.files import read_detectron2
 from mmcomformer.scenario import Scenario
 
-READERS = 8
+READERS = 9
 TOTAL = int(os.environ.get('FUZZ', '300'))
 PACKAGE = os.path.dirname(mmcomformer.__file__)
 ERRORS = (FileNotFoundError, ValueError, RuntimeError, TypeError)
@@ -332,6 +335,42 @@ def test_instances_json(folder, content):
     for entry in made['annotations']:
         ids = downloads.read_ids(out.with_suffix('') / entry['file_name'])
         assert {s['id'] for s in entry['segments_info']} == set(np.unique(ids).tolist()) - {0}
+
+
+@fuzzed
+@given(changed_json(INSTANCES.content))
+def test_instances_as_training_reads_them(folder, content):
+    path = folder / 'instances.json'
+    path.write_bytes(content)
+    images = outcome(
+        lambda path: read_instance_annotations(str(path), classes=['cat', 'dog']), path
+    )
+    if images is None:
+        return
+    found = json.loads(content.decode('utf-8-sig'))
+    names = {entry['id']: entry['name'] for entry in found['categories']}
+    assert [image.img_id for image in images] == [entry['id'] for entry in found['images']]
+    for image in images:
+        own = [entry for entry in found['annotations'] if entry['image_id'] == image.img_id]
+        labels = [segment['label'] for segment in image.instances]
+        assert [('cat', 'dog')[label] for label in labels] == [
+            names[entry['category_id']] for entry in own
+        ]
+        results = {
+            'img_path': f'{folder}/{image.file_name}',
+            'height': image.height,
+            'width': image.width,
+            'ori_shape': (HEIGHT, WIDTH),
+            'segments': [{**segment, 'visible': True} for segment in image.instances],
+        }
+        loaded = outcome(
+            lambda _, results=results: LoadInstanceMasks().transform(results),
+            Path(image.file_name),
+        )
+        if loaded is not None:
+            assert loaded['gt_masks'].masks.shape[1:] == (HEIGHT, WIDTH)
+            assert loaded['gt_masks'].masks.any((1, 2)).all()
+            assert len(loaded['gt_bboxes_labels']) == len(loaded['gt_masks']) <= len(own)
 
 
 SCENARIO = Scenario([1, 1], ['cat'], ['sky'])

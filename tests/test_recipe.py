@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from mmcomformer.engine.request import Request, load_config
 from mmcomformer.engine.scenario_config import check_derived, find_scenarios, scenario_of
+from mmcomformer.method_settings import RECIPES
 from mmcomformer.models.extra_losses import former_losses
 from mmcomformer.recipe import derive, stale_values
 
@@ -169,7 +170,7 @@ class TestOneNumber:
 
 
 class TestMethod:
-    @pytest.mark.parametrize('method', ['balconpas', 'finetune', 'mib', 'plop'])
+    @pytest.mark.parametrize('method', ['finetune', 'mib', 'plop'])
     def test_is_chosen_by_one_variable(self, method, monkeypatch):
         monkeypatch.setenv('METHOD', method)
         chosen, own = load(SHAPES, 1), load(CONFIGS / f'{method}_shapes_6-3.py', 1)
@@ -177,6 +178,32 @@ class TestMethod:
         assert chosen.custom_hooks == own.custom_hooks
         assert chosen.work_dir == f'./work_dirs/comformer_shapes_6-3_{method}/step1'
         assert own.work_dir == f'./work_dirs/{method}_shapes_6-3/step1'
+
+    @pytest.mark.parametrize('recipe', RECIPES)
+    @pytest.mark.parametrize(
+        'method', ['balconpas', 'balconpas_replay', 'comformer', 'eclipse', 'ours', 'simcis']
+    )
+    @pytest.mark.parametrize(
+        ('scenario', 'last'),
+        [
+            ('ade_100-50', 1),
+            ('ade_100-5', 10),
+            ('ade_semantic_100-50', 1),
+            ('shapes_6-3', 2),
+            ('shapes_4-1', 8),
+        ],
+    )
+    def test_has_the_numbers_of_its_own_config(self, scenario, last, method, recipe, monkeypatch):
+        monkeypatch.setenv('RECIPE', recipe)
+        own = load(CONFIGS / f'{method}_{scenario}.py', last)
+        monkeypatch.setenv('METHOD', method)
+        other = 'plop' if method == 'comformer' else 'comformer'
+        chosen = load(CONFIGS / f'{other}_{scenario}.py', last)
+        for key in (
+            *('model', 'train_cfg', 'param_scheduler', 'optim_wrapper', 'auto_scale_lr'),
+            *('custom_hooks', 'train_dataloader', 'val_dataloader', 'recipe'),
+        ):
+            assert chosen[key] == own[key], key
 
     def test_settings_of_one_task(self, monkeypatch):
         """The base of a method is one for both tasks; what holds for one alone stands below it."""
@@ -189,6 +216,14 @@ class TestMethod:
         panoptic = load(SHAPES, 1).model
         assert panoptic.panoptic_head.type == 'IncrementalQueryHead'
         assert 'semantic_fusion' not in panoptic.panoptic_head
+
+    def test_former_base_of_another_task(self, monkeypatch):
+        monkeypatch.setenv('METHOD', 'mib_semantic')
+        chosen = load(CONFIGS / 'comformer_shapes_semantic_6-3.py', 1)
+        assert chosen.work_dir == './work_dirs/comformer_shapes_semantic_6-3_mib/step1'
+        for name in ('comformer_shapes_6-3.py', 'comformer_shapes_instances_6-2.py'):
+            with pytest.raises(ValueError, match="has task 'semantic', .*methods/mib.py, which"):
+                load(CONFIGS / name)
 
     def test_keeps_its_folder_in_the_config_of_a_run(self, tmp_path, monkeypatch):
         monkeypatch.setenv('METHOD', 'mib')

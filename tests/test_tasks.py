@@ -168,6 +168,10 @@ def test_ground_truth_of_instances():
     assert task.truth_map(sample, 5).tolist() == [[[1001, 2003], [1001, 1001]]]
     sample.set_metainfo({'segments': [{'label': 4, 'iscrowd': 0, 'segmentation': polygon}]})
     assert task.truth_map(sample, 5).tolist() == [[[1004, 999], [999, 999]]]
+    # outlines without a pixel, which pycocotools does not read
+    for nothing in ([[0, 0, 1, 1]], [[]], []):
+        sample.set_metainfo({'segments': [{'label': 4, 'iscrowd': 0, 'segmentation': nothing}]})
+        assert (task.truth_map(sample, 5) == 999).all()
 
 
 def test_scores_of_instances_belong_to_their_values():

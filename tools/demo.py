@@ -30,6 +30,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--overwrite', action='store_true', help='replace a file that this tool did not write'
     )
+    parser.add_argument(
+        '--score-thr',
+        type=float,
+        help='of instances, draw and write those with a higher score (default: 0.5)',
+    )
     parser.add_argument('--device', help='such as cuda:0 or cpu (default: what is there)')
     parser.add_argument('--debug', action='store_true', help='show where an error was raised')
     return parser.parse_args()
@@ -39,7 +44,7 @@ def main() -> int:
     """Run the command; the exit code is 1 if an image could not be read."""
     args = parse_args()
     from mmcomformer.engine.cli import command_errors
-    from mmcomformer.pictures.demo import Demo, Drawn, run_demo
+    from mmcomformer.pictures.demo import Demo, Drawn, best_score, run_demo
 
     def show(drawn: Drawn) -> None:
         if drawn.prediction is None:
@@ -47,6 +52,9 @@ def main() -> int:
             return
         segments = drawn.prediction.segments
         print(f'{drawn.image}: {len(segments)} segments drawn into {drawn.picture}', flush=True)
+        best = best_score(drawn.prediction)
+        if not segments and best is not None:
+            print(f'  no instance scores enough, the best {best:.2f}; --score-thr sets the limit')
         for segment in segments if alone else ():
             share = 100 * segment.area / drawn.prediction.ids.size
             score = '' if segment.score is None else f'   score {segment.score:.2f}'
@@ -61,6 +69,7 @@ def main() -> int:
             json=args.json,
             device=args.device,
             overwrite=args.overwrite,
+            score_thr=args.score_thr,
         )
         alone = len(args.images) == 1 and os.path.isfile(args.images[0])
         drawn = run_demo(demo, show)

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ..datasets.coco_masks import decode_mask, look_like_shares, why_empty
+from ..datasets.coco_masks import decode_mask, shares_instead_of_pixels, why_empty
 from ..datasets.instance_annotations import annotations_by_image
 from ..datasets.json_types import (
     STUFF,
@@ -97,8 +97,6 @@ _COVERS = {
     'later': 'given to the later one',
     'error': 'refused',
 }
-_TINY = 4
-"""Sides of an image up to which shares cannot be told from pixels."""
 
 
 def instances_panoptic(
@@ -127,16 +125,12 @@ def instances_panoptic(
         layers, segments = stuff_layers(stuff, stuff_table)
     num_stuff = len(segments)
     masks, crowds, notes = [], [], Counter[str]()
-    outlines = [annotation.get('segmentation', []) for annotation in annotations]
-    if max(size) > _TINY and look_like_shares(outlines):
-        raise ValueError(
-            f'segmentation: the coordinates look like shares of the image, from 0 to 1, as in '
-            f'YOLO: annotation {annotations[0].get("id")} has {described(outlines[0])}; expected '
-            f'pixels: multiply x by {size[1]} and y by {size[0]}'
-        )
-    for annotation, outline in zip(annotations, outlines, strict=True):
+    shares = shares_instead_of_pixels(annotations, size)
+    if shares:
+        raise ValueError(shares)
+    for annotation in annotations:
         try:
-            mask = decode_mask(outline, size)
+            mask = decode_mask(annotation.get('segmentation', []), size)
         except ValueError as error:
             raise ValueError(f'annotation {annotation.get("id")}: {error}') from error
         if not mask.any():

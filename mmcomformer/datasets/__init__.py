@@ -1,4 +1,4 @@
-"""Panoptic and semantic datasets as the steps of a scenario see them."""
+"""Panoptic, semantic and instance datasets as the steps of a scenario see them."""
 
 import lazy_loader
 

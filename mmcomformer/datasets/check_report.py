@@ -20,7 +20,8 @@ class DatasetReport:
             images, segments and pixels of each class. A class in a label map is one segment.
         steps: Per step: the same of what training sees there, its classes without an image, and
             ``memory``: the same of the images of earlier steps, or None without a memory.
-        findings: Faults, at which training would stop, and warnings.
+        findings: Faults, at which training would stop or have nothing to learn a class from, and
+            warnings.
         same_names: Number of file names that occur in training and in evaluation.
     """
 
@@ -31,7 +32,7 @@ class DatasetReport:
 
     @property
     def faults(self) -> list[Finding]:
-        """Findings at which training would stop."""
+        """Findings at which training would stop, or have nothing to learn a class from."""
         return [finding for finding in self.findings if finding.is_fault]
 
     @property

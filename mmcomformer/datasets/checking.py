@@ -162,6 +162,9 @@ class _Reader:
         images = dataset.source.load(inner)
         for message in dataset.source.left_out(inner, images):
             self._report.add('files left out', _ann_file(dataset), message, is_fault=False)
+        if isinstance(dataset.source, InstanceImages):
+            for message in _doubt_ids(images):
+                self._report.add('annotation ids', _ann_file(dataset), message, is_fault=False)
         return images
 
     def _read_maps(self, dataset: IncrementalDataset, images: Images, split: str) -> Reports:
@@ -252,6 +255,23 @@ def _map_findings(info: Mapping[str, Any], report: ImageReport) -> list[Finding]
         for finding in report.findings
         if finding.file == info['seg_map_path'] and finding.kind != _NEEDS_PICTURE
     ]
+
+
+def _doubt_ids(images: Images) -> Iterator[str]:
+    """Yield why pycocotools would find other numbers than ours on the file, which needs no ids."""
+    ids = [segment['id'] for info in images for segment in info['segments']]
+    known = [id_ for id_ in ids if id_ is not None]
+    repeated = len(known) - len(set(known))
+    for count, what, consequence in (
+        (ids.count(0), 'the id 0', 'with which pycocotools counts a match as none'),
+        (repeated, 'the id of another one', 'in whose place pycocotools takes the last one'),
+        (len(ids) - len(known), 'no id', 'without which pycocotools cannot read the file'),
+    ):
+        if count:
+            yield (
+                f'{count} of {len(ids)} annotations have {what}, {consequence}; number them from 1 '
+                f'to compare with it'
+            )
 
 
 def _doubt_convention(
@@ -390,6 +410,13 @@ def _describe_step(report: DatasetReport, part: _Part, reports: Sequence[ImageRe
             f'they cannot be learned, and their scores will be 0'
         )
         report.add('class without images', part.ann_file, message, is_fault=False)
+    hidden = _without_pixels(found, counts, scenario.current_classes)
+    if hidden:
+        message = (
+            f'step {scenario.step} teaches {_some(hidden)}, but none of their segments has a '
+            f'pixel; they cannot be learned: check their masks, and the sizes of the images'
+        )
+        report.add('class without pixels', part.ann_file, message)
     report.steps.append(
         {
             'step': scenario.step,
@@ -400,6 +427,25 @@ def _describe_step(report: DatasetReport, part: _Part, reports: Sequence[ImageRe
             'memory': _describe_memory([pair for pair in found if _is_stored(pair[0])], part),
         }
     )
+
+
+def _without_pixels(
+    found: Sequence[_Found], counts: Mapping[str, Any], names: Sequence[str]
+) -> list[str]:
+    """Return the classes that have segments, none with a pixel, in files that could be read."""
+    unread = {
+        segment['label']
+        for info, report in found
+        if any(finding.is_fault for finding in report.findings)
+        for segment in info['segments']
+    }
+    classes = list(counts['classes'])
+    return [
+        name
+        for name in names
+        if counts['classes'][name]['segments'] and not counts['classes'][name]['pixels']
+        if classes.index(name) not in unread
+    ]
 
 
 def _is_stored(info: Mapping[str, Any]) -> bool:
@@ -424,8 +470,11 @@ def _describe_evaluation(
     counts = _count(found, scenario, visible_only=False)
     report.datasets[split] = counts
     empty = [name for name in scenario.order if not counts['classes'][name]['images']]
+    empty += _without_pixels(found, counts, scenario.order)
     if empty and part.images:
-        message = f'no image of {split} shows {_some(empty)}; they cannot be scored'
+        crowds = sum(counts['classes'][name]['crowds'] for name in empty)
+        note = f' (crowds, which are not scored: {crowds})' if crowds else ''
+        message = f'no image of {split} shows {_some(empty)}{note}; they cannot be scored'
         report.add('class without images', part.ann_file, message, is_fault=False)
 
 

@@ -79,17 +79,52 @@ def why_empty(segmentation: Any) -> str:
     return 'masks without a pixel, left out'
 
 
+_TINY = 4
+"""Sides of an image up to which shares cannot be told from pixels."""
+
+
+def shares_instead_of_pixels(
+    annotations: Sequence[Mapping[str, Any]], size: tuple[int, int]
+) -> str:
+    """Return why the polygons of an image cannot be pixels, for a message; empty if they can.
+
+    Args:
+        annotations: All annotations of the image.
+        size: Its height and width.
+
+    Example:
+        >>> triangle = {'id': 7, 'segmentation': [[0.1, 0.2, 0.9, 0.2, 0.5, 0.8]]}
+        >>> print(shares_instead_of_pixels([triangle], (480, 640))[:73])
+        annotation 7: segmentation: the coordinates look like shares of the image
+        >>> shares_instead_of_pixels([triangle], (4, 4))
+        ''
+    """
+    outlines = [annotation.get('segmentation', []) for annotation in annotations]
+    if max(size) <= _TINY or not look_like_shares(outlines):
+        return ''
+    first = next(i for i, outline in enumerate(outlines) if outline and isinstance(outline, list))
+    return (
+        f'annotation {annotations[first].get("id")!r}: segmentation: the coordinates look like '
+        f'shares of the image, from 0 to 1, as in YOLO: {described(outlines[first])}; expected '
+        f'pixels: multiply x by {size[1]} and y by {size[0]}'
+    )
+
+
 def look_like_shares(segmentations: Iterable[Any]) -> bool:
     """Tell whether the coordinates of all polygons are fractions of the image, as in YOLO.
 
+    Run lengths, as crowds have them, say nothing about it.
+
     Example:
-        >>> look_like_shares([[[0.1, 0.2, 0.9, 0.2, 0.5, 0.8]]])
+        >>> look_like_shares([[[0.1, 0.2, 0.9, 0.2, 0.5, 0.8]], {'size': [9, 9], 'counts': [81]}])
         True
         >>> look_like_shares([[[0, 0, 1, 0, 1, 1]], [[0.1, 0.2, 30, 0.2, 0.5, 0.8]]])
         False
     """
     fraction = False
     for segmentation in segmentations:
+        if isinstance(segmentation, Mapping):
+            continue
         for polygon in segmentation if isinstance(segmentation, list) else [(2,)]:
             values = polygon if isinstance(polygon, (list, tuple)) else (2,)
             # a number of another type is a fault of its own

@@ -94,7 +94,7 @@ class Finding:
         file: The file it was found in.
         segment: Id of the segment or instance, if it is about one.
         message: What was expected and what was found.
-        is_fault: Whether training would stop at it.
+        is_fault: Whether training would stop at it, or have nothing to learn a class from.
     """
 
     kind: str
@@ -163,7 +163,9 @@ def _check_instances(files: InstanceFiles) -> ImageReport:
             findings.append(Finding('mask of an instance', path, str(error), id_))
         else:
             if count == 0:
-                message = 'this instance has no pixel, and is left out'
+                message = (
+                    'this instance has no pixel, and is left out, in training and in evaluation'
+                )
                 findings.append(Finding('empty mask', path, message, id_, is_fault=False))
         pixels.append(count)
     return ImageReport(digest, size, tuple(pixels), tuple(findings))

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol
 
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
+from mmengine.utils import is_abs
 
 from ..palette import distinct_palette
 from ..registry import DATASETS, TASK_UTILS
@@ -45,8 +46,8 @@ class _Source(Protocol):
     reads_maps: ClassVar[bool]
 
     @classmethod
-    def accepts(cls, inner: BaseDataset) -> bool:
-        """Tell whether a dataset is of the kind."""
+    def accepts(cls, inner: type[BaseDataset]) -> bool:
+        """Tell whether datasets of a class are of the kind."""
 
     @classmethod
     def of(
@@ -76,18 +77,27 @@ SOURCES: tuple[type[_Source], ...] = (SemanticImages, InstanceImages, PanopticIm
 """The kinds of datasets, one per task; the first one that accepts a dataset reads it."""
 
 
+def source_of(inner: type[BaseDataset]) -> type[_Source]:
+    """Return the kind of the datasets of a class."""
+    return next(kind for kind in SOURCES if kind.accepts(inner))
+
+
 @DATASETS.register_module()
 class IncrementalDataset(BaseDataset):
-    """Show one step of a scenario on a panoptic or semantic dataset.
+    """Show one step of a scenario on a panoptic, semantic or instance dataset.
 
     For training it keeps the images that the scenario's setting gives to the step, and hides the
     labels that the step must not see. For evaluation (``test_mode``) it keeps every image and
     every label. The inner dataset gives the classes, the palette and the paths; its type decides
-    what the pipeline receives per image besides ``img_path``, ``img_id`` and ``seg_map_path``:
+    what the pipeline receives per image besides ``img_path``, ``img_id`` and, where there are
+    files with labels, ``seg_map_path``:
 
     - panoptic: ``height``, ``width`` and ``segments``, a list of dicts with ``id`` (in the PNG),
       ``label`` (dataset label), ``iscrowd`` and ``visible``. In training, crowds are not visible;
       see :class:`~mmcomformer.datasets.panoptic_images.PanopticImages`.
+    - instance, mmdet's ``CocoDataset`` and classes derived from it: ``height``, ``width`` and
+      ``segments`` as above, with ``segmentation`` (polygons or run lengths) in place of a PNG; see
+      :class:`~mmcomformer.datasets.instance_images.InstanceImages`.
     - semantic, mmseg's ``BaseSegDataset`` and classes derived from it: ``reduce_zero_label``,
       ``label_map``, a dict from each label in the map to its dataset label, or to 255 if it is
       hidden (``hidden_label``, see ``mark_hidden``), and ``seg_fields``, as mmseg's own transforms
@@ -112,8 +122,8 @@ class IncrementalDataset(BaseDataset):
         held_out: Share in [0, 1) of the images that training never sees, to choose settings of
             inference by (``tools/test.py --sweep-on train``); with ``test_mode`` those alone are
             used. Which ones they are depends on their names, not on the step. 0 holds out none.
-        category_aliases: Class name of each category that the annotation file of a panoptic
-            dataset spells differently.
+        category_aliases: Class name of each category that the annotation file of a panoptic or
+            instance dataset spells differently.
         index_cache: File (``.npz``) that keeps which classes the label maps of a semantic dataset
             hold; by default one in the hidden folder ``.mmcomformer`` of the dataset's
             ``data_root``. A file that cannot be written costs a warning.
@@ -237,12 +247,12 @@ class IncrementalDataset(BaseDataset):
             ) from error
 
     def _choose_source(self, inner: BaseDataset, **options: Any) -> _Source:
-        kind = next(kind for kind in SOURCES if kind.accepts(inner))
+        kind = source_of(type(inner))
         for key, value in options.items():
             if value and key not in kind.options:
                 raise ValueError(
-                    f'{key}: expected None, because {type(inner).__name__} is a {kind.task} '
-                    f'dataset, got {value!r}'
+                    f'{key}: expected None, because {type(inner).__name__} is a dataset for '
+                    f'{kind.task} segmentation, got {value!r}'
                 )
         own = {key: options[key] for key in kind.options}
         return kind.of(inner, self.scenario, own, show_all=self.test_mode)
@@ -275,6 +285,7 @@ class IncrementalDataset(BaseDataset):
         stored: list[dict[str, Any]] = []
         if self.test_mode:
             _check_annotated(data_list)
+            self._warn_without_truth(data_list)
         else:
             index = self.source.index(data_list)
             stored = self._show_memory(data_list, index)
@@ -317,11 +328,7 @@ class IncrementalDataset(BaseDataset):
                 f'{list(self.scenario.current_classes)}; remove it from the list'
             )
         if not kept.any():
-            crowds = sum(
-                segment['iscrowd'] and segment['label'] in self.scenario.current_labels
-                for info in data_list
-                for segment in info.get('segments', ())
-            )
+            crowds = _count_segments(data_list, self.scenario.current_labels, crowds=True)
             note = f' (there are {crowds} crowds of them, which are not learned)' if crowds else ''
             raise ValueError(
                 f'step {self.scenario.step} ({self.scenario.setting}) has no training image: none '
@@ -330,6 +337,30 @@ class IncrementalDataset(BaseDataset):
                 f'increments and the setting'
             )
         return [info for info, keep in zip(data_list, kept, strict=True) if keep]
+
+    def _warn_without_truth(self, data_list: Sequence[dict[str, Any]]) -> None:
+        """Tell that nothing can be scored, where annotations say so; label maps are not opened."""
+        seen = self.scenario.seen_labels
+        if self.source.reads_maps or _count_segments(data_list, seen, crowds=False):
+            return
+        crowds = _count_segments(data_list, seen, crowds=True)
+        note = f' (there are {crowds} crowds of them, which are not scored)' if crowds else ''
+        print_log(
+            f'{self._origin()}: none of {len(data_list)} images to evaluate on shows one of the '
+            f'{self.scenario.num_seen} classes seen up to step {self.scenario.step}{note}, so '
+            f'that the metrics have nothing to find; check the annotations',
+            logger='current',
+            level=logging.WARNING,
+        )
+
+    def _origin(self) -> str:
+        """Return the annotation file, or the type of a dataset without one."""
+        root, path = (self.inner_config.get(key) or '' for key in ('data_root', 'ann_file'))
+        return os.path.join('' if is_abs(path) else root, path) if path else self._type_name()
+
+    def _type_name(self) -> str:
+        kind = self.inner_config['type']
+        return kind if isinstance(kind, str) else kind.__name__
 
     def _log_counts(self, num_kept: int, num_images: int) -> None:
         scenario = self.scenario
@@ -569,6 +600,17 @@ def _select_images(
 def _is_held_out(file_name: str, share: float) -> bool:
     """Tell whether an image is one of a share of all, which its name alone decides."""
     return zlib.crc32(file_name.encode()) < share * 2**32
+
+
+def _count_segments(
+    images: Sequence[Mapping[str, Any]], labels: Collection[int], *, crowds: bool
+) -> int:
+    """Count the crowds of some labels, or their other segments."""
+    return sum(
+        segment['iscrowd'] == crowds and segment['label'] in labels
+        for info in images
+        for segment in info.get('segments', ())
+    )
 
 
 def _check_annotated(data_list: list[dict[str, Any]]) -> None:

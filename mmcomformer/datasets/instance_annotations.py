@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .coco_masks import shares_instead_of_pixels
 from .json_types import INSTANCE, THING, check_records, described, read_sections
 from .panoptic_annotations import category_labels, check_image_ids, check_images
 
@@ -25,7 +26,7 @@ class InstanceImage:
         width: Width in pixels.
         instances: One dict per instance: ``label`` (int, the dataset label), ``iscrowd`` (bool),
             ``segmentation`` (polygons or run lengths, as in the file), ``id`` (of the annotation,
-            or its position in the file).
+            None if it has none).
     """
 
     img_id: int | str
@@ -58,7 +59,8 @@ def read_instance_annotations(
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is not JSON, contradicts itself or the dataset's classes, or an instance
-            has no segmentation; the message names file, entry and value.
+            has no segmentation, or one that cannot be a mask in pixels; the message names file,
+            entry and value.
     """
     content = read_sections(path, SECTIONS, expected=EXPECTED, backend_args=backend_args)
     where = f'annotation file {path}'
@@ -66,13 +68,15 @@ def read_instance_annotations(
     check_records(categories, THING, lambda i: f'{where}, categories[{i}]')
     labels = category_labels(path, categories, classes, classes, category_aliases)
     by_image = annotations_by_image(where, content, set(labels))
+    _check_segmentations(where, content['annotations'])
+    _check_units(where, images, by_image)
     return [
         InstanceImage(
             image['id'],
             image['file_name'],
             image['height'],
             image['width'],
-            [_instance(where, entry, labels) for entry in by_image[image['id']]],
+            [_instance(entry, labels) for entry in by_image[image['id']]],
         )
         for image in images
     ]
@@ -111,18 +115,56 @@ def annotations_by_image(
     return by_image
 
 
-def _instance(where: str, entry: Mapping[str, Any], labels: Mapping[int, int]) -> dict[str, Any]:
-    segmentation = entry.get('segmentation')
-    if not isinstance(segmentation, (list, dict)) or not segmentation:
-        found = described(segmentation) if 'segmentation' in entry else 'nothing'
-        raise ValueError(
-            f'{where}, annotation {entry.get("id")!r} of image {entry["image_id"]!r}: '
-            f'segmentation: expected polygons or run lengths, got {found}; instances are learned '
-            f'from masks, so remove the annotations that have a box only'
-        )
+def _instance(entry: Mapping[str, Any], labels: Mapping[int, int]) -> dict[str, Any]:
     return {
         'label': labels[entry['category_id']],
         'iscrowd': bool(entry.get('iscrowd')),
-        'segmentation': segmentation,
+        'segmentation': entry['segmentation'],
         'id': entry.get('id'),
     }
+
+
+_NO_MASK = 'instances are learned from masks, so remove the annotations that have a box only'
+_NEITHER = "expected [[x, y, x, y, ...], ...] in pixels or {'size': [height, width], 'counts': ...}"
+
+
+def _check_segmentations(where: str, annotations: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse annotations without a mask, and what can be neither polygons nor run lengths."""
+    for is_wrong, advice in ((_has_no_mask, _NO_MASK), (_is_neither, _NEITHER)):
+        wrong = [entry for entry in annotations if is_wrong(entry.get('segmentation'))]
+        if wrong:
+            first = wrong[0]
+            found = described(first['segmentation']) if 'segmentation' in first else 'nothing'
+            raise ValueError(
+                f'{where}, annotation {first.get("id")!r} of image {first["image_id"]!r}: '
+                f'segmentation: expected polygons or run lengths, got {found}; {advice} '
+                f'({len(wrong)} of {len(annotations)} annotations are like this)'
+            )
+
+
+def _has_no_mask(segmentation: Any) -> bool:
+    return segmentation is None or segmentation == []
+
+
+def _is_neither(segmentation: Any) -> bool:
+    if isinstance(segmentation, dict):
+        return not {'size', 'counts'} <= segmentation.keys()
+    return not isinstance(segmentation, list) or not set(map(type, segmentation)) <= {list}
+
+
+def _check_units(
+    where: str, images: Sequence[Mapping[str, Any]], by_image: Mapping[Any, Sequence[Any]]
+) -> None:
+    """Refuse polygons whose coordinates are shares of the image: they would have no pixel."""
+    found = [
+        (image['id'], reason)
+        for image in images
+        if (reason := shares_instead_of_pixels(
+            by_image[image['id']], (image['height'], image['width'])
+        ))
+    ]  # fmt: skip
+    if found:
+        raise ValueError(
+            f'{where}, image {found[0][0]!r}, {found[0][1]}, or remove the annotations if they '
+            f'are pixels after all ({len(found)} of {len(images)} images are like this)'
+        )

@@ -33,9 +33,9 @@ class InstanceImages(ListedSegments):
     nothing: ClassVar[str] = 'no instance'
 
     @classmethod
-    def accepts(cls, inner: BaseDataset) -> bool:
+    def accepts(cls, inner: type[BaseDataset]) -> bool:
         """Accept mmdet's COCO datasets but the panoptic ones."""
-        return isinstance(inner, CocoDataset) and not isinstance(inner, CocoPanopticDataset)
+        return issubclass(inner, CocoDataset) and not issubclass(inner, CocoPanopticDataset)
 
     @classmethod
     def of(
@@ -48,8 +48,8 @@ class InstanceImages(ListedSegments):
         """
         if scenario.stuff_classes:
             raise ValueError(
-                f'scenario.stuff_classes: expected none, because {type(inner).__name__} is an '
-                f'instance dataset, got {list(scenario.stuff_classes)[:5]}'
+                f'scenario.stuff_classes: expected none, because {type(inner).__name__} is a '
+                f'dataset for instance segmentation, got {list(scenario.stuff_classes)[:5]}'
             )
         return cls(scenario, options.get('category_aliases'), show_all=show_all)
 

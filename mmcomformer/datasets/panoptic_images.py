@@ -35,7 +35,7 @@ class PanopticImages(ListedSegments):
     nothing: ClassVar[str] = 'no segment'
 
     @classmethod
-    def accepts(cls, inner: BaseDataset) -> bool:
+    def accepts(cls, inner: type[BaseDataset]) -> bool:
         """Accept every dataset: what its data lack is told when they are read."""
         return True
 

@@ -53,9 +53,9 @@ class SemanticImages:
     mark_hidden: bool = False
 
     @classmethod
-    def accepts(cls, inner: BaseDataset) -> bool:
+    def accepts(cls, inner: type[BaseDataset]) -> bool:
         """Tell whether a dataset has label maps, as mmseg's have."""
-        return isinstance(inner, BaseSegDataset)
+        return issubclass(inner, BaseSegDataset)
 
     @classmethod
     def of(

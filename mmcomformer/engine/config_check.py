@@ -19,6 +19,7 @@ from typing import Any, TypeGuard
 import torch
 from mmengine import registry as registries
 from mmengine.config import Config, ConfigDict
+from mmengine.dataset import BaseDataset
 from mmengine.registry import DefaultScope, Registry
 from mmengine.runner import Priority
 from torch.utils.data import DataLoader
@@ -26,7 +27,7 @@ from torch.utils.data import DataLoader
 from ..config_tree import MISSING, look_up
 from ..recipe import find_scenarios
 from ..spelling import closest
-from ..tasks import TASKS, task_of
+from ..tasks import TASKS, Task, task_of
 from .arguments import arguments, find_component
 from .scenario_config import default_scope_of, model_at_step
 from .setting_types import DICTS, FACTORS, HOOKS, TOP_LEVEL
@@ -157,6 +158,7 @@ def _faults(cfg: Mapping[str, Any]) -> Iterator[_Fault]:
     yield from _hook_name_faults(cfg.get('default_hooks'))
     yield from _evaluation_faults(cfg)
     yield from _metric_faults(cfg)
+    yield from _source_faults(cfg)
     yield from _required(cfg)
     yield from _optimizer_faults(cfg.get('optim_wrapper'))
     yield from _value_faults(cfg, '')
@@ -202,10 +204,9 @@ def _evaluation_faults(cfg: Mapping[str, Any]) -> Iterator[_Fault]:
 
 def _metric_faults(cfg: Mapping[str, Any]) -> Iterator[_Fault]:
     """Yield the metrics of another task than that of the model."""
-    model = cfg.get('model')
-    if not _is_dict(model) or not any(task.head in model for task in TASKS.values()):
+    task, by_metric = _task(cfg), {each.metric: each for each in TASKS.values()}
+    if task is None:
         return
-    task, by_metric = task_of(model), {each.metric: each for each in TASKS.values()}
     for key in ('val_evaluator', 'test_evaluator'):
         for node in cfg[key] if isinstance(cfg.get(key), (list, tuple)) else [cfg.get(key)]:
             name = str(node.get('type')).rpartition('.')[-1] if _is_dict(node) else ''
@@ -216,6 +217,56 @@ def _metric_faults(cfg: Mapping[str, Any]) -> Iterator[_Fault]:
                     f'{task.name}; use {task.metric}, or inherit a base of configs/_base_ for '
                     f'{by_metric[name].name} data',
                 )
+
+
+def _source_faults(cfg: Mapping[str, Any]) -> Iterator[_Fault]:
+    """Yield the datasets whose labels are of another task than the model."""
+    # not at the top: a command that reads no model starts without mmdet and mmseg
+    from ..datasets.incremental_dataset import SOURCES, source_of
+
+    task = _task(cfg)
+    # a task of another package may read what one of ours reads
+    if task is None or task.name not in {kind.task for kind in SOURCES}:
+        return
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        for key, node in _incremental(look_up(cfg, f'{name}.dataset'), f'{name}.dataset'):
+            inner = _find(look_up(node, 'dataset.type'), registries.DATASETS)
+            if not (isinstance(inner, type) and issubclass(inner, BaseDataset)):
+                continue
+            found = source_of(inner).task
+            if found != task.name:
+                asks = f'model.{task.head}'
+                asks += f' and model.test_cfg.{task.test_key}' if task.test_key else ''
+                yield (
+                    f'{key}.dataset.type',
+                    f'{inner.__name__} is read as {found} data, and the model is for {task.name} '
+                    f'segmentation ({asks}); use a dataset for it, or inherit a model of '
+                    f'configs/_base_ for {found} segmentation',
+                )
+
+
+def _incremental(node: Any, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the ``IncrementalDataset`` within a dataset, and its key."""
+    from ..datasets.incremental_dataset import IncrementalDataset
+
+    if not _is_dict(node):
+        return
+    kind = _find(node.get('type'), registries.DATASETS)
+    if isinstance(kind, type) and issubclass(kind, IncrementalDataset):
+        yield key, node
+    elif _is_dict(node.get('dataset')):
+        yield from _incremental(node['dataset'], f'{key}.dataset')
+    elif isinstance(node.get('datasets'), (list, tuple)):
+        for index, item in enumerate(node['datasets']):
+            yield from _incremental(item, f'{key}.datasets[{index}]')
+
+
+def _task(cfg: Mapping[str, Any]) -> Task | None:
+    """Return the task of the model; None without a head of a known one."""
+    model = cfg.get('model')
+    if not _is_dict(model) or not any(task.head in model for task in TASKS.values()):
+        return None
+    return task_of(model)
 
 
 def _required(cfg: Mapping[str, Any]) -> Iterator[_Fault]:

@@ -20,8 +20,9 @@ class Segment:
         name: Name of its class.
         label: Label of its class in the dataset.
         is_thing: Whether it is one instance of a class; else it is all that is of its class.
-        score: Probability of its class, in [0, 1], of stuff the highest of its parts; None for a
-            semantic model, which decides for pixels.
+        score: Probability of its class, in [0, 1], of stuff the highest of its parts; of an
+            instance times the mean mask probability in its mask. None for a semantic model, which
+            decides for pixels.
         area: Its pixels.
         box: Left, top, width and height of the smallest box around it, pixels.
     """
@@ -41,19 +42,61 @@ class Prediction:
 
     Attributes:
         ids: Shape (H, W) of the image, int32: the ``id`` of the segment of each pixel, 0 where
-            there is none.
+            there is none. Of instances that overlap, the one with the highest score.
         segments: The segments, the largest first.
         data_sample: The ``DetDataSample`` or ``SegDataSample`` of the library, for its visualiser.
+        masks: Masks of the segments, in their order, where they may overlap: (N, H, W), bool;
+            None where each pixel is of one segment at most.
     """
 
     ids: NDArray[np.int32]
     segments: tuple[Segment, ...]
     data_sample: Any
+    masks: NDArray[np.bool_] | None = None
 
     def mask(self, segment: Segment) -> NDArray[np.bool_]:
         """Return the pixels of a segment, (H, W), bool."""
-        mask: NDArray[np.bool_] = self.ids == segment.id
+        mask: NDArray[np.bool_] = (
+            self.ids == segment.id if self.masks is None else self.masks[segment.id - 1]
+        )
         return mask
+
+
+def instances_of(
+    masks: NDArray[np.bool_],
+    labels: Sequence[int],
+    scores: Sequence[float],
+    *,
+    names: Sequence[str],
+    data_sample: Any = None,
+) -> Prediction:
+    """Return instances, which may overlap, as segments.
+
+    Args:
+        masks: Shape (N, H, W), bool, none of them empty.
+        labels: Dataset label of each.
+        scores: Score of each.
+        names: Class names by dataset label.
+        data_sample: See :class:`Prediction`.
+    """
+    areas = masks.sum((1, 2))
+    order = np.argsort(-areas, kind='stable')
+    ids = np.zeros(masks.shape[1:], np.int32)
+    for number, i in sorted(enumerate(order, start=1), key=lambda pair: scores[pair[1]]):
+        ids[masks[i]] = number
+    segments = [
+        Segment(
+            id=number,
+            name=names[labels[i]],
+            label=int(labels[i]),
+            is_thing=True,
+            score=float(scores[i]),
+            area=int(areas[i]),
+            box=_boxes(masks[i].astype(np.int32))[0],
+        )
+        for number, i in enumerate(order, start=1)
+    ]
+    return Prediction(ids, tuple(segments), data_sample, masks[order])
 
 
 def segments_of(

@@ -26,7 +26,8 @@ class IncrementalInstanceMetric(SeenClassMetric):
 
     The values per class are pycocotools': precision over recalls, over the thresholds of IoU 0.50
     to 0.95 for AP, objects of any area, at most 100 instances of an image and class. Crowds are
-    ignored as there.
+    ignored as there. An instance of the ground truth whose mask has no pixel is left out, as in
+    training: no prediction could hit it, so that it is no miss.
 
     Arguments and attributes are those of :class:`.SeenClassMetric`. AP is computed class by class,
     so that ground truth of classes that no step has taught yet plays no part in it:
@@ -85,6 +86,7 @@ class IncrementalInstanceMetric(SeenClassMetric):
                 'area': int(mask.sum()),
             }
             for segment, mask in zip(segments, masks, strict=True)
+            if mask.any()
         ]
 
     def _prediction(self, sample: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from ..scenario import Scenario
@@ -113,7 +115,8 @@ class SeenClassMetric(BaseMetric):
                 ``groups`` also holds each measure without it, as ``<measure>_foreground``.
 
         Returns:
-            The groups that have a value, such as ``PQ``, ``PQ_base``, ``PQ_new``.
+            The groups that have a value, such as ``PQ``, ``PQ_base``, ``PQ_new``. If none has one,
+            a warning is logged.
         """
         self.per_class = per_class
         self.groups = {
@@ -122,6 +125,14 @@ class SeenClassMetric(BaseMetric):
         if background is not None:
             self.groups.update(
                 {f'{measure}{FOREGROUND}': self._means(measure) for measure in self.measures}
+            )
+        if all(means['all'] is None for means in self.groups.values()):
+            print_log(
+                f'{type(self).__name__}: no class seen so far has a value, because the ground '
+                f'truth of the evaluated images holds none of {list(per_class)[:5]}; check the '
+                f'annotations of the evaluated dataset, or evaluate other images',
+                logger='current',
+                level=logging.WARNING,
             )
         return {
             name if group == 'all' else f'{name}_{group}': value

@@ -43,7 +43,8 @@ def inference_setting(model: nn.Module, name: str) -> InferenceSetting:
         return found[name]
     meant = closest(name, list(found))
     hint = f'; did you mean {meant!r}?' if meant else ''
-    raise ValueError(f'{name}: expected a setting of inference, one of {sorted(found)}{hint}')
+    known = f'one of {sorted(found)}' if found else 'and this model has none'
+    raise ValueError(f'{name}: expected a setting of inference, {known}{hint}')
 
 
 def _settings(model: nn.Module) -> Iterator[tuple[str, InferenceSetting]]:
@@ -52,23 +53,31 @@ def _settings(model: nn.Module) -> Iterator[tuple[str, InferenceSetting]]:
             yield from module.inference_settings().items()
 
 
-def check_threshold(key: str, value: Any, *, optional: bool = False) -> float | None:
+def check_threshold(key: str, value: Any) -> float:
     """Return a threshold.
-
-    Args:
-        key: Its key in the config.
-        value: What was given.
-        optional: Whether it may be None.
 
     Raises:
         TypeError: If it is no number.
         ValueError: If it is not in [0, 1].
     """
-    if value is None and optional:
-        return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        or_none = ' or None' if optional else ''
-        raise TypeError(f'{key}: expected a number from 0 to 1{or_none}, got {value!r}')
+        raise TypeError(f'{key}: expected a number from 0 to 1, got {value!r}')
     if not 0 <= value <= 1:
         raise ValueError(f'{key}: expected 0 to 1, got {value}')
     return float(value)
+
+
+def check_optional_threshold(key: str, value: Any) -> float | None:
+    """Return a threshold that may be None.
+
+    Raises:
+        TypeError: If it is neither a number nor None.
+        ValueError: If it is not in [0, 1].
+    """
+    if value is None:
+        return None
+    try:
+        return check_threshold(key, value)
+    except TypeError:
+        message = f'{key}: expected a number from 0 to 1 or None, got {value!r}'
+        raise TypeError(message) from None

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..registry import MODELS
 from ..scenario import Scenario
 from .class_activation import SOFTMAX, ClassActivation
+from .inference_settings import InferenceSetting
 from .query_fusion_head import QueryFusionHead
 from .segments import MaskLogits, Masks, blocks_of
 
@@ -106,7 +107,13 @@ class ContinualInstanceFusionHead(QueryFusionHead):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        limit = self.test_cfg.get('max_per_image', 100)
+        self._assign(self.test_cfg.get('max_per_image', 100))
+
+    def inference_settings(self) -> dict[str, InferenceSetting]:
+        """Return the largest number of instances, by name."""
+        return {'max_per_image': InferenceSetting('model.test_cfg.max_per_image', self._assign)}
+
+    def _assign(self, limit: Any) -> None:
         if isinstance(limit, bool) or not isinstance(limit, int):
             raise TypeError(f'model.test_cfg.max_per_image: expected a number, got {limit!r}')
         if limit < 1:

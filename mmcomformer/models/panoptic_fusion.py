@@ -13,7 +13,7 @@ from torch import Tensor
 from ..registry import MODELS
 from ..scenario import Scenario
 from .class_activation import SOFTMAX, ClassActivation
-from .inference_settings import InferenceSetting, check_threshold
+from .inference_settings import InferenceSetting, check_optional_threshold, check_threshold
 from .parts import split_parts
 from .query_fusion_head import QueryFusionHead
 from .segments import MaskLogits, Masks, assign_pixels
@@ -134,8 +134,8 @@ class ContinualFusionHead(QueryFusionHead):
         }
 
     def _assign(self, name: str, value: Any) -> None:
-        optional = name == 'split_share'
-        self.test_cfg[name] = check_threshold(f'model.test_cfg.{name}', value, optional=optional)
+        check = check_optional_threshold if name == 'split_share' else check_threshold
+        self.test_cfg[name] = check(f'model.test_cfg.{name}', value)
 
     def predict(self, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
         """Return the panoptic maps of a batch, or nothing for each image if they are off."""

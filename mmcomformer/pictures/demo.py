@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..apis import Prediction, load_model, predict, read_image
+from ..apis import SCORE_THR, Prediction, load_model, predict, read_image
 from ..outputs import check_outputs, output_file, output_picture, picture_path
 from ..registry import VISUALIZERS
 
@@ -33,6 +33,7 @@ class Demo:
         json: File for the segments of all images; None writes none.
         device: See :func:`~mmcomformer.apis.load_model`.
         overwrite: Whether files that are there, and were not written by these tools, are replaced.
+        score_thr: See :func:`~mmcomformer.apis.predict`.
     """
 
     images: Sequence[str | Path]
@@ -42,6 +43,7 @@ class Demo:
     json: str | Path | None = None
     device: str | None = None
     overwrite: bool = False
+    score_thr: float | None = None
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def run_demo(demo: Demo, on_image: Callable[[Drawn], None] = lambda drawn: None)
     visualizer = build_visualizer(model)
     results = []
     for image, picture in zip(images, pictures, strict=True):
-        results.append(_segment(model, visualizer, image, picture))
+        results.append(_segment(model, visualizer, image, picture, demo.score_thr))
         on_image(results[-1])
     if demo.json:
         _write_json(demo, results, model)
@@ -157,17 +159,25 @@ def build_visualizer(model: Any) -> Any:
     return visualizer
 
 
-def _segment(model: Any, visualizer: Any, image: Path, picture: Path) -> Drawn:
+def _segment(
+    model: Any, visualizer: Any, image: Path, picture: Path, score_thr: float | None
+) -> Drawn:
     try:
         pixels = read_image(image)
     except ValueError as error:
         return Drawn(image, picture, fault=str(error))
-    prediction = predict(model, image)
-    draw(visualizer, pixels[..., ::-1], prediction, picture)
+    prediction = predict(model, image, score_thr=score_thr)
+    draw(visualizer, pixels[..., ::-1], prediction, picture, score_thr)
     return Drawn(image, picture, prediction)
 
 
-def draw(visualizer: Any, pixels: Any, prediction: Prediction, path: Path) -> None:
+def draw(
+    visualizer: Any,
+    pixels: Any,
+    prediction: Prediction,
+    path: Path,
+    score_thr: float | None = None,
+) -> None:
     """Write a picture of a prediction.
 
     Args:
@@ -175,7 +185,14 @@ def draw(visualizer: Any, pixels: Any, prediction: Prediction, path: Path) -> No
         pixels: The image, (H, W, 3), uint8, RGB.
         prediction: What was found in it.
         path: Path of the picture, whose folder is created.
+        score_thr: See :func:`~mmcomformer.apis.predict`.
     """
+    # mmseg's visualiser has no scores
+    of_instances = (
+        {}
+        if prediction.masks is None
+        else {'pred_score_thr': SCORE_THR if score_thr is None else score_thr}
+    )
     with output_picture(path) as temporary:
         visualizer.add_datasample(
             'prediction',
@@ -184,7 +201,15 @@ def draw(visualizer: Any, pixels: Any, prediction: Prediction, path: Path) -> No
             draw_gt=False,
             show=False,
             out_file=str(temporary),
+            **of_instances,
         )
+
+
+def best_score(prediction: Prediction) -> float | None:
+    """Return the best score of the instances that were found, shown or not; None without any."""
+    if prediction.masks is None or not len(prediction.data_sample.pred_instances):
+        return None
+    return float(prediction.data_sample.pred_instances.scores.max())
 
 
 def _write_json(demo: Demo, results: Sequence[Drawn], model: Any) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from .detector import DetectorTask
 
 if TYPE_CHECKING:
-    import numpy as np
+    from mmengine.structures import InstanceData
     from torch import Tensor
 
 
@@ -20,16 +20,23 @@ class InstanceTask(DetectorTask):
     test_key: ClassVar[str | None] = 'instance_on'
 
     shown_score: ClassVar[float] = 0.5
-    """Instances with a smaller score are not in a picture."""
+    """Instances are in a picture if their score is higher."""
+
+    def instances(self, sample: Any, score_thr: float) -> InstanceData:
+        """Return the instances whose score is higher."""
+        found = sample.pred_instances
+        return found[found.scores > score_thr]
 
     def truth_map(self, sample: Any, num_classes: int) -> Tensor:
         """Return the instances, the smaller ones over the others; crowds are left out."""
         import torch
 
+        from ..datasets.coco_masks import decode_mask
+
         height, width = sample.ori_shape[:2]
         painted = torch.full((1, height, width), _NOTHING, dtype=torch.int64)
         masks = [
-            (_decoded(segment['segmentation'], height, width), segment['label'])
+            (decode_mask(segment['segmentation'], (height, width)), segment['label'])
             for segment in sample.segments
             if not segment['iscrowd']
         ]
@@ -47,7 +54,7 @@ class InstanceTask(DetectorTask):
         painted = torch.full((1, height, width), _NOTHING, dtype=torch.int64)
         order = found.scores.sort(stable=True).indices.tolist()
         for number, index in enumerate(order, start=1):
-            if found.scores[index] >= self.shown_score:
+            if found.scores[index] > self.shown_score:
                 mask = found.masks[index].cpu()
                 painted[0][mask] = int(found.labels[index]) + number * INSTANCE_OFFSET
         return painted
@@ -66,13 +73,3 @@ class InstanceTask(DetectorTask):
 
 _NOTHING = 999
 """A label of no class: panoptic maps hold fewer."""
-
-
-def _decoded(shape: Any, height: int, width: int) -> np.ndarray:
-    """Return a mask, (H, W), bool, of polygons or of run lengths as COCO's files have them."""
-    from pycocotools import mask as coco
-
-    if isinstance(shape, list):
-        return coco.decode(coco.merge(coco.frPyObjects(shape, height, width))) > 0
-    plain = isinstance(shape['counts'], list)
-    return coco.decode(coco.frPyObjects(shape, height, width) if plain else shape) > 0

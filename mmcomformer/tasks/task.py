@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     import numpy as np
     from mmengine.config import Config
+    from mmengine.structures import InstanceData
     from torch import Tensor
 
 TASKS: dict[str, Task] = {}
@@ -63,6 +64,15 @@ class Task(ABC):
 
     def segment_scores(self, sample: Any) -> dict[int, float] | None:
         """Return the scores of segments by value of :meth:`segment_map`; None if it has none."""
+        return None
+
+    def instances(self, sample: Any, score_thr: float) -> InstanceData | None:
+        """Return what a prediction holds of masks that may overlap; None if its are a map.
+
+        Args:
+            sample: The data sample.
+            score_thr: Those with a higher score are returned.
+        """
         return None
 
     @abstractmethod

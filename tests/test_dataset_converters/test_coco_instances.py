@@ -252,6 +252,12 @@ class TestFaults:
         instances.add(7, CAT, {'size': [1, 1], 'counts': [1]})
         assert self.fault(instances.write()).startswith('a.jpg: annotation 100: run lengths of')
 
+    def test_shares_of_the_image(self, instances):
+        instances.add(7, CAT, [[0.1, 0.1, 0.9, 0.1, 0.9, 0.9]])
+        fault = self.fault(instances.write())
+        assert fault.startswith('a.jpg: annotation 100: segmentation: the coordinates look like')
+        assert fault.endswith('expected pixels: multiply x by 16 and y by 12')
+
     def test_stuff_value(self, instances):
         instances.stuff[3, 3] = 7
         faults = convert(instances.write()).faults

@@ -1,16 +1,20 @@
 """The datasets and scenarios of the configs."""
 
+import json
+
+import downloads
 import numpy as np
 import pytest
 import torch
 from mmdet.apis import DetInferencer, inference_detector
-from mmdet.datasets import ADE20KPanopticDataset
+from mmdet.datasets import ADE20KPanopticDataset, CocoDataset
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, DefaultScope
 from mmseg.datasets import ADE20KDataset
 from packed import masks_of
 
+from mmcomformer.dataset_converters.ade20k_instances import convert_ade20k_instances
 from mmcomformer.scenario import Scenario
 
 pytestmark = [pytest.mark.families, pytest.mark.usefixtures('mmdet_scope')]
@@ -187,6 +191,50 @@ def test_shapes(leaf, shapes_root, step):
     assert val[0]['data_samples'].gt_panoptic_seg.shape == (64, 64)
 
 
+def assert_samples(config, labels, size, crop):
+    """Load an image of training and one of validation, whose file has a height and width."""
+    train = DATASETS.build(config.train_dataloader.dataset)
+    sample = train[0]
+    assert sample['inputs'].shape == (3, *crop)
+    found = sample['data_samples'].gt_instances
+    assert set(found.labels.tolist()) <= labels
+    assert found.masks.masks.shape == (len(found.labels), *crop)
+    assert found.masks.masks.any((1, 2)).all()
+    assert len(found.labels)
+    sample = DATASETS.build(config.val_dataloader.dataset)[0]['data_samples']
+    assert sample.ori_shape == size
+    return sample.segments
+
+
+def test_ade_instances_of_the_converter(leaf, tmp_path):
+    root = downloads.write_ade(tmp_path)
+    assert all(report.usable for report in convert_ade20k_instances(root, workers=1))
+    config = leaf('ade_instances_50-50', root)
+    bed, car = map(config.scenario['thing_classes'].index, ('bed', 'car'))
+    segments = assert_samples(config, {bed, car}, (downloads.HEIGHT, downloads.WIDTH), (640, 640))
+    assert sorted(segment['label'] for segment in segments) == [bed, car, car]
+
+
+def test_coco_instances(leaf, tmp_path):
+    """COCO's layout; the ids of the categories have gaps there, and are not in the order here."""
+    names = CocoDataset.METAINFO['classes']
+    ids = {name: 90 - number for number, name in enumerate(names)}
+    for split in ('train2017', 'val2017'):
+        data = downloads.Instances(tmp_path)
+        data.content['categories'] = [{'id': id_, 'name': name} for name, id_ in ids.items()]
+        data.add(7, ids['person'], downloads.box(1, 1, 14, 10))
+        data.add(7, ids['toothbrush'], downloads.box(2, 2, 4, 4))
+        data.add(3, ids['toothbrush'], {'counts': [80, 20, 92], 'size': [12, 16]}, iscrowd=1)
+        path = tmp_path / 'annotations' / f'instances_{split}.json'
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(data.content))
+        for image in data.content['images']:
+            downloads.photo(tmp_path / split / image['file_name'])
+    config = leaf('coco_instances_40-40', tmp_path, 0)
+    segments = assert_samples(config, {0}, (downloads.HEIGHT, downloads.WIDTH), (1024, 1024))
+    assert [segment['label'] for segment in segments] == [0, 79]
+
+
 def test_shapes_learning_order(leaf):
     from mmcomformer.datasets.shapes import learning_order
 
@@ -239,7 +287,6 @@ def test_inferencer(leaf, shapes_root, kind):
 
 
 def test_mask2former_names_of_categories(leaf, ade_root, tmp_path):
-    import json
     import shutil
 
     root = tmp_path / 'ade'

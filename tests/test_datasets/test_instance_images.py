@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from mmdet.structures.mask import BitmapMasks
 
-from mmcomformer.datasets import IncrementalDataset, LoadInstanceMasks
+from mmcomformer.datasets import IncrementalDataset, LoadInstanceMasks, incremental_dataset
 from mmcomformer.datasets.checking import check_scenario
 from mmcomformer.registry import DATASETS
 
@@ -118,11 +118,28 @@ def test_what_the_steps_see(build):
     assert shown(build(0, test_mode=True)) == every
 
 
-@pytest.mark.parametrize('setting', ['disjoint', 'sequential'])
-def test_settings(build, setting):
-    scenario = {**SCENARIO, 'setting': setting}
-    assert set(shown(build(0, scenario={**scenario, 'step': 0}))) == {'c'}
-    assert set(shown(build(1, scenario={**scenario, 'step': 1}))) == {'a', 'b'}
+@pytest.mark.parametrize(
+    ('setting', 'first', 'second'),
+    [
+        ({'setting': 'disjoint'}, {'c': [DOG, DOG]}, {'a': [CAT], 'b': [FOX]}),
+        ({'setting': 'sequential'}, {'c': [DOG, DOG]}, {'a': [CAT, DOG], 'b': [FOX]}),
+        # the seed gives the image of a cat and a dog to one of them
+        (
+            {'setting': 'partitioned', 'partition_seed': 0},
+            {'a': [DOG], 'c': [DOG, DOG]},
+            {'b': [FOX]},
+        ),
+        (
+            {'setting': 'partitioned', 'partition_seed': 4},
+            {'c': [DOG, DOG]},
+            {'a': [CAT], 'b': [FOX]},
+        ),
+    ],
+)
+def test_settings(build, setting, first, second):
+    scenario = {**SCENARIO, **setting}
+    assert shown(build(0, scenario={**scenario, 'step': 0})) == first
+    assert shown(build(1, scenario={**scenario, 'step': 1})) == second
 
 
 def test_images_from_memory_show_what_they_were_stored_with(build):
@@ -174,6 +191,9 @@ def test_masks_without_a_pixel_are_left_out(build, content):
     [
         (0, {'segmentation': []}, r'annotation 0 of image .a.: .* got \[\] .* have a box only'),
         (0, {'segmentation': None}, 'annotation 0 of image .a.: .* got null'),
+        (2, {'segmentation': 'abc'}, r"got 'abc' \(a string\); expected \[\[x, y, x, y"),
+        (2, {'segmentation': [1, 2, 3, 4, 5, 6]}, r'got \[1, 2.* \(a list\); expected \[\[x, y'),
+        (2, {'segmentation': {'counts': [80]}}, r"\(an object\); expected .* or \{'size': "),
         (1, {'category_id': 9}, r'annotations\[1\] \(id 1\) has the unknown category 9'),
         (1, {'image_id': 'z'}, r"annotations\[1\] .* the image id 'z' .* is not listed"),
         (1, {'iscrowd': 'no'}, r'annotations\[1\] .*: iscrowd: expected 0 or 1'),
@@ -183,6 +203,36 @@ def test_bad_annotations(build, content, position, change, message):
     content['annotations'][position].update(change)
     with pytest.raises(ValueError, match=rf'annotation file .*instances.json.*{message}'):
         build()
+
+
+@pytest.mark.parametrize(
+    ('segmentation', 'advice'),
+    [([], 'remove the annotations that have a box only'), (5, 'expected .* or .*counts.: ...}')],
+)
+def test_how_many_annotations_are_bad(build, content, segmentation, advice):
+    for position in (1, 3):
+        content['annotations'][position]['segmentation'] = segmentation
+    with pytest.raises(ValueError, match=rf'annotation 1 .*; .*{advice} \(2 of 6 annotations are'):
+        build()
+
+
+@pytest.mark.parametrize('crowd', [0, 1])
+def test_shares_of_the_image(build, content, tmp_path, crowd):
+    for annotation in content['annotations'][:2]:
+        values = annotation['segmentation'][0]
+        annotation['segmentation'] = [[value / 10 for value in values]]
+    if crowd:
+        # run lengths are pixels in any case
+        content['annotations'].append({**content['annotations'][3], 'image_id': 'a', 'id': 9})
+    message = (
+        r"annotation file .*instances.json, image 'a', annotation 0: segmentation: the coordinates "
+        r'look like shares .* multiply x by 10 and y by 8, .* \(1 of 4 images are like this\)$'
+    )
+    with pytest.raises(ValueError, match=message):
+        build()
+    report = check_scenario([config(tmp_path, 0)], {}, workers=1)
+    (fault,) = report.faults
+    assert 'multiply x by 10 and y by 8' in fault.message
 
 
 def test_bad_categories_and_names(build, content):
@@ -201,6 +251,34 @@ def test_crowds_alone_teach_nothing(build, content):
     message = r"step 0 .* has no training image: .* \['dog'\] \(there are 3 crowds of them, which"
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_nothing_to_score(build, content, monkeypatch, tmp_path):
+    lines = []
+    monkeypatch.setattr(
+        incremental_dataset,
+        'print_log',
+        lambda message, logger, level=0: lines.append(message) if level > 20 else None,
+    )
+    build(0, test_mode=True)
+    assert lines == []
+    for annotation in content['annotations']:
+        annotation['iscrowd'] = int(annotation['category_id'] != IDS['dog'])
+    # dogs were learned at step 0
+    build(1, test_mode=True)
+    assert lines == []
+    for annotation in content['annotations']:
+        annotation['iscrowd'] = int(annotation['category_id'] == IDS['dog'])
+    build(0, test_mode=True)
+    (line,) = lines
+    assert line.startswith(f'{tmp_path}/instances.json: none of 4 images to evaluate on shows one')
+    assert '1 classes seen up to step 0 (there are 3 crowds of them, which are not scored)' in line
+
+
+def test_arguments_of_other_datasets(build):
+    message = 'index_cache: expected None, because CocoDataset is a dataset for instance segm'
+    with pytest.raises(ValueError, match=message):
+        build(index_cache='x.npz')
 
 
 def test_stuff_is_refused(build):
@@ -251,3 +329,28 @@ def test_check(build, content, tmp_path):
     assert ('sizes differ', True, None) in found
     assert report.steps[0]['classes']['dog']['pixels'] == 2 * 16
     assert report.datasets['val']['crowds'] == 1
+    assert 'class without pixels' not in {item.kind for item in report.findings}
+
+
+def test_check_of_what_no_mask_shows_and_of_ids(build, content, tmp_path):
+    content['annotations'][2].update(segmentation=[[1, 1, 1, 1, 1, 1]], id=1)
+    del content['annotations'][4]['id']
+    crowd = {'id': 9, 'image_id': 'd', 'category_id': IDS['fox'], 'iscrowd': 1}
+    content['annotations'].append({**crowd, 'segmentation': runs(1, 1)})
+    build(lazy_init=True)
+    steps = [config(tmp_path, step) for step in range(2)]
+    report = check_scenario(steps, {'val': config(tmp_path, 0, test_mode=True)}, workers=1)
+    (fault,) = report.faults
+    assert fault.kind == 'class without pixels'
+    assert fault.message.startswith('step 1 teaches fox, but none of their segments has a pixel')
+    (warning,) = (item for item in report.warnings if item.kind == 'class without images')
+    assert (
+        warning.message
+        == 'no image of val shows fox (crowds, which are not scored: 1); they cannot be scored'
+    )
+    ids = [item.message for item in report.warnings if item.kind == 'annotation ids']
+    assert [message.split(', ')[0] for message in ids] == [
+        '1 of 7 annotations have the id 0',
+        '1 of 7 annotations have the id of another one',
+        '1 of 7 annotations have no id',
+    ]

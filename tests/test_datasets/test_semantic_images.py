@@ -367,7 +367,9 @@ class TestBadConfig:
             build(maps, inner={'img_suffix': '.jpeg'})
 
     def test_category_aliases(self, maps):
-        with pytest.raises(ValueError, match=r'category_aliases: .* is a semantic dataset'):
+        with pytest.raises(
+            ValueError, match=r'category_aliases: .* is a dataset for semantic segmentation'
+        ):
             build(maps, category_aliases={'tomcat': 'cat'})
 
     def test_against_the_declared_convention(self, maps):

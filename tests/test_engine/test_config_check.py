@@ -14,6 +14,7 @@ from mmcomformer.engine.request import Request, load_config
 pytestmark = pytest.mark.families
 
 SEMANTIC = CONFIG.replace('shapes', 'shapes_semantic')
+INSTANCES = CONFIG.replace('shapes_6-3', 'shapes_instances_6-2')
 HEAD = 'model.panoptic_head'
 DATA = 'train_dataloader.dataset'
 GONE = object()
@@ -21,7 +22,7 @@ GONE = object()
 
 @pytest.fixture(scope='module')
 def configs():
-    return {path: load_config(Request(config=path), 0) for path in (CONFIG, SEMANTIC)}
+    return {path: load_config(Request(config=path), 0) for path in (CONFIG, SEMANTIC, INSTANCES)}
 
 
 def changed(cfg, key, value):
@@ -190,6 +191,27 @@ def test_mistake(configs, key, value, expected, meant):
     assert message.startswith(expected)
     assert '\n' not in message
     assert meant is None or message.endswith(f'; did you mean {meant}?')
+
+
+@pytest.mark.parametrize('wrapped', [False, True])
+@pytest.mark.parametrize(
+    ('name', 'dataset', 'found', 'task'),
+    [
+        (INSTANCES, 'CocoPanopticDataset', 'panoptic', 'instance segmentation .*instance_on'),
+        (CONFIG, 'CocoDataset', 'instance', 'panoptic segmentation .*panoptic_on'),
+        (SEMANTIC, 'mmdet.CocoDataset', 'instance', 'semantic segmentation .model.decode_head'),
+    ],
+)
+def test_data_of_another_task(configs, name, dataset, found, task, wrapped):
+    cfg = changed(configs[name], f'{DATA}.dataset', {'type': dataset, 'data_root': 'x'})
+    key = f'{DATA}.dataset'
+    if wrapped:
+        inner = cfg.train_dataloader.dataset.to_dict()
+        cfg = changed(cfg, DATA, {'type': 'mmengine.RepeatDataset', 'times': 2, 'dataset': inner})
+        key += '.dataset'
+    message = rf'^{key}\.type: {dataset.split(".")[-1]} is read as {found} data, .* for {task}'
+    with pytest.raises(ValueError, match=message):
+        check_config(cfg)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from several import run_two
 
-from mmcomformer.evaluation import IncrementalInstanceMetric
+from mmcomformer.evaluation import IncrementalInstanceMetric, seen_class_metric
 from mmcomformer.scenario import Scenario
 
 SIZE = (20, 30)
@@ -78,6 +78,23 @@ def test_crowds_and_classes_without_truth():
     assert metric.per_class['cat']['AP'] is None
     assert metric.per_class['fox']['AP'] == pytest.approx(100.0)
     assert metric.per_class['owl']['AP'] is None
+
+
+def test_what_has_no_pixel_is_no_miss(monkeypatch):
+    lines = []
+    monkeypatch.setattr(seen_class_metric, 'print_log', lambda line, **_: lines.append(line))
+    truth = [(2, box(0, 0), 0), (2, box(0, 0, 0, 0), 0), (0, box(0, 0, 0, 0), 0)]
+    image = sample(truth, [(2, box(0, 0), 0.9), (0, box(9, 9), 0.8)])
+    # two points, which have no area and which pycocotools takes for a box
+    points = {'label': 2, 'iscrowd': 0, 'segmentation': [[5, 5, 20, 20]]}
+    metric, _ = evaluate([{**image, 'segments': [*image['segments'], points]}])
+    assert metric.per_class['fox']['AP'] == pytest.approx(100.0)
+    assert metric.per_class['cat']['AP'] is None
+    assert lines == []
+    _, values = evaluate([{**image, 'segments': [points]}])
+    assert values == {}
+    (line,) = lines
+    assert 'no class seen so far has a value' in line
 
 
 def test_images_without_anything():

@@ -147,3 +147,10 @@ def test_number_of_instances():
     )
     found = head.instance_postprocess(torch.zeros(2, 4), torch.full((2, 4, 4), 9.0))
     assert found.masks.shape == (3, 4, 4)
+    setting = head.inference_settings()['max_per_image']
+    assert setting.key == 'model.test_cfg.max_per_image'
+    setting.assign(2)
+    found = head.instance_postprocess(torch.zeros(2, 4), torch.full((2, 4, 4), 9.0))
+    assert found.masks.shape == (2, 4, 4)
+    with pytest.raises(ValueError, match='max_per_image: expected at least 1, got 0'):
+        setting.assign(0)

@@ -83,6 +83,25 @@ def test_out(command, tmp_path):
     assert sorted(root.rglob('*')) == before
 
 
+def test_ade20k_instances(command, tmp_path):
+    root = downloads.write_ade(tmp_path)
+    code, printed = command('ade20k', root, '--instances', '--workers', '1')
+    assert code == 0, printed
+    assert f'{root}/ade20k_instance_train.json: 3 images, 9 instances' in printed
+    assert f'{root}/ade20k_instance_val.json: 1 images, 3 instances' in printed
+    assert not (root / 'ade20k_panoptic_val.json').exists()
+
+
+@pytest.mark.parametrize('option', ['--check', '--shifted-semantic'])
+def test_options_that_instances_go_without(repo_root, monkeypatch, capsys, tmp_path, option):
+    script = repo_root / 'tools' / 'dataset_converters' / 'ade20k.py'
+    monkeypatch.setattr(sys, 'argv', ['ade20k', str(tmp_path), '--instances', option])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(str(script), run_name='__main__')
+    assert caught.value.code == 2
+    assert '--instances goes without --check and --shifted-semantic' in capsys.readouterr().err
+
+
 def test_faults(command, tmp_path):
     arguments = [*instances_arguments(tmp_path), '--overlap', 'error']
     code, printed = command('coco_instances', *arguments, '--workers', '1')

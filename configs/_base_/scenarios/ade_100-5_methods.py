@@ -1,0 +1,18 @@
+# The released numbers of each method that has some for ADE20K panoptic 100-5; all configs of
+# the scenario have this base
+per_method = dict(
+    eclipse=dict(
+        head=dict(num_prompts=10),
+        released=dict(
+            head=dict(deltas=[0.4, 0.6]),
+            config=dict(schedule=dict(later_iters=12000)),
+        ),
+    ),
+    simcis=dict(
+        head=dict(num_virtual=5, sampling_power=0.5),
+        model=dict(
+            test_cfg=dict(object_mask_thr=0.25),
+            extra_losses=dict(decoder=dict(type='DecoderDistillLoss', temperature=1.0)),
+        ),
+    ),
+)

@@ -1,0 +1,5 @@
+_base_ = ['_base_/voc_semantic_r101.py', '_base_/methods/{{$METHOD:balconpas_replay}}.py']
+from mmcomformer.recipe import complete
+
+scenario = dict(increments=[15] + [1] * 5)
+complete(globals(), '{{fileBasenameNoExtension}}')
