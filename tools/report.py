@@ -1,9 +1,9 @@
 """Print the tables of finished or running trainings from the summaries that they left.
 
 One folder: its table, step by step. Several folders: one comparison table per task (panoptic,
-semantic, instance), a row per run; with --mean, a row per config and method with mean ± sample standard
-deviation over its runs (seeds). With --html, a page to open in a browser instead: of one run, or of
-several runs compared.
+semantic, instance), a row per run; with --mean, a row per config and method with mean ± sample
+standard deviation over its runs (seeds). With --html, a page to open in a browser instead: of one
+run, or of several runs compared.
 """
 
 from __future__ import annotations
