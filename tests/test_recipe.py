@@ -234,7 +234,12 @@ class TestMethod:
 
     def test_unknown(self, monkeypatch):
         monkeypatch.setenv('METHOD', 'plob')
-        with pytest.raises(ValueError, match=r'plob.py.*; METHOD=plob: a method is a file of'):
+        message = '^METHOD=plob: expected one of balconpas, .*, plop, simcis$'
+        with pytest.raises(ValueError, match=message) as caught:
+            load(SHAPES)
+        assert '_semantic' not in str(caught.value)
+        monkeypatch.setenv('METHOD', 'finetun')
+        with pytest.raises(ValueError, match='simcis; did you mean finetune?'):
             load(SHAPES)
 
     def test_changed_after_it_was_built_in(self, mine):

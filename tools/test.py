@@ -48,7 +48,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--sweep-on',
         choices=['test', 'val', 'train'],
-        default='test',
         help='images of --sweep: those of the config for test or val, or those that '
         'train_dataloader.dataset.held_out kept from training (default: test)',
     )
@@ -72,6 +71,8 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.sweep and (args.show_dir or args.out or args.tta):
         parser.error('--sweep: leave out --show-dir, --out and --tta; evaluate with the best value')
+    if args.sweep_on and not args.sweep:
+        parser.error('--sweep-on: it says the images of --sweep, which is missing')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
 
@@ -94,7 +95,7 @@ def main() -> None:
             verbose=args.verbose,
         )
         if args.sweep:
-            sweep(request, args.checkpoint, args.sweep, images=args.sweep_on)
+            sweep(request, args.checkpoint, args.sweep, images=args.sweep_on or 'test')
             return
         evaluate(
             request,

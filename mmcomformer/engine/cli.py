@@ -107,20 +107,33 @@ def parse_options(options: Sequence[str]) -> dict[str, Any]:
     """Parse KEY=VALUE pairs as mmengine's ``--cfg-options`` does.
 
     Raises:
-        ValueError: If one has no ``=``.
+        ValueError: If one has no ``=``, or its value is none that is read.
     """
+    parsed: dict[str, Any] = {}
     for option in options:
         if '=' not in option:
             raise ValueError(f'--cfg-options: expected KEY=VALUE, got {option!r}')
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--options', nargs='+', action=DictAction)
-    parsed = parser.parse_args(['--options', *options]).options if options else {}
+        parsed.update(_parsed(option))
     texts = dict(option.split('=', 1) for option in options)
     # mmengine takes the blanks out of a text too
     return {
         key: texts[key] if isinstance(value, str) and value == _bare(texts[key]) else value
-        for key, value in dict(parsed).items()
+        for key, value in parsed.items()
     }
+
+
+def _parsed(option: str) -> dict[str, Any]:
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--options', nargs='+', action=DictAction)
+    try:
+        found: dict[str, Any] = parser.parse_args(['--options', option]).options
+    except (RecursionError, AssertionError, IndexError) as error:
+        key = option.split('=', 1)[0]
+        raise ValueError(
+            f'--cfg-options: {option!r}: expected a number, a text, or a list such as [1,2]; write '
+            f'a dict with a key for each value, such as {key}.type=... {key}.NAME=...'
+        ) from error
+    return found
 
 
 def _bare(text: str) -> str:

@@ -159,6 +159,7 @@ def _faults(cfg: Mapping[str, Any]) -> Iterator[_Fault]:
     yield from _evaluation_faults(cfg)
     yield from _metric_faults(cfg)
     yield from _source_faults(cfg)
+    yield from _unbuilt_metrics(cfg)
     yield from _required(cfg)
     yield from _optimizer_faults(cfg.get('optim_wrapper'))
     yield from _value_faults(cfg, '')
@@ -217,6 +218,22 @@ def _metric_faults(cfg: Mapping[str, Any]) -> Iterator[_Fault]:
                     f'{task.name}; use {task.metric}, or inherit a base of configs/_base_ for '
                     f'{by_metric[name].name} data',
                 )
+
+
+def _unbuilt_metrics(cfg: Mapping[str, Any]) -> Iterator[_Fault]:
+    """Yield why a metric of this package cannot be built, which its values decide."""
+    # not at the top: a command that reads no model starts without mmdet and mmseg
+    from ..evaluation.seen_class_metric import SeenClassMetric
+
+    for key in ('val_evaluator', 'test_evaluator'):
+        for node in cfg[key] if isinstance(cfg.get(key), (list, tuple)) else [cfg.get(key)]:
+            kind = _find(node.get('type'), registries.METRICS) if _is_dict(node) else None
+            if not (isinstance(kind, type) and issubclass(kind, SeenClassMetric)):
+                continue
+            try:
+                registries.METRICS.build(dict(node))
+            except _UNTOLD as error:
+                yield key, f'it cannot be built as it is ({_said(error)})'
 
 
 def _source_faults(cfg: Mapping[str, Any]) -> Iterator[_Fault]:

@@ -16,7 +16,7 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 
 from ..compat import libraries  # noqa: F401  (a wrong version is reported before the config is)
-from ..config_files import config_names, find_config
+from ..config_files import config_folder, config_names, find_config
 from ..recipe import settle
 from ..scenario import parse_step, step_from_environment
 from ..spelling import closest
@@ -155,9 +155,9 @@ def _parse(path: str, step: int) -> Config:
     try:
         with environment(STEP=str(step)):
             return Config.fromfile(path)
-    except FileNotFoundError as error:
-        raise ValueError(f'config {path}: it cannot be read ({error}){_methods()}') from error
     except (OSError, SyntaxError) as error:
+        if isinstance(error, FileNotFoundError):
+            _check_method(path)
         raise ValueError(f'config {path}: it cannot be read ({error})') from error
     except (LookupError, NameError, AttributeError, ImportError, AssertionError) as error:
         said = f'{type(error).__name__}: {error}'
@@ -166,10 +166,21 @@ def _parse(path: str, step: int) -> Config:
         logger.removeFilter(_is_warning)
 
 
-def _methods() -> str:
-    """Return what METHOD may have to do with a file that is missing."""
+def _check_method(path: str) -> None:
+    """Check that METHOD names a method.
+
+    Raises:
+        ValueError: If it does not; the message lists those that exist.
+    """
     chosen = os.environ.get('METHOD')
-    return f'; METHOD={chosen}: a method is a file of configs/_base_/methods' if chosen else ''
+    folders = [folder / '_base_' / 'methods' for folder in (Path(path).parent, config_folder())]
+    known = sorted({file.stem for folder in folders for file in folder.glob('*.py')})
+    if chosen is None or chosen in known:
+        return
+    names = [name for name in known if not name.endswith('_semantic')]
+    meant = closest(chosen, names)
+    hint = f'; did you mean {meant}?' if meant else ''
+    raise ValueError(f'METHOD={chosen}: expected one of {", ".join(names)}{hint}')
 
 
 def _is_warning(record: logging.LogRecord) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,8 @@ from ..evaluation.groups import GROUPS
 from ..evaluation.summary import FOREGROUND
 from ..models.inference_settings import inference_setting
 from ..tables import format_table, format_value
+from .checkpoint import read_checkpoint
+from .checkpoint_fit import trained_config
 from .console import build_runner, command_console, tell
 from .evaluate import prepare_evaluation
 from .request import Request
@@ -100,12 +102,15 @@ def sweep(request: Request, checkpoint: str, asked: str, *, images: str = 'test'
         FileNotFoundError: If a file is missing.
         RuntimeError: If the checkpoint is not one of ours or does not fit.
         TypeError: If a value has a type that the setting cannot have.
-        ValueError: If an argument is wrong, or the model has no such setting.
+        ValueError: If an argument is wrong, the model has no such setting, or images are asked for
+            as held out that the checkpoint was trained on.
     """
     name, values = parse_sweep(asked)
     if images not in IMAGES:
         raise ValueError(f'--sweep-on: expected one of {IMAGES}, got {images!r}')
     cfg = prepare_evaluation(request, checkpoint)
+    if images == 'train':
+        _check_held_out(cfg, checkpoint)
     _choose_images(cfg, images)
     cfg.test_cfg = dict(type='SweepLoop', name=name, values=list(values))
     with command_console(verbose=request.verbose) as console:
@@ -124,6 +129,27 @@ def _run(runner: Runner, images: str) -> Sweep:
     if found.groups[0]:
         tell(f'\n{format_sweep(found)}')
     return found
+
+
+def _check_held_out(cfg: Config, checkpoint: str) -> None:
+    """Refuse images as held out that a checkpoint was trained on.
+
+    What is held out is a share of all images by their names, so that a smaller share is part of it.
+    """
+    trained = trained_config(read_checkpoint(checkpoint, mmap=True)).get('train_dataloader')
+    asked = _held_out(cfg.train_dataloader)
+    if trained is not None and asked > (kept := _held_out(trained)):
+        raise ValueError(
+            f'train_dataloader.dataset.held_out: expected at most {kept}, got {asked}: checkpoint '
+            f'{checkpoint} was trained with {kept}, and so on images that this would call held out'
+        )
+
+
+def _held_out(loader: Mapping[str, Any]) -> float:
+    node = loader.get('dataset')
+    while isinstance(node, Mapping) and 'held_out' not in node:
+        node = node.get('dataset')
+    return (node or {}).get('held_out') or 0.0
 
 
 def _choose_images(cfg: Config, images: str) -> None:

@@ -40,6 +40,9 @@ class SeenClassMetric(BaseMetric):
         num_base: Count this many classes as base; see :func:`.groups.group_means`.
         collect_device: ``cpu`` or ``gpu``, by which results of several processes are gathered.
         prefix: Prefix of the names of the results; defaults to ``continual``.
+
+    Raises:
+        ValueError: If ``num_base`` is below 1.
     """
 
     default_prefix = 'continual'
@@ -54,6 +57,8 @@ class SeenClassMetric(BaseMetric):
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
+        if num_base is not None and num_base < 1:
+            raise ValueError(f'num_base: expected at least 1 class, got {num_base}')
         self.ignore_unseen = ignore_unseen
         self.num_base = num_base
         self.scenario: Scenario | None = None

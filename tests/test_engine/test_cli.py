@@ -120,3 +120,10 @@ def test_blanks_of_an_option_stay():
     assert found['data_root'] == '/a/b c/'
     assert found['increments'] == [1, 2]
     assert found['x.y'] == 1
+
+
+@pytest.mark.parametrize('value', ['dict(type=A,b=True)', '[1,2', '(1,[2)'])
+def test_options_that_cannot_be_read(value):
+    message = r"--cfg-options: 'x.y=.*': expected a number, a text, or a list .* x.y.type=\.\.\. "
+    with pytest.raises(ValueError, match=message):
+        parse_options(['a=1', f'x.y={value}'])

@@ -179,6 +179,7 @@ MISTAKES = [
         f'{HEAD}.pixel_decoder: it cannot be built as it is (num_channels',
         None,
     ),
+    ('test_evaluator.num_base', 0, 'test_evaluator: it cannot be built as it is (num_base: ', None),
     (f'{HEAD}.num_transformer_feat_level', 9, f'{HEAD}: it cannot be built as it is (A', None),
 ]
 
@@ -226,6 +227,11 @@ def test_data_of_another_task(configs, name, dataset, found, task, wrapped):
 def test_mistake_of_a_semantic_config(configs, key, value, expected):
     with pytest.raises(ValueError, match=expected):
         check_config(changed(configs[SEMANTIC], key, value))
+
+
+def test_metric_of_instances_that_cannot_be(configs):
+    with pytest.raises(ValueError, match=r'^val_evaluator: it cannot be built .*ignore_unseen: AP'):
+        check_config(changed(configs[INSTANCES], 'val_evaluator.ignore_unseen', True))
 
 
 def test_loading_checks(tmp_path):

@@ -4,6 +4,7 @@ import pytest
 import small_runs
 import torch
 
+from mmcomformer.engine.checkpoint import read_checkpoint
 from mmcomformer.engine.request import Request
 from mmcomformer.engine.sweep import Sweep, format_sweep, parse_sweep, sweep
 from mmcomformer.evaluation.incremental_panoptic_metric import IncrementalPanopticMetric
@@ -68,7 +69,14 @@ def test_which_images(checkpoint, shapes_root, tmp_path, seen, capsys, images, c
 
 def test_held_out_images(checkpoint, shapes_root, tmp_path, seen, capsys):
     asked = request(shapes_root, tmp_path, **{'train_dataloader.dataset.held_out': 0.3})
-    sweep(asked, checkpoint, 'iou_thr=0.5', images='train')
+    message = r'held_out: expected at most 0.0, got 0.3: checkpoint .*iter_3.pth was trained with '
+    with pytest.raises(ValueError, match=message):
+        sweep(asked, checkpoint, 'iou_thr=0.5', images='train')
+    # as one that was trained without them
+    content = read_checkpoint(checkpoint)
+    content['meta']['cfg'] += '\ntrain_dataloader = dict(dataset=dict(held_out=0.3))\n'
+    torch.save(content, tmp_path / 'without.pth')
+    sweep(asked, str(tmp_path / 'without.pth'), 'iou_thr=0.5', images='train')
     assert 0 < len(maps_of(seen)[0]) < 16
     assert 'no image of the training set' not in capsys.readouterr().out
 
