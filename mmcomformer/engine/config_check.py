@@ -208,16 +208,23 @@ def _metric_faults(cfg: Mapping[str, Any]) -> Iterator[_Fault]:
     task, by_metric = _task(cfg), {each.metric: each for each in TASKS.values()}
     if task is None:
         return
+    for key, node in _evaluators(cfg):
+        name = str(node.get('type')).rpartition('.')[-1]
+        if by_metric.get(name, task) is not task:
+            yield (
+                f'{key}.type',
+                f'{name} is for {by_metric[name].name} models, and this one is '
+                f'{task.name}; use {task.metric}, or inherit a base of configs/_base_ for '
+                f'{by_metric[name].name} data',
+            )
+
+
+def _evaluators(cfg: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the metrics of an evaluation with the key that holds them."""
     for key in ('val_evaluator', 'test_evaluator'):
         for node in cfg[key] if isinstance(cfg.get(key), (list, tuple)) else [cfg.get(key)]:
-            name = str(node.get('type')).rpartition('.')[-1] if _is_dict(node) else ''
-            if by_metric.get(name, task) is not task:
-                yield (
-                    f'{key}.type',
-                    f'{name} is for {by_metric[name].name} models, and this one is '
-                    f'{task.name}; use {task.metric}, or inherit a base of configs/_base_ for '
-                    f'{by_metric[name].name} data',
-                )
+            if _is_dict(node):
+                yield key, node
 
 
 def _unbuilt_metrics(cfg: Mapping[str, Any]) -> Iterator[_Fault]:
@@ -225,15 +232,14 @@ def _unbuilt_metrics(cfg: Mapping[str, Any]) -> Iterator[_Fault]:
     # not at the top: a command that reads no model starts without mmdet and mmseg
     from ..evaluation.seen_class_metric import SeenClassMetric
 
-    for key in ('val_evaluator', 'test_evaluator'):
-        for node in cfg[key] if isinstance(cfg.get(key), (list, tuple)) else [cfg.get(key)]:
-            kind = _find(node.get('type'), registries.METRICS) if _is_dict(node) else None
-            if not (isinstance(kind, type) and issubclass(kind, SeenClassMetric)):
-                continue
-            try:
-                registries.METRICS.build(dict(node))
-            except _UNTOLD as error:
-                yield key, f'it cannot be built as it is ({_said(error)})'
+    for key, node in _evaluators(cfg):
+        kind = _find(node.get('type'), registries.METRICS)
+        if not (isinstance(kind, type) and issubclass(kind, SeenClassMetric)):
+            continue
+        try:
+            registries.METRICS.build(dict(node))
+        except _UNTOLD as error:
+            yield key, f'it cannot be built as it is ({_said(error)})'
 
 
 def _source_faults(cfg: Mapping[str, Any]) -> Iterator[_Fault]:
