@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -148,7 +149,10 @@ def make_comparison(args: argparse.Namespace) -> Comparison:
 
 
 def all_of_folder(comparison: Comparison, args: argparse.Namespace) -> Comparison:
-    """Return the comparison with the other methods and seeds of its folder, for the table."""
+    """Return the comparison with the other methods and seeds of its folder, for the table.
+
+    A method whose config cannot be read with these options is left out.
+    """
     from mmcomformer.comparison.leaves import find_leaves, methods_of
     from mmcomformer.comparison.plan import read_entry
     from mmcomformer.engine.cli import parse_options
@@ -156,7 +160,11 @@ def all_of_folder(comparison: Comparison, args: argparse.Namespace) -> Compariso
     known, options = methods_of(args.configs, args.scenario), parse_options(args.cfg_options)
     noted = [name for name in comparison.noted_methods() if name not in args.methods]
     leaves = find_leaves(args.configs, args.scenario, [name for name in noted if name in known])
-    return comparison.with_others([read_entry(*leaf, options) for leaf in leaves.items()])
+    entries = []
+    for method, path in leaves.items():
+        with suppress(TypeError, ValueError):
+            entries.append(read_entry(method, path, options))
+    return comparison.with_others(entries)
 
 
 def print_plan(comparison: Comparison) -> None:
