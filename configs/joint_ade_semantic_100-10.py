@@ -1,4 +1,4 @@
-# the same training as that of joint_ade_semantic_100-50.py, whose model serves both
+# trains as joint_ade_semantic_100-50.py does: its model serves both
 _base_ = [
     '_base_/ade20k_semantic_r101.py',
     '_base_/scenarios/ade_semantic_100-10_methods.py',

@@ -1,4 +1,4 @@
-# the same training as that of joint_voc_15-5.py, whose model serves both
+# trains as joint_voc_15-5.py does: its model serves both
 _base_ = ['_base_/voc_semantic_r101.py', '_base_/methods/{{$METHOD:joint}}.py']
 from mmcomformer.recipe import complete
 

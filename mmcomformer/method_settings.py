@@ -89,9 +89,9 @@ def part_settings(config: Mapping[str, Any], part: str) -> dict[str, Any]:
         for hook in config['custom_hooks']:
             if hook.get('type') == 'SummaryHook' and hook.get('task', task.name) != task.name:
                 raise ValueError(
-                    f'custom_hooks: a SummaryHook has task {hook["task"]!r}, and the model is one '
-                    f'of {task.name} segmentation; inherit _base_/methods/'
-                    f'{config.get("method", {}).get("key")}.py, which serves all tasks'
+                    f'custom_hooks: this method is one of {hook["task"]} segmentation, and the '
+                    f'model is one of {task.name} segmentation; choose another METHOD, or a config '
+                    f'for {hook["task"]} segmentation'
                 )
         result['custom_hooks'] = [
             {**hook, 'task': task.name} if hook.get('type') == 'SummaryHook' else hook

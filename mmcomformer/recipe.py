@@ -33,6 +33,7 @@ from .method_settings import (
 )
 from .scenario import parse_step, scenario_settings
 from .spelling import check_keys
+from .tasks import TASKS
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 SCHEDULE_KEYS = (
@@ -189,7 +190,10 @@ def derive(config: dict[str, Any], record: Mapping[str, Any], name: str) -> None
 
 
 def _merge_steps(config: dict[str, Any], values: _Values) -> None:
-    """Make one step of those of the scenario; the first one's classes go on counting as base."""
+    """Make one step of those of the scenario; the first one's classes go on counting as base.
+
+    Increments that are the sum of those merged before stand for them; other ones are merged anew.
+    """
     _, increments = step_of(config)
     steps = values.former.get('at_once', increments)
     if increments != [sum(steps)]:
@@ -197,10 +201,20 @@ def _merge_steps(config: dict[str, Any], values: _Values) -> None:
     values.record['at_once'] = list(steps)
     config['scenario'] = {**config['scenario'], 'increments': [sum(steps)]}
     num_base = steps[0] if len(steps) > 1 else None
-    for evaluator in ('val_evaluator', 'test_evaluator'):
-        key = f'{evaluator}.num_base'
-        if isinstance(config.get(evaluator), dict) and (num_base or key in values.former):
-            values.put(key, num_base)
+    for prefix in _own_metrics(config):
+        if num_base or f'{prefix}.num_base' in values.former:
+            values.put(f'{prefix}.num_base', num_base)
+
+
+def _own_metrics(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the dotted keys of the metrics that know base and new classes."""
+    known = {task.metric for task in TASKS.values()}
+    for key in ('val_evaluator', 'test_evaluator'):
+        found: Any = config.get(key)
+        listed = isinstance(found, (list, tuple))
+        for index, node in enumerate(found if listed else [found]):
+            if isinstance(node, dict) and str(node.get('type')).rpartition('.')[-1] in known:
+                yield f'{key}.{index}' if listed else key
 
 
 class _Values:

@@ -17,6 +17,11 @@ from mmcomformer.registry import MODELS
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 METHODS = sorted(path.stem for path in (CONFIGS / '_base_' / 'methods').glob('*.py'))
+# all classes at once are one step
+AT_ONCE = ('joint', 'joint_semantic', 'mask2former')
+STEPS = [
+    (method, step) for method in METHODS for step in (0, 1) if not (step and method in AT_ONCE)
+]
 # labels of Shapes
 SEEN, UNSEEN = [0, 1, 2, 8], [11]
 

@@ -222,7 +222,7 @@ class TestMethod:
         chosen = load(CONFIGS / 'comformer_shapes_semantic_6-3.py', 1)
         assert chosen.work_dir == './work_dirs/comformer_shapes_semantic_6-3_mib/step1'
         for name in ('comformer_shapes_6-3.py', 'comformer_shapes_instances_6-2.py'):
-            with pytest.raises(ValueError, match="has task 'semantic', .*methods/mib.py, which"):
+            with pytest.raises(ValueError, match='is one of semantic .*choose another METHOD'):
                 load(CONFIGS / name)
 
     def test_keeps_its_folder_in_the_config_of_a_run(self, tmp_path, monkeypatch):
@@ -718,6 +718,19 @@ class TestAllAtOnce:
         cfg = load(joint, **{'scenario.increments': [12], 'val_evaluator.num_base': 2})
         assert iterations(cfg)[0] == 2000
         assert (cfg.val_evaluator.num_base, cfg.test_evaluator.num_base) == (2, 6)
+
+    def test_several_metrics(self, mine, monkeypatch):
+        monkeypatch.setenv('METHOD', 'joint')
+        text = "_dump = dict(type='DumpResults', out_file_path='a.pkl')\n"
+        text += 'val_evaluator = [_dump, _base_.val_evaluator]'
+        text += "\ntest_evaluator = dict(_delete_=True, type='DumpResults', out_file_path='b.pkl')"
+        leaf = SHAPES.read_text().replace("'_base_/", f"'{CONFIGS.as_posix()}/_base_/")
+        text = leaf.replace('complete(', f'{text}\ncomplete(')
+        path = mine('', name='whole', base=SHAPES).filename
+        Path(path).write_text(text)
+        cfg = load(path)
+        assert [metric.get('num_base') for metric in cfg.val_evaluator] == [None, 6]
+        assert 'num_base' not in cfg.test_evaluator
 
     def test_one_step_to_begin_with(self, mine):
         text = 'scenario = dict(increments=[12])'

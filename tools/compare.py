@@ -151,7 +151,8 @@ def make_comparison(args: argparse.Namespace) -> Comparison:
 def all_of_folder(comparison: Comparison, args: argparse.Namespace) -> Comparison:
     """Return the comparison with the other methods and seeds of its folder, for the table.
 
-    A method whose config cannot be read with these options is left out.
+    A method whose config cannot be read with these options, or gives other settings than its runs
+    have, is left out, and named.
     """
     from mmcomformer.comparison.leaves import find_leaves, methods_of
     from mmcomformer.comparison.plan import read_entry
@@ -164,7 +165,11 @@ def all_of_folder(comparison: Comparison, args: argparse.Namespace) -> Compariso
     for method, path in leaves.items():
         with suppress(TypeError, ValueError):
             entries.append(read_entry(method, path, options))
-    return comparison.with_others(entries)
+    shown = comparison.with_others(entries)
+    left_out = sorted({*noted} - {entry.method for entry in shown.entries})
+    if left_out:
+        print(f'without {", ".join(left_out)}: other settings than these', file=sys.stderr)
+    return shown
 
 
 def print_plan(comparison: Comparison) -> None:

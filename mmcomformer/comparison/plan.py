@@ -74,7 +74,8 @@ def read_entry(method: str, config: Path, options: Mapping[str, Any]) -> Entry:
         if config.name.startswith(f'{method}_'):
             raise
         # the config is right for another method
-        raise type(error)(f'METHOD={method}: {error}') from error
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f'METHOD={method}: {error}') from error
     found = configs[0].get('method', {}).get('key', method)
     if found != method:
         raise ValueError(
@@ -311,13 +312,17 @@ class Comparison:
         """Return this comparison with more methods and with all seeds that the folder has.
 
         Args:
-            entries: The other methods. One whose runs had other settings is left out.
+            entries: The other methods. One whose runs had other settings or another task is left
+                out.
         """
         found = self._read() or {'methods': {}}
         others = [
             entry
             for entry in entries
-            if not list(differences(found['methods'].get(entry.method, {}), _plain(entry.settings)))
+            if entry.task == self.entries[0].task
+            and not list(
+                differences(found['methods'].get(entry.method, {}), _plain(entry.settings))
+            )
         ]
         names = (path.name.removeprefix('seed') for path in self.folder.glob('*/seed*'))
         seeds = {int(name) for name in names if name.isdecimal()}

@@ -107,11 +107,11 @@ def parse_options(options: Sequence[str]) -> dict[str, Any]:
     """Parse KEY=VALUE pairs as mmengine's ``--cfg-options`` does.
 
     Raises:
-        ValueError: If one has no ``=``, or its value is none that is read.
+        ValueError: If one is no such pair, or its value is none that is read.
     """
     parsed: dict[str, Any] = {}
     for option in options:
-        if '=' not in option:
+        if '=' not in option or option.startswith('-'):
             raise ValueError(f'--cfg-options: expected KEY=VALUE, got {option!r}')
         parsed.update(_parsed(option))
     texts = dict(option.split('=', 1) for option in options)

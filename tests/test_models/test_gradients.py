@@ -25,8 +25,7 @@ def without_gradient(model, samples):
     ]
 
 
-@pytest.mark.parametrize('step', [0, 1])
-@pytest.mark.parametrize('method', every_method.METHODS)
+@pytest.mark.parametrize(('method', 'step'), every_method.STEPS)
 def test_every_parameter_gets_a_gradient(method, step, monkeypatch):
     student, semantic = every_method.build(method, step, monkeypatch)
     for samples in every_method.batches(semantic):

@@ -83,7 +83,7 @@ def test_commands(call, tmp_path):
         (['shapes_6-3', '--methods', 'mip'], 'error: --methods mip: no such method; expected'),
         (
             ['shapes_6-3', '--methods', 'mib, per_pixel_mib', '--dry-run'],
-            'error: METHOD=per_pixel_mib: model.panoptic_head: it cannot be built',
+            'error: METHOD=per_pixel_mib: custom_hooks: this method is one of semantic segment',
         ),
         (
             ['shapes_6-3', '--configs', 'none'],
