@@ -71,10 +71,6 @@ def load_model(
     return task_of(cfg.model).load_model(cfg, checkpoint, device or get_device())
 
 
-SCORE_THR = 0.5
-"""Instances are returned if their score is higher."""
-
-
 @overload
 def predict(model: Any, images: Image, *, score_thr: float | None = None) -> Prediction: ...
 
@@ -105,23 +101,23 @@ def predict(
         ValueError: If one cannot be read, or an array has another shape or type; if ``score_thr``
             is not in [0, 1], or the model is one of another task.
     """
-    threshold = _score_threshold(model, score_thr)
+    score_thr = _score_threshold(model, score_thr)
     if isinstance(images, (list, tuple)):
         for image in images:
             _check_image(image)
-        return [_predict(model, image, threshold) for image in images]
+        return [_predict(model, image, score_thr) for image in images]
     _check_image(images)
-    return _predict(model, cast(Image, images), threshold)
+    return _predict(model, cast(Image, images), score_thr)
 
 
-def _score_threshold(model: Any, score_thr: float | None) -> float:
+def _score_threshold(model: Any, score_thr: float | None) -> float | None:
     if score_thr is None:
-        return SCORE_THR
-    task = task_of(model.cfg.model).name
-    if task != 'instance':
+        return None
+    task = task_of(model.cfg.model)
+    if task.score_thr is None:
         raise ValueError(
-            f'score_thr: {task} segmentation has no threshold of scores here, got {score_thr}; '
-            f'leave it out'
+            f'score_thr: {task.name} segmentation has no threshold of scores here, got '
+            f'{score_thr}; leave it out'
         )
     return check_threshold('score_thr', score_thr)
 
@@ -156,17 +152,25 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     return pixels
 
 
-def _predict(model: Any, image: Image, score_thr: float) -> Prediction:
+def _predict(model: Any, image: Image, score_thr: float | None) -> Prediction:
     task = task_of(model.cfg.model)
+    threshold = task.score_thr if score_thr is None else score_thr
     if isinstance(image, np.ndarray):
         with _kept_config(model):
             sample = task.predict(model, image).cpu()
     else:
         sample = task.predict(model, os.fspath(image)).cpu()
-    names, found = model.dataset_meta['classes'], task.instances(sample, score_thr)
+    names = model.dataset_meta['classes']
+    found = None if threshold is None else task.instances(sample, threshold)
     if found is not None:
-        masks, labels, scores = found.masks.numpy(), found.labels.tolist(), found.scores.tolist()
-        return instances_of(masks, labels, scores, names=names, data_sample=sample)
+        return instances_of(
+            found.masks.numpy(),
+            found.labels.tolist(),
+            found.scores.tolist(),
+            names=names,
+            data_sample=sample,
+            score_thr=threshold,
+        )
     return segments_of(
         task.segment_map(sample)[0].numpy(),
         names=names,

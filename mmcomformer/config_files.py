@@ -30,6 +30,16 @@ def config_names() -> list[str]:
     return sorted(path.name for path in config_folder().glob('*.py'))
 
 
+def method_names(*folders: Path) -> list[str]:
+    """Return the methods that METHOD can choose: the package's, and those of other config folders.
+
+    The former bases of semantic segmentation, ``<method>_semantic``, are not among them.
+    """
+    bases = [folder / '_base_' / 'methods' for folder in (config_folder(), *folders)]
+    names = {path.stem for base in bases for path in base.glob('*.py')}
+    return sorted(name for name in names if not name.endswith('_semantic'))
+
+
 def find_config(name: str) -> Path | None:
     """Return the file of a config: the one of that path, or else the package's of that name.
 

@@ -201,20 +201,22 @@ def _merge_steps(config: dict[str, Any], values: _Values) -> None:
     values.record['at_once'] = list(steps)
     config['scenario'] = {**config['scenario'], 'increments': [sum(steps)]}
     num_base = steps[0] if len(steps) > 1 else None
-    for prefix in _own_metrics(config):
-        if num_base or f'{prefix}.num_base' in values.former:
-            values.put(f'{prefix}.num_base', num_base)
-
-
-def _own_metrics(config: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the dotted keys of the metrics that know base and new classes."""
     known = {task.metric for task in TASKS.values()}
+    for key, metric in evaluators(config):
+        if str(metric.get('type')).rpartition('.')[-1] not in known:
+            continue
+        if num_base or f'{key}.num_base' in values.former:
+            values.put(f'{key}.num_base', num_base)
+
+
+def evaluators(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the dotted key and the settings of each metric of a config."""
     for key in ('val_evaluator', 'test_evaluator'):
         found: Any = config.get(key)
         listed = isinstance(found, (list, tuple))
         for index, node in enumerate(found if listed else [found]):
-            if isinstance(node, dict) and str(node.get('type')).rpartition('.')[-1] in known:
-                yield f'{key}.{index}' if listed else key
+            if isinstance(node, Mapping):
+                yield f'{key}.{index}' if listed else key, node
 
 
 class _Values:

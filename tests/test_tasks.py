@@ -174,7 +174,7 @@ def test_ground_truth_of_instances():
         assert (task.truth_map(sample, 5) == 999).all()
 
 
-def test_scores_of_instances_belong_to_their_values():
+def test_instances_that_are_shown():
     found = InstanceData(
         scores=torch.tensor([0.6, 0.9, 0.1]),
         labels=torch.tensor([2, 0, 1]),
@@ -182,10 +182,11 @@ def test_scores_of_instances_belong_to_their_values():
     )
     sample = SimpleNamespace(pred_instances=found)
     task = TASKS['instance']
-    scores = task.segment_scores(sample)
+    shown = task.instances(sample, task.score_thr)
     values = task.segment_map(sample)[0, 0].tolist()
     # the better one covers; the third is not shown
     assert [values[0], values[1], values[2]] == [2002, 3000, 3000]
-    assert scores[2002] == pytest.approx(0.6)
-    assert scores[3000] == pytest.approx(0.9)
-    assert values[3] not in scores
+    assert values[3] == 999
+    assert shown.scores.tolist() == pytest.approx([0.6, 0.9])
+    assert shown.labels.tolist() == [2, 0]
+    assert torch.equal(shown.masks, found.masks[:2])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..config_files import config_folder
+from ..config_files import method_names
 
 _ANCHOR = 'comformer'
 """The method that has a config for every scenario."""
@@ -21,18 +21,12 @@ def methods_of(configs: Path, scenario: str) -> list[str]:
     """Return the methods that have a config for a scenario, or can be chosen with METHOD."""
     if not _anchor(configs, scenario).is_file():
         return []
-    suffix = '_semantic'
-    return sorted({path.stem for path in _methods(configs) if not path.stem.endswith(suffix)})
+    # a folder of one's own may inherit the methods from the package
+    return method_names(configs)
 
 
 def _anchor(configs: Path, scenario: str) -> Path:
     return configs / f'{_ANCHOR}_{scenario}.py'
-
-
-def _methods(configs: Path) -> set[Path]:
-    # a folder of one's own may inherit them from the package
-    folders = (configs, config_folder())
-    return {path for folder in folders for path in (folder / '_base_' / 'methods').glob('*.py')}
 
 
 def find_leaves(configs: Path, scenario: str, methods: Sequence[str]) -> dict[str, Path]:

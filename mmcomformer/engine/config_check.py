@@ -25,7 +25,7 @@ from mmengine.runner import Priority
 from torch.utils.data import DataLoader
 
 from ..config_tree import MISSING, look_up
-from ..recipe import find_scenarios
+from ..recipe import evaluators, find_scenarios
 from ..spelling import closest
 from ..tasks import TASKS, Task, task_of
 from .arguments import arguments, find_component
@@ -208,7 +208,7 @@ def _metric_faults(cfg: Mapping[str, Any]) -> Iterator[_Fault]:
     task, by_metric = _task(cfg), {each.metric: each for each in TASKS.values()}
     if task is None:
         return
-    for key, node in _evaluators(cfg):
+    for key, node in evaluators(cfg):
         name = str(node.get('type')).rpartition('.')[-1]
         if by_metric.get(name, task) is not task:
             yield (
@@ -219,20 +219,12 @@ def _metric_faults(cfg: Mapping[str, Any]) -> Iterator[_Fault]:
             )
 
 
-def _evaluators(cfg: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the metrics of an evaluation with the key that holds them."""
-    for key in ('val_evaluator', 'test_evaluator'):
-        for node in cfg[key] if isinstance(cfg.get(key), (list, tuple)) else [cfg.get(key)]:
-            if _is_dict(node):
-                yield key, node
-
-
 def _unbuilt_metrics(cfg: Mapping[str, Any]) -> Iterator[_Fault]:
     """Yield why a metric of this package cannot be built, which its values decide."""
     # not at the top: a command that reads no model starts without mmdet and mmseg
     from ..evaluation.seen_class_metric import SeenClassMetric
 
-    for key, node in _evaluators(cfg):
+    for key, node in evaluators(cfg):
         kind = _find(node.get('type'), registries.METRICS)
         if not (isinstance(kind, type) and issubclass(kind, SeenClassMetric)):
             continue

@@ -47,12 +47,14 @@ class Prediction:
         data_sample: The ``DetDataSample`` or ``SegDataSample`` of the library, for its visualiser.
         masks: Masks of the segments, in their order, where they may overlap: (N, H, W), bool;
             None where each pixel is of one segment at most.
+        score_thr: Score that such segments are above; those below it are in the data sample.
     """
 
     ids: NDArray[np.int32]
     segments: tuple[Segment, ...]
     data_sample: Any
     masks: NDArray[np.bool_] | None = None
+    score_thr: float | None = None
 
     def mask(self, segment: Segment) -> NDArray[np.bool_]:
         """Return the pixels of a segment, (H, W), bool."""
@@ -69,6 +71,7 @@ def instances_of(
     *,
     names: Sequence[str],
     data_sample: Any = None,
+    score_thr: float | None = None,
 ) -> Prediction:
     """Return instances, which may overlap, as segments.
 
@@ -78,6 +81,7 @@ def instances_of(
         scores: Score of each.
         names: Class names by dataset label.
         data_sample: See :class:`Prediction`.
+        score_thr: See there.
     """
     areas = masks.sum((1, 2))
     order = np.argsort(-areas, kind='stable')
@@ -96,7 +100,7 @@ def instances_of(
         )
         for number, i in enumerate(order, start=1)
     ]
-    return Prediction(ids, tuple(segments), data_sample, masks[order])
+    return Prediction(ids, tuple(segments), data_sample, masks[order], score_thr)
 
 
 def segments_of(

@@ -16,7 +16,7 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 
 from ..compat import libraries  # noqa: F401  (a wrong version is reported before the config is)
-from ..config_files import config_folder, config_names, find_config
+from ..config_files import config_names, find_config, method_names
 from ..recipe import settle
 from ..scenario import parse_step, step_from_environment
 from ..spelling import closest
@@ -172,12 +172,9 @@ def _check_method(path: str) -> None:
     Raises:
         ValueError: If it does not; the message lists those that exist.
     """
-    chosen = os.environ.get('METHOD')
-    folders = [folder / '_base_' / 'methods' for folder in (Path(path).parent, config_folder())]
-    known = sorted({file.stem for folder in folders for file in folder.glob('*.py')})
-    if chosen is None or chosen in known:
+    chosen, names = os.environ.get('METHOD'), method_names(Path(path).parent)
+    if chosen is None or chosen.removesuffix('_semantic') in names:
         return
-    names = [name for name in known if not name.endswith('_semantic')]
     meant = closest(chosen, names)
     hint = f'; did you mean {meant}?' if meant else ''
     raise ValueError(f'METHOD={chosen}: expected one of {", ".join(names)}{hint}')

@@ -146,10 +146,15 @@ def _check_held_out(cfg: Config, checkpoint: str) -> None:
 
 
 def _held_out(loader: Mapping[str, Any]) -> float:
-    node = loader.get('dataset')
-    while isinstance(node, Mapping) and 'held_out' not in node:
-        node = node.get('dataset')
-    return (node or {}).get('held_out') or 0.0
+    return _incremental(loader).get('held_out') or 0.0
+
+
+def _incremental(loader: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the settings of the ``IncrementalDataset`` that a loader reads through."""
+    node: Mapping[str, Any] = loader['dataset']
+    while node.get('type') != 'IncrementalDataset' and 'dataset' in node:
+        node = node['dataset']
+    return node
 
 
 def _choose_images(cfg: Config, images: str) -> None:
@@ -157,9 +162,7 @@ def _choose_images(cfg: Config, images: str) -> None:
         cfg.test_dataloader, cfg.test_evaluator = cfg.val_dataloader, cfg.val_evaluator
     if images != 'train':
         return
-    source = cfg.train_dataloader.dataset
-    while source.type != 'IncrementalDataset' and 'dataset' in source:
-        source = source.dataset
+    source = _incremental(cfg.train_dataloader)
     target = cfg.test_dataloader.dataset
     for key in ('dataset', 'category_aliases', 'ignore_values', 'index_cache', 'held_out'):
         target.pop(key, None)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..apis import SCORE_THR, Prediction, load_model, predict, read_image
+from ..apis import Prediction, load_model, predict, read_image
 from ..outputs import check_outputs, output_file, output_picture, picture_path
 from ..registry import VISUALIZERS
 
@@ -167,17 +167,11 @@ def _segment(
     except ValueError as error:
         return Drawn(image, picture, fault=str(error))
     prediction = predict(model, image, score_thr=score_thr)
-    draw(visualizer, pixels[..., ::-1], prediction, picture, score_thr)
+    draw(visualizer, pixels[..., ::-1], prediction, picture)
     return Drawn(image, picture, prediction)
 
 
-def draw(
-    visualizer: Any,
-    pixels: Any,
-    prediction: Prediction,
-    path: Path,
-    score_thr: float | None = None,
-) -> None:
+def draw(visualizer: Any, pixels: Any, prediction: Prediction, path: Path) -> None:
     """Write a picture of a prediction.
 
     Args:
@@ -185,14 +179,10 @@ def draw(
         pixels: The image, (H, W, 3), uint8, RGB.
         prediction: What was found in it.
         path: Path of the picture, whose folder is created.
-        score_thr: See :func:`~mmcomformer.apis.predict`.
     """
     # mmseg's visualiser has no scores
-    of_instances = (
-        {}
-        if prediction.masks is None
-        else {'pred_score_thr': SCORE_THR if score_thr is None else score_thr}
-    )
+    threshold = prediction.score_thr
+    of_instances = {} if threshold is None else {'pred_score_thr': threshold}
     with output_picture(path) as temporary:
         visualizer.add_datasample(
             'prediction',

@@ -20,8 +20,7 @@ class InstanceTask(DetectorTask):
     metric: ClassVar[str] = 'IncrementalInstanceMetric'
     test_key: ClassVar[str | None] = 'instance_on'
 
-    shown_score: ClassVar[float] = 0.5
-    """Instances are in a picture if their score is higher."""
+    score_thr: ClassVar[float] = 0.5
 
     def instances(self, sample: Any, score_thr: float) -> InstanceData:
         """Return the instances whose score is higher."""
@@ -51,23 +50,13 @@ class InstanceTask(DetectorTask):
         found = sample.pred_instances
         height, width = found.masks.shape[-2:]
         painted = torch.full((1, height, width), _NOTHING, dtype=torch.int64)
+        shown = (found.scores > self.score_thr).tolist()
         order = found.scores.sort(stable=True).indices.tolist()
         for number, index in enumerate(order, start=1):
-            if found.scores[index] > self.shown_score:
+            if shown[index]:
                 mask = found.masks[index].cpu()
                 painted[0][mask] = int(found.labels[index]) + number * INSTANCE_OFFSET
         return painted
-
-    def segment_scores(self, sample: Any) -> dict[int, float] | None:
-        """Return the scores of the instances that are shown."""
-        from mmdet.evaluation.functional import INSTANCE_OFFSET
-
-        found = sample.pred_instances
-        order = found.scores.sort(stable=True).indices.tolist()
-        return {
-            int(found.labels[index]) + number * INSTANCE_OFFSET: float(found.scores[index])
-            for number, index in enumerate(order, start=1)
-        }
 
 
 _NOTHING = 999

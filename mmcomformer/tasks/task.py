@@ -27,6 +27,8 @@ class Task(ABC):
         test_key: Key of the model's ``test_cfg`` that asks for this task; it decides among tasks
             whose ``head`` is the same.
         default_scope: Library whose registries a config of the task looks into first.
+        score_thr: Score above which a segment that may overlap others is shown and returned; None
+            where segments do not overlap.
         has_instances: Whether two segments of an image can have the same class.
         averages: Whether the predictions for several variants of an image can be averaged.
     """
@@ -37,6 +39,7 @@ class Task(ABC):
     head: ClassVar[str]
     test_key: ClassVar[str | None] = None
     default_scope: ClassVar[str]
+    score_thr: ClassVar[float | None] = None
     has_instances: ClassVar[bool] = True
     averages: ClassVar[bool] = False
 
