@@ -53,7 +53,12 @@ MISTAKES = [
     ('model.data_preprocessor.men', 1, 'model.data_preprocessor.men: ', 'mean'),
     ('optim_wrapper.optimiser', {}, 'optim_wrapper.optimiser: OptimWrapper has', 'optimizer'),
     ('optim_wrapper.optimizer.weight_deacy', 0.1, 'optim_wrapper.opt', 'weight_decay'),
-    ('val_evaluator.type', 'IncrementalInstanceMetric', 'val_evaluator.type: ', None),
+    (
+        'val_evaluator.type',
+        'IncrementalInstanceMetric',
+        'val_evaluator.type: IncrementalInstanceMetric is for instance models, and this one is pan',
+        None,
+    ),
     ('train_cfg.max_iter', 3, 'train_cfg.max_iter: IterBasedTrainLoop has no', 'max_iters'),
     ('train_dataloader.batchsize', 3, 'train_dataloader.batchsize: nothing', 'batch_size'),
     ('train_dataloader.sampler.shufle', True, 'train_dataloader.sampler.shufle: ', 'shuffle'),
